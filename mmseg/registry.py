@@ -1,0 +1,162 @@
+"""Find the class that a config's `type` names, and check its keys before building it.
+
+>>> SHAPES = Registry('shape')
+>>> @SHAPES.register('circle', inert=('color',))
+... class Circle:
+...     def __init__(self, radius): self.radius = radius
+>>> SHAPES.build(dict(type='circle', radius=3, color='red')).radius
+3
+"""
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+T = TypeVar("T", bound=Callable[..., Any])
+
+
+class ConfigError(ValueError):
+    """A config says something that cannot be built."""
+
+
+def nearest(name: object, known: Iterable[str]) -> str:
+    """Return a hint: `; did you mean 'x'?` for the most similar known name, else all of them."""
+    names = [str(k) for k in known]
+    close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; known names are {', '.join(sorted(names))}." if names else "."
+
+
+def origin(cfg: Mapping[str, Any], key: str = "type") -> str:
+    """Name the file that set `key` of a config section, if the section remembers it."""
+    file = getattr(cfg, "origins", {}).get(key)
+    return f"{file}: " if file else ""
+
+
+def check_keys(cfg: Mapping[str, Any], known: Iterable[str], section: str) -> None:
+    """Raise `ConfigError` for the first key of `cfg` that is not among `known`."""
+    known = list(known)
+    for key in cfg:
+        if key not in known:
+            raise ConfigError(
+                f"{origin(cfg, key)}unknown key {key!r} in {section}{nearest(key, known)}"
+            )
+
+
+class Registry:
+    """The classes that one kind of config section can name by `type`."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._classes: dict[str, Callable[..., Any]] = {}
+        self._inert: dict[str, tuple[str, ...]] = {}
+
+    def register(
+        self, name: str | None = None, inert: tuple[str, ...] = (), force: bool = False
+    ) -> Callable[[T], T]:
+        """Decorate a class (or function) so that configs can name it.
+
+        Args:
+            name: the `type` to use; the class's own name when left out.
+            inert: keys that configs in the wild carry and that have no effect.
+            force: replace a class of the same name instead of raising `KeyError`.
+        """
+
+        def add(cls: T) -> T:
+            key = name or getattr(cls, "__name__", str(cls))
+            if key in self._classes and not force and not _is_same(self._classes[key], cls):
+                raise KeyError(f"A {self.kind} named {key!r} exists already; choose another name.")
+            self._classes[key] = cls
+            self._inert[key] = inert
+            return cls
+
+        return add
+
+    register_module = register  # the spelling of mmsegmentation, which users' own code uses
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._classes
+
+    def names(self) -> list[str]:
+        """Return every registered name, sorted."""
+        return sorted(self._classes)
+
+    def get(self, name: str, where: str = "") -> Callable[..., Any]:
+        """Return the class called `name`; raise `ConfigError` with the nearest name if none is."""
+        if name not in self._classes:
+            raise ConfigError(
+                f"{where}unknown {self.kind} type {name!r}{nearest(name, self.names())}"
+            )
+        return self._classes[name]
+
+    def build(self, cfg: Mapping[str, Any], **defaults: Any) -> Any:
+        """Build what `cfg` describes; `defaults` fill the keys that `cfg` leaves out.
+
+        Raises:
+            ConfigError: for a missing or unknown `type`, an unknown key, or a missing required key.
+        """
+        if not isinstance(cfg, Mapping) or "type" not in cfg:
+            raise ConfigError(f"expected a dict with a 'type' for a {self.kind}, got {cfg!r}.")
+        kind = cfg["type"]
+        cls = kind if callable(kind) else self.get(kind, origin(cfg))
+        inert = self._inert.get(kind, ()) if isinstance(kind, str) else ()
+        arguments = {k: v for k, v in cfg.items() if k != "type" and k not in inert}
+        required, known, is_open = _parameters(cls)
+        section = f"{self.kind} {kind!r}"
+        if not is_open:
+            for key in arguments:
+                if key not in known:
+                    hint = nearest(key, known)
+                    raise ConfigError(f"{origin(cfg, key)}unknown key {key!r} in {section}{hint}")
+        arguments = {**{k: v for k, v in defaults.items() if v is not None}, **arguments}
+        missing = [k for k in required if k not in arguments]
+        if missing:
+            raise ConfigError(
+                f"{origin(cfg)}{section} needs the key {missing[0]!r}, which is not set."
+            )
+        return cls(**arguments)
+
+
+def _is_same(first: Any, second: Any) -> bool:
+    """Tell whether two classes are one class whose module was executed twice."""
+    return (first.__module__, first.__qualname__) == (second.__module__, second.__qualname__)
+
+
+def _parameters(cls: Callable[..., Any]) -> tuple[list[str], list[str], bool]:
+    """Return (required, known, open) parameter names of a class or function.
+
+    A constructor that takes `**kwargs` hands them to the next class up, whose names count as well.
+    `open` is True for a function (or a class's last constructor) that takes any keyword.
+    """
+    constructors = [cls]
+    if inspect.isclass(cls):
+        constructors = [c.__dict__["__init__"] for c in cls.__mro__ if "__init__" in c.__dict__]
+        constructors = [c for c in constructors if c is not object.__init__]
+    required: list[str] = []
+    known: list[str] = []
+    for constructor in constructors:
+        parameters = list(inspect.signature(constructor).parameters.values())
+        is_open = any(p.kind is p.VAR_KEYWORD for p in parameters)
+        for p in parameters:
+            if p.name == "self" or p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL) or p.name in known:
+                continue
+            known.append(p.name)
+            if p.default is p.empty:
+                required.append(p.name)
+        # torch.nn.Module accepts any keyword only to reject it: it closes the chain.
+        if not is_open or constructor.__module__.startswith("torch."):
+            return required, known, False
+    # An open chain is really open only for plain functions; a class would hand on to `object`.
+    return required, known, not inspect.isclass(cls)
+
+
+BACKBONES = Registry("backbone")
+NECKS = Registry("neck")
+HEADS = Registry("decode head")
+LOSSES = Registry("loss")
+SEGMENTORS = Registry("segmentor")
+UDA = Registry("training method")
+DATASETS = Registry("dataset")
+PIPELINES = Registry("pipeline step")

@@ -1,0 +1,113 @@
+"""The shipped configs resolve to the recorded values, and every config file loads."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mmseg.config import load_config
+from mmseg.registry import HEADS
+
+ROOT = Path(__file__).parents[1]
+GOLDEN = Path(__file__).parent / "golden"
+SHIPPED = json.loads((GOLDEN / "B" / "config_dump.json").read_text())
+BASES = json.loads((GOLDEN / "K" / "base_configs.json").read_text())
+REQUIRED_NOW = [
+    "configs/cdda/gta2cs_cdda_daformer.py",
+    "configs/cdda/synthia2cs_cdda_daformer.py",
+    "configs/daformer/gta2cs_uda_warm_fdthings_rcs_croppl_a999_daformer_mitb5_s0.py",
+]
+PRESENT = [name for name in {**BASES, **SHIPPED} if (ROOT / name).is_file()]
+ALL_FILES = sorted(
+    str(path.relative_to(ROOT))
+    for path in (ROOT / "configs").rglob("*.py")
+    if "generated" not in path.parts
+)
+
+
+def differences(expected: Any, actual: Any, path: str = "") -> Iterator[str]:
+    """Yield every expected value that is missing or different; tuples equal lists."""
+    if isinstance(expected, dict) and isinstance(actual, dict):
+        for key, value in expected.items():
+            if key in actual:
+                yield from differences(value, actual[key], f"{path}.{key}")
+            else:
+                yield f"{path}.{key}: missing, expected {value!r}"
+    elif isinstance(expected, list) and isinstance(actual, list | tuple):
+        if len(expected) != len(actual):
+            yield f"{path}: {len(actual)} entries, expected {len(expected)}"
+        for index, (e, a) in enumerate(zip(expected, actual, strict=False)):
+            yield from differences(e, a, f"{path}[{index}]")
+    elif type(expected) is not type(actual) or expected != actual:
+        yield f"{path}: {actual!r}, expected {expected!r}"
+
+
+def test_comparison_finds_missing_changed_and_shortened_values():
+    expected = {"a": [1, 2], "b": {"c": None}, "d": False}
+    actual = {"a": (1,), "b": {}, "d": 0, "extra": 3}
+    assert len(list(differences(expected, actual))) == 3
+    assert not list(differences(expected, {"a": (1, 2), "b": {"c": None}, "d": False, "e": 1}))
+
+
+@pytest.mark.parametrize("name", PRESENT)
+def test_config_resolves_to_the_recorded_values(name: str):
+    expected = {**BASES, **SHIPPED}[name]
+    assert not list(differences(expected, load_config(ROOT / name).to_dict()))
+
+
+def test_configs_of_the_main_job_are_there():
+    assert set(REQUIRED_NOW) <= set(PRESENT)
+
+
+@pytest.mark.parametrize("name", ALL_FILES)
+def test_every_config_file_loads_with_and_without_suffix(name: str):
+    cfg = load_config(ROOT / name)
+    assert len(cfg) > 0
+    assert load_config((ROOT / name).with_suffix("")).to_dict() == cfg.to_dict()
+
+
+def test_validation_and_test_sets_share_no_object():
+    """The test tool edits `data.test` in place; that must not reach `data.val`."""
+    data = load_config(ROOT / "configs/demo/cdda_daformer").data
+    data.test.pipeline[1]["flip"] = True
+    data.test["img_dir"] = "leftImg8bit/test"
+    assert data.val.pipeline[1]["flip"] is False
+    assert data.val["img_dir"] == "leftImg8bit/val"
+
+
+def test_demo_configs_differ_only_in_the_training_method():
+    cfgs = [
+        load_config(ROOT / f"configs/demo/{name}").to_dict()
+        for name in ("source_only", "daformer", "cdda_daformer")
+    ]
+    for cfg in cfgs:
+        for key in ("uda", "name", "name_uda"):
+            cfg.pop(key)
+    assert cfgs[0] == cfgs[1] == cfgs[2]
+
+
+def test_custom_imports_registers_a_head_of_the_user(tmp_path, monkeypatch):
+    (tmp_path / "my_own_head.py").write_text(
+        "from mmseg.registry import HEADS\n\n\n"
+        "@HEADS.register()\nclass HeadOfTheUser:\n"
+        "    def __init__(self, width):\n        self.width = width\n"
+    )
+    (tmp_path / "cfg.py").write_text(
+        "custom_imports = dict(imports=['my_own_head'])\n"
+        "model = dict(decode_head=dict(type='HeadOfTheUser', width=7))\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    cfg = load_config(tmp_path / "cfg")
+    assert HEADS.build(cfg.model.decode_head).width == 7
+    sys.modules.pop("my_own_head")
+
+
+def test_custom_import_that_does_not_exist_names_the_file_and_the_module(tmp_path):
+    (tmp_path / "cfg.py").write_text("custom_imports = dict(imports=['no_such_module_of_mine'])\n")
+    with pytest.raises(ImportError, match=r"cfg\.py.*no_such_module_of_mine"):
+        load_config(tmp_path / "cfg.py")

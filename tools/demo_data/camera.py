@@ -1,0 +1,125 @@
+"""Pinhole camera, planes in space and polygon clipping.
+
+Legend. World: X to the right, Y up, Z forward, meters; the road is Y = 0 and the camera sits at
+(0, eye, 0) looking along Z. Image: u to the right, v down, pixels; the center of the first pixel is
+(0, 0). A plane carries its own coordinates (s, t) in meters.
+
+One 3x3 matrix says everything about a plane. `H = K [s_axis, t_axis, origin]` takes (s, t, 1) to
+Z (u, v, 1), so its inverse takes a pixel (u, v, 1) to (s, t, 1) / Z: texture coordinates, and as third
+entry the inverse depth, which is therefore affine in the image.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+NEAREST = 0.6
+"""Nothing closer to the camera than this is drawn, in meters."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A plane in space: point (s, t) lies at origin + s * s_axis + t * t_axis."""
+
+    origin: Array  # (3,)
+    s_axis: Array  # (3,) unit length
+    t_axis: Array  # (3,) unit length
+
+    def points(self, outline: Array) -> Array:
+        """Return the world positions (n, 3) of plane coordinates (n, 2)."""
+        return self.origin + outline[:, :1] * self.s_axis + outline[:, 1:] * self.t_axis
+
+    def normal_towards(self, eye: Array) -> Array:
+        """Return the unit normal (3,) of the side that the point `eye` sees."""
+        normal = np.cross(self.s_axis, self.t_axis)
+        return normal if normal @ (eye - self.origin) > 0 else -normal
+
+
+def ground_frame(height: float = 0.0) -> Frame:
+    """Return a horizontal plane with (s, t) = (X, Z)."""
+    return Frame(np.array([0, height, 0.0]), np.array([1.0, 0, 0]), np.array([0, 0, 1.0]))
+
+
+def upright_frame(x: float, z: float, yaw: float = 0.0) -> Frame:
+    """Return a vertical plane through (x, 0, z); yaw 0 faces the camera, pi/2 runs along the road."""
+    along = np.array([np.cos(yaw), 0, np.sin(yaw)])
+    return Frame(np.array([x, 0.0, z]), along, np.array([0, 1.0, 0]))
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A camera whose vertical lines stay vertical: it is aimed by shifting its image plane.
+
+    Args:
+        width, height: image size in pixels.
+        focal: focal length in pixels.
+        center: column in which a street straight ahead vanishes.
+        horizon: row of the horizon.
+        eye: height above the road in meters.
+    """
+
+    width: int
+    height: int
+    focal: float
+    center: float
+    horizon: float
+    eye: float
+
+    @property
+    def position(self) -> Array:
+        """World position (3,)."""
+        return np.array([0, self.eye, 0.0])
+
+    @property
+    def nearest_ground(self) -> float:
+        """Distance at which the lower image border meets the road, in meters."""
+        return self.focal * self.eye / (self.height - 1 - self.horizon)
+
+    def plane_to_image(self, frame: Frame) -> Array:
+        """Return H (3, 3) of the module's docstring."""
+        intrinsics = np.array(
+            [[self.focal, 0, self.center], [0, -self.focal, self.horizon], [0, 0, 1.0]]
+        )
+        origin = frame.origin - self.position
+        return intrinsics @ np.stack([frame.s_axis, frame.t_axis, origin], axis=1)
+
+    def project(self, frame: Frame, outline: Array) -> Array:
+        """Return the visible part of a planar polygon in the image: (m, 2), m = 0 if there is none."""
+        distance = frame.points(outline)[:, 2]
+        outline = clip_half_plane(outline, distance - NEAREST)
+        if len(outline) < 3:
+            return np.empty((0, 2))
+        homogeneous = np.column_stack([outline, np.ones(len(outline))])
+        homogeneous = homogeneous @ self.plane_to_image(frame).T  # (n, 3)
+        return self._clip_to_image(homogeneous[:, :2] / homogeneous[:, 2:])
+
+    def _clip_to_image(self, polygon: Array) -> Array:
+        for axis, size in ((0, self.width), (1, self.height)):
+            polygon = clip_half_plane(polygon, polygon[:, axis])
+            polygon = clip_half_plane(polygon, size - 1 - polygon[:, axis])
+        return polygon
+
+
+def clip_half_plane(polygon: Array, inside: Array) -> Array:
+    """Keep the part of a polygon (n, 2) where the affine function `inside` (n,) is not negative.
+
+    >>> square = np.array([[0, 0], [2, 0], [2, 2], [0, 2.0]])
+    >>> clip_half_plane(square, square[:, 0] - 1)[:, 0].min()
+    1.0
+    """
+    if len(polygon) == 0 or inside.min() >= 0:
+        return polygon
+    if inside.max() < 0:
+        return np.empty((0, 2))
+    kept = []
+    for i in range(len(polygon)):
+        before, here = inside[i - 1], inside[i]
+        if (before < 0) != (here < 0):
+            share = before / (before - here)
+            kept.append(polygon[i - 1] + share * (polygon[i] - polygon[i - 1]))
+        if here >= 0:
+            kept.append(polygon[i])
+    return np.array(kept)
