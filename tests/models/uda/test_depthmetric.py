@@ -1,0 +1,274 @@
+"""The depth metric against the recorded reference, slow loops and answers worked by hand."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from mmseg.models.uda.depthmetric import (
+    DepthMetric,
+    class_similarity,
+    depth_histogram,
+    load_bank,
+    reweight,
+    reweight_table,
+    soft_cross_entropy,
+    soft_labels,
+)
+
+FOLDER = Path(__file__).parents[2] / "golden" / "D"
+CASES: list[dict[str, Any]] = json.loads((FOLDER / "index.json").read_text())
+
+
+def dense(stored: Any, prefix: str) -> Tensor:
+    """Rebuild an array stored as flat indices and values."""
+    array = np.zeros(tuple(stored[f"{prefix}_shape"]), np.float32)
+    array.reshape(-1)[stored[f"{prefix}_idx"]] = stored[f"{prefix}_val"]
+    return torch.from_numpy(array)
+
+
+def bank_of(case: dict[str, Any]) -> Tensor:
+    stored = np.load(FOLDER / f"{case['src']}.npz")
+    keys = {k.rsplit("_", 1)[-1]: k for k in stored.files}
+    array = np.zeros(tuple(stored[keys["shape"]]), np.float32)
+    array.reshape(-1)[stored[keys["idx"]]] = stored[keys["val"]]
+    return torch.from_numpy(array)
+
+
+def calls(case: dict[str, Any]) -> Any:
+    """Yield (recorded scalars, prefix, inputs of the metric)."""
+    stored = np.load(FOLDER / f"{case['name']}.npz")
+    for number, call in enumerate(case["calls"]):
+        key = f"c{number}"
+        label = torch.from_numpy(stored[f"{key}_label"].astype(np.int64))
+        confident = np.unpackbits(stored[f"{key}_large"])[: label.numel()].reshape(label.shape)
+        inputs = {
+            "label": label,
+            "weight": torch.full(label.shape, call["pseudo_weight_in"]),
+            "confident": torch.from_numpy(confident.astype(bool)),
+            "depth": torch.from_numpy(stored[f"{key}_depth"].astype(np.float32)),
+            "iteration": call["local_iter"],
+        }
+        yield call, key, stored, inputs
+
+
+def metric_of(case: dict[str, Any], **options: Any) -> DepthMetric:
+    thresholds = {k: case[k] for k in ("reweight_threshold", "relabel_threshold")}
+    decay = case["threshold_decay"]
+    return DepthMetric(
+        bank_of(case), case["dataset"], threshold_decay=decay, **thresholds, **options
+    )
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda c: c["name"])
+def test_released_behavior_equals_the_recorded_one(case: dict[str, Any]) -> None:
+    """Weights to 1e-5, decisions exactly, soft targets to 1e-5."""
+    metric = metric_of(case, reference_quirks=True)
+    for call, key, stored, inputs in calls(case):
+        match = metric(**inputs)
+        torch.testing.assert_close(
+            match.weight, torch.from_numpy(stored[f"{key}_weight"]), rtol=0, atol=1e-5
+        )
+        assert match.source_index.tolist() == stored[f"{key}_src_img_idx"].tolist()
+        assert bool(match.guidance_runs) == call["flag"]
+        np.testing.assert_allclose(
+            match.similarity, np.nan_to_num(call["total_mean"]), rtol=1e-5, atol=1e-6
+        )
+        if call["flag"]:
+            check_soft_target(match, key, stored)
+
+
+def check_soft_target(match: Any, key: str, stored: Any) -> None:
+    """The recording holds one-hot plus guidance, before the one-hot entry is lowered."""
+    batch, height, width = match.label.shape
+    recorded = torch.zeros(batch * height * width * 19)
+    recorded[torch.from_numpy(stored[f"{key}_onehot_idx"]).long()] = torch.from_numpy(
+        stored[f"{key}_onehot_val"]
+    )
+    recorded = recorded.view(batch, height, width, 19).permute(0, 3, 1, 2)
+    is_one = match.label[:, None] == torch.arange(19).view(-1, 1, 1)
+    raw = torch.where(is_one, 1.0, match.soft_label)
+    torch.testing.assert_close(raw, recorded, rtol=0, atol=1e-5)
+    expected = torch.from_numpy(stored[f"{key}_tgt_weight"]).flatten()[0]
+    torch.testing.assert_close(match.soft_weight.unique(), expected[None])
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda c: c["name"])
+def test_default_behavior_equals_the_repaired_recording(case: dict[str, Any]) -> None:
+    """Golden `fixed_*`; with fractional depths our guidance may run where the recording's does not."""
+    metric = metric_of(case)
+    for call, key, stored, inputs in calls(case):
+        match = metric(**inputs)
+        torch.testing.assert_close(
+            match.weight, torch.from_numpy(stored[f"{key}_fixed_weight"]), rtol=0, atol=1e-5
+        )
+        is_whole = bool((inputs["depth"] == inputs["depth"].trunc()).all())
+        if is_whole or call["fixed_flag"]:
+            assert bool(match.guidance_runs) == call["fixed_flag"]
+        if match.soft_label is not None:
+            sums = match.soft_label.sum(1)[inputs["label"] != 255]
+            torch.testing.assert_close(sums, torch.ones_like(sums))
+
+
+def test_similarities_equal_the_recorded_ones() -> None:
+    case = next(c for c in CASES if c["name"] == "d03_gta_b2_mixed")
+    for _, key, stored, inputs in calls(case):
+        match = metric_of(case)(**inputs)
+        np.testing.assert_allclose(
+            match.class_similarity, stored[f"{key}_most_simi"], rtol=1e-5, atol=1e-6
+        )
+
+
+def test_histograms_equal_the_recorded_ones() -> None:
+    stored = np.load(FOLDER / "create_matrix.npz")
+    for number in range(4):
+        label, depth = (torch.from_numpy(stored[f"{k}{number}"]) for k in ("seg", "dep"))
+        assert torch.equal(
+            depth_histogram(label, depth), torch.from_numpy(stored[f"out{number}"]).float()
+        )
+
+
+@pytest.mark.parametrize("number", range(5))
+@pytest.mark.parametrize("quirks", [False, True])
+def test_soft_cross_entropy_equals_the_recorded_one(number: int, quirks: bool) -> None:
+    stored = np.load(FOLDER / "celoss.npz")
+    logits = torch.from_numpy(stored[f"{number}_logits"]).requires_grad_()
+    target = dense(stored, f"{number}_label")
+    lowered = f"{number}_label_after_changed"
+    channel_last = target.permute(0, 2, 3, 1) if target.shape[1] == 19 else target
+    one_hot = channel_last == 1
+    excess = channel_last.sum(3, keepdim=True)
+    expected = torch.where(one_hot & (excess > 1), 2 - excess, channel_last)
+    assert len(stored[f"{lowered}_idx"]) == 0 or bool((expected != channel_last).any())
+    weight = torch.from_numpy(stored[f"{number}_weight"])
+    loss = soft_cross_entropy(logits, expected.permute(0, 3, 1, 2), weight, quirks)
+    loss.backward()
+    suffix = "" if quirks else "_nobcast"
+    np.testing.assert_allclose(loss.item(), stored[f"{number}_loss{suffix}"], rtol=1e-5)
+    np.testing.assert_allclose(logits.grad, stored[f"{number}_grad{suffix}"], rtol=1e-3, atol=1e-8)
+
+
+def test_histogram_equals_a_loop_and_leaves_its_inputs_alone() -> None:
+    generator = torch.Generator().manual_seed(3)
+    label = torch.randint(0, 7, (2, 3, 5, 11), generator=generator)
+    label[label == 6] = 255
+    depth = torch.rand(2, 3, 5, 11, generator=generator) * 300 - 10
+    before = (label.clone(), depth.clone())
+    counts = depth_histogram(label, depth, num_classes=4)
+    assert torch.equal(label, before[0])
+    assert torch.equal(depth, before[1])
+    expected = torch.zeros(2, 3, 4, 256)
+    for i, j, y, x in np.ndindex(2, 3, 5, 11):
+        c, b = int(label[i, j, y, x]), int(depth[i, j, y, x])
+        if c < 4 and 0 <= b <= 255:
+            expected[i, j, c, b] += 1
+    assert torch.equal(counts, expected)
+
+
+def test_histogram_of_bytes_counts_the_largest_bin() -> None:
+    """A comparison of bytes with 256 would wrap around and count nothing."""
+    label = torch.zeros(2, 3, dtype=torch.uint8)
+    depth = torch.full((2, 3), 255, dtype=torch.uint8)
+    assert depth_histogram(label, depth, 5)[0, 255] == 6
+
+
+def test_similarity_equals_a_loop_over_crops_and_classes() -> None:
+    generator = torch.Generator().manual_seed(5)
+    target = torch.randint(0, 4, (2, 3, 256), generator=generator).float()
+    bank = torch.randint(0, 4, (5, 3, 256), generator=generator).float()
+    target[0, 1] = 0
+    bank[2, 0] = 0
+    got = class_similarity(target, bank.transpose(0, 1).contiguous())
+    for b, m, c in np.ndindex(2, 5, 3):
+        s, t = bank[m, c].double(), target[b, c].double()
+        cosine = 0.0 if s.sum() == 0 else float(s @ t / (s.norm() * t.norm()))
+        value = (cosine + 1 - float((s - t).abs().sum() / (s.sum() + t.sum()))) / 2
+        assert got[b, m, c].item() == pytest.approx(value if t.sum() else 0.0, abs=1e-6)
+
+
+def test_identical_distributions_are_fully_similar() -> None:
+    """By hand: cosine 1 and l1 0 give 1; with no shared bin cosine 0 and l1 1 give 0."""
+    target = torch.zeros(1, 2, 256)
+    target[0, 0, 5] = 4
+    bank = torch.zeros(2, 3, 256)
+    bank[0, 0, 5], bank[0, 1, 5], bank[0, 2, 9] = 4, 12, 4
+    expected = torch.tensor([[1.0, 0.0], [0.75, 0.0], [0.0, 0.0]])  # 3×: (1 + 1 - 8/16) / 2
+    torch.testing.assert_close(class_similarity(target, bank)[0], expected)
+
+
+def test_reweight_touches_only_pixels_of_the_class() -> None:
+    """By hand: class 0 is trusted (0.8), class 1 gets (0.36-0.1)/0.65 = 0.4, class 2 gets 0."""
+    label = torch.tensor([[[0, 0, 1], [2, 3, 255]]])
+    weight = torch.full((1, 2, 3), 0.7)
+    confident = torch.tensor([[[True, False, True], [True, True, True]]])
+    similarity = torch.tensor([[0.8, 0.36, 0.05, 0.9]])
+    applies = torch.tensor([[True, True, True, False]])
+    got = reweight(weight, label, confident, *reweight_table(similarity, applies))
+    torch.testing.assert_close(got, torch.tensor([[[1.0, 0.7, 0.4], [0.0, 0.7, 0.7]]]))
+    assert torch.equal(weight, torch.full((1, 2, 3), 0.7))
+
+
+def test_soft_labels_take_what_they_add_from_the_pseudo_label() -> None:
+    """By hand: at depth 4 class 2 is expected with 0.3; the ignored pixel keeps the guidance only."""
+    table = torch.zeros(1, 3, 256)
+    table[0, 2, 4] = 0.3
+    label = torch.tensor([[[0, 1, 255]]])
+    got = soft_labels(label, torch.tensor([[[4.9, 5.0, 4.0]]]), table)[0, :, 0]
+    torch.testing.assert_close(
+        got.T, torch.tensor([[0.7, 0.0, 0.3], [0.0, 1.0, 0.0], [0.0, 0.0, 0.3]])
+    )
+
+
+@pytest.mark.parametrize(
+    ("iteration", "falls"),
+    [(0, 0), (9_999, 0), (10_000, 1), (10_999, 1), (11_000, 2), (39_000, 30), (90_000, 30)],
+)
+def test_thresholds_depend_on_the_iteration_alone(iteration: int, falls: int) -> None:
+    metric = DepthMetric(
+        torch.ones(2, 3, 256), reweight_threshold=0.5, relabel_threshold=0.4, threshold_decay=0.01
+    )
+    assert metric.thresholds(iteration) == pytest.approx((0.5 - falls * 0.01, 0.4 - falls * 0.01))
+
+
+def test_entirely_ignored_image_gets_no_match_and_no_nan() -> None:
+    metric = DepthMetric(torch.ones(4, 3, 256), reweight_threshold=-1, relabel_threshold=0.5)
+    label = torch.full((2, 5, 7), 255)
+    match = DepthMetric(torch.ones(4, 3, 256), reweight_threshold=0.1, relabel_threshold=0.1)(
+        label, torch.rand(2, 5, 7), torch.ones(2, 5, 7).bool(), torch.zeros(2, 5, 7), 0
+    )
+    assert match.source_index.tolist() == [-1, -1]
+    assert match.similarity.tolist() == [0, 0]
+    assert not match.guidance_runs
+    assert metric.num_crops == 4
+
+
+def test_released_behavior_needs_square_crops() -> None:
+    metric = DepthMetric(
+        torch.ones(4, 3, 256), reweight_threshold=0, relabel_threshold=1, reference_quirks=True
+    )
+    shape = (2, 5, 7)
+    with pytest.raises(ValueError, match="needs square crops, got 5×7"):
+        metric(
+            torch.zeros(shape).long(), torch.ones(shape), torch.ones(shape).bool(),
+            torch.zeros(shape), 0,
+        )  # fmt: skip
+
+
+def test_missing_bank_names_the_command_that_makes_it(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"Create them with: python run_seg\.py.* gta "):
+        load_bank(tmp_path / "gta_9_distribution.pth", "gta")
+
+
+def test_bank_of_another_shape_is_refused(tmp_path: Path) -> None:
+    torch.save(torch.zeros(4, 19, 100), tmp_path / "bank.pth")
+    with pytest.raises(ValueError, match=r"expected a tensor .*got \(4, 19, 100\)"):
+        load_bank(tmp_path / "bank.pth", "gta")
+
+
+def test_unknown_source_dataset_is_refused() -> None:
+    with pytest.raises(ValueError, match="one of gta, synthia, got 'citys'"):
+        DepthMetric(torch.ones(1, 2, 256), "citys", reweight_threshold=0, relabel_threshold=0)
