@@ -128,12 +128,15 @@ def _parameters(cls: Callable[..., Any]) -> tuple[list[str], list[str], bool]:
     """Return (required, known, open) parameter names of a class or function.
 
     A constructor that takes `**kwargs` hands them to the next class up, whose names count as well.
+    A class may instead hand them to the dataclass that it names as `settings_class`.
     `open` is True for a function (or a class's last constructor) that takes any keyword.
     """
     constructors = [cls]
     if inspect.isclass(cls):
         constructors = [c.__dict__["__init__"] for c in cls.__mro__ if "__init__" in c.__dict__]
         constructors = [c for c in constructors if c is not object.__init__]
+    if hasattr(cls, "settings_class"):
+        constructors[1:] = [cls.settings_class]
     required: list[str] = []
     known: list[str] = []
     for constructor in constructors:

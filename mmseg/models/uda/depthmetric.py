@@ -2,7 +2,8 @@
 
 For every target image the metric finds the source crop with the most similar class-wise depth
 distributions, re-weights the pseudo-labels by that similarity and says where classes that the
-pseudo-label misses would be expected (guidance). Pure functions first, `DepthMetric` at the end.
+pseudo-label misses would be expected (guidance). The pure functions it is made of live beside it:
+`depth_similarity`, `reweighting`, `guidance`.
 
 Legend: B images, C classes, H×W pixels, D = 256 depth bins (0…255), M source crops.
 """
@@ -14,201 +15,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-DEPTH_BINS = 256
-# Re-weighting, by the similarity v of a class: above HIGH its confident pixels count fully, below
-# LOW its pixels do not count, between them they count (v - LOW) / (HIGH - LOW).
-HIGH, LOW = 0.75, 0.1
+from mmseg.models.uda.depth_similarity import DEPTH_BINS, class_similarity, depth_histogram
+from mmseg.models.uda.guidance import guidance_prior, soft_cross_entropy, soft_labels
+from mmseg.models.uda.reweighting import reweight, reweight_as_released, reweight_table
+
+__all__ = ["DepthMatch", "DepthMetric", "depth_histogram", "load_bank", "soft_cross_entropy"]
+
 GUIDANCE_WEIGHT = 0.1
-# A class that is certain at a depth is capped, so that the one-hot entry stays the only exact 1.
-LARGEST_PRIOR = 0.99999
 DECAY_START, DECAY_END, DECAY_INTERVAL = 10_000, 39_000, 1_000
 # Labels that a source dataset does not annotate, so that their similarity says nothing.
 UNLABELED_CLASSES = {"gta": (), "synthia": (9, 14, 16)}
-
-
-def depth_histogram(label: Tensor, depth: Tensor, num_classes: int = 19) -> Tensor:
-    """Count the pixels of every class at every depth.
-
-    Args:
-        label: (…, H, W) integer class; values outside 0…C-1 (such as 255) do not count.
-        depth: (…, H, W) depth bin, any type; truncated, values outside 0…255 do not count.
-
-    Returns:
-        (…, C, 256) float32 counts; exact up to 2²⁴ pixels in one bin.
-
-    >>> depth_histogram(torch.tensor([[1, 1, 255]]), torch.tensor([[7.9, 7.0, 7.0]]), 2)[1, 7]
-    tensor(2.)
-    """
-    if label.shape != depth.shape or label.ndim < 2:
-        raise ValueError(
-            f"expected label and depth of one shape (…, H, W), got {tuple(label.shape)} and "
-            f"{tuple(depth.shape)}; resize both together."
-        )
-    leading = label.shape[:-2]
-    label = label.flatten(end_dim=-3) if leading else label[None]
-    depth = depth.reshape(label.shape).to(torch.int64)
-    label = label.to(torch.int64)
-    counted = (label >= 0) & (label < num_classes) & (depth >= 0) & (depth < DEPTH_BINS)
-    image = torch.arange(len(label), device=label.device).view(-1, 1, 1)
-    cell = (image * num_classes + label) * DEPTH_BINS + depth
-    size = len(label) * num_classes * DEPTH_BINS
-    cell = torch.where(counted, cell, size).flatten()  # one more cell takes what does not count
-    # On a GPU `bincount` waits for the device to learn its own size; adding up ones does not.
-    if label.is_cuda:
-        ones = torch.ones_like(cell, dtype=torch.float32)
-        counts = torch.zeros(size + 1, device=label.device).scatter_add_(0, cell, ones)
-    else:
-        counts = torch.bincount(cell, minlength=size + 1).float()
-    return counts[:-1].view(*leading, num_classes, DEPTH_BINS)
-
-
-def class_similarity(target: Tensor, bank: Tensor) -> Tensor:
-    """Compare class-wise depth distributions: sim_c = (cos_c + 1 - l1_c) / 2.
-
-    cos_c compares the shapes of the two distributions, l1_c also their sizes.
-
-    Args:
-        target: (B, C, D) counts.
-        bank: (C, M, D) counts (class first, so that each class is one contiguous matrix).
-
-    Returns:
-        (B, M, C) in [0, 1]; 0 for classes that the target does not have.
-    """
-    by_class = target.transpose(0, 1)  # (C, B, D)
-    dot = torch.bmm(by_class, bank.transpose(1, 2))  # (C, B, M)
-    norms = by_class.norm(dim=2)[:, :, None] * bank.norm(dim=2)[:, None, :]
-    cosine = torch.where(norms > 0, dot / norms, 0.0)
-    size = by_class.sum(2)[:, :, None] + bank.sum(2)[:, None, :]
-    distance = torch.cdist(by_class, bank, p=1) / size.clamp(min=1)
-    similarity = (cosine + 1 - distance) / 2
-    is_present = by_class.sum(2)[:, :, None] > 0
-    return torch.where(is_present, similarity, 0.0).permute(1, 2, 0)
-
-
-def reweight_table(similarity: Tensor, applies: Tensor) -> tuple[Tensor, Tensor]:
-    """Turn class similarities into what happens to the pixels of a class.
-
-    Args:
-        similarity: (B, C) of the best match.
-        applies: (B, C) bool, classes that are re-weighted at all.
-
-    Returns:
-        factor: (B, C) new weight of the class's pixels; NaN where they keep theirs.
-        is_trusted: (B, C) bool, classes whose confident pixels get weight 1.
-    """
-    value = similarity.clamp(min=0)
-    is_trusted = applies & (value > HIGH)
-    factor = torch.where(value < LOW, 0.0, (value - LOW) / (HIGH - LOW))
-    return factor.masked_fill(~applies | is_trusted, torch.nan), is_trusted
-
-
-def reweight(
-    weight: Tensor, label: Tensor, confident: Tensor, factor: Tensor, is_trusted: Tensor
-) -> Tensor:
-    """Give every pixel the weight of its own class (SPEC section 6, our default).
-
-    Args:
-        weight: (B, H, W) pseudo-label weight in [0, 1]; label: (B, H, W) int64;
-        confident: (B, H, W) bool; factor, is_trusted: (B, C) from `reweight_table`.
-    """
-    keep = torch.full_like(factor[:, :1], torch.nan)
-    factor = torch.cat([factor, keep], 1)  # column C: ignored pixels keep their weight
-    is_trusted = torch.cat([is_trusted, torch.zeros_like(is_trusted[:, :1])], 1)
-    column = label.clamp(max=factor.shape[1] - 1).flatten(1)  # (B, HW)
-    factor = factor.gather(1, column).view_as(weight)
-    trusted = is_trusted.gather(1, column).view_as(confident) & confident
-    weight = torch.where(factor.isnan(), weight, factor.to(weight.dtype))
-    return torch.where(trusted, 1.0, weight)
-
-
-def reweight_as_released(
-    weight: Tensor, label: Tensor, confident: Tensor, factor: Tensor, is_trusted: Tensor
-) -> Tensor:
-    """Do what the released code does instead of `reweight` (SPEC section 9, Q1).
-
-    The mask of a class is where the *first row* of the label shows it. For a trusted class it selects
-    columns, for the others rows; later classes overwrite earlier ones.
-    """
-    height, width = label.shape[-2:]
-    if height != width:
-        raise ValueError(
-            f"uda.reference_quirks=True needs square crops, got {height}×{width}; set it to False "
-            "or use a square crop_size."
-        )
-    result = weight
-    for index in range(factor.shape[1]):
-        mask = label[:, 0] == index  # (B, W)
-        trusted = mask[:, None, :] & confident & is_trusted[:, index, None, None]
-        value = factor[:, index, None, None]
-        others = mask[:, :, None] & ~value.isnan()
-        result = torch.where(trusted, 1.0, torch.where(others, value, result))
-    return result
-
-
-def guidance_prior(source: Tensor, is_missing: Tensor) -> Tensor:
-    """Return p_c(b), how likely class c is at depth b in the matched source crop.
-
-    Args:
-        source: (B, C, D) counts of the match; is_missing: (B, C) bool, classes to guide.
-
-    Returns:
-        (B, C, D) in [0, 0.99999]; 0 for the classes that are not missing.
-    """
-    total = source.sum(1, keepdim=True)
-    prior = torch.where(total > 0, source / total, 0.0).clamp(max=LARGEST_PRIOR)
-    return prior * is_missing[:, :, None]
-
-
-def soft_labels(label: Tensor, depth: Tensor, table: Tensor) -> Tensor:
-    """Add the guidance to the one-hot pseudo-label, keeping the sum of every labeled pixel at 1.
-
-    Args:
-        label: (B, H, W) int64, 255 is ignored; depth: (B, H, W) depth bins;
-        table: (B, C, D) from `guidance_prior`.
-
-    Returns:
-        (B, C, H, W). What the guided classes get is taken from the pseudo-label's own entry (which
-        may become negative where several classes are guided); ignored pixels hold guidance only.
-    """
-    classes = table.shape[1]
-    bins = depth.to(torch.int64)
-    is_counted = (bins >= 0) & (bins < DEPTH_BINS)
-    column = bins.clamp(0, DEPTH_BINS - 1).flatten(1)[:, None].expand(-1, classes, -1)
-    prior = table.gather(2, column).unflatten(2, label.shape[1:])  # (B, C, H, W)
-    prior = prior * is_counted[:, None]
-    own = 1 - prior.sum(1, keepdim=True)  # 2 - sum of the row, the one-hot entry included
-    one_hot = label[:, None] == torch.arange(classes, device=label.device).view(-1, 1, 1)
-    return torch.where(one_hot, own, prior)
-
-
-def soft_cross_entropy(
-    logits: Tensor, soft_label: Tensor, weight: Tensor, reference_quirks: bool = False
-) -> Tensor:
-    """Mean over all pixels of -weight · Σ_c soft_label_c · log softmax(logits)_c.
-
-    Args:
-        logits: (B, C, h, w), up-sampled bilinearly to H×W.
-        soft_label: (B, C, H, W).
-        weight: (B, H, W), or (B, 1, H, W).
-        reference_quirks: weight every image with every image's weights, as the released code does
-            (SPEC section 9, Q3); equal for B = 1.
-
-    >>> soft_cross_entropy(torch.zeros(1, 2, 1, 1), torch.ones(1, 2, 1, 1) / 2, torch.ones(1, 1, 1))
-    tensor(0.6931)
-    """
-    if weight.ndim == 4:
-        weight = weight[:, 0]
-    if soft_label.shape != (*logits.shape[:2], *weight.shape[1:]):
-        raise ValueError(
-            f"expected soft labels (B, C, H, W) = {(*logits.shape[:2], *weight.shape[1:])}, "
-            f"got {tuple(soft_label.shape)}."
-        )
-    if logits.shape[2:] != weight.shape[1:]:
-        logits = F.interpolate(logits, weight.shape[1:], mode="bilinear", align_corners=False)
-    loss = -(soft_label * logits.log_softmax(1)).sum(1)  # (B, H, W)
-    if reference_quirks:
-        weight = weight.mean(0)
-    return (loss * weight).mean()
 
 
 def load_bank(path: str | Path, dataset: str, device: torch.device | str = "cpu") -> Tensor:
@@ -261,7 +77,7 @@ class DepthMatch:
 
 
 class DepthMetric(nn.Module):
-    """Match target images with source crops by depth, and draw the conclusions (SPEC section 6).
+    """Match target images with source crops by depth, and draw the conclusions.
 
     Args:
         bank: (M, C, D) float32 counts, one histogram per source crop.
@@ -270,7 +86,7 @@ class DepthMetric(nn.Module):
             replaced.
         relabel_threshold: mean similarity above which missing classes are guided.
         threshold_decay: what both lose at every 1,000th iteration from 10,000 to 39,000.
-        reference_quirks: behave as the released code does (SPEC section 9).
+        reference_quirks: behave as the released code does.
     """
 
     bank: Tensor
@@ -364,7 +180,7 @@ class DepthMetric(nn.Module):
         )
 
     def _best_match(self, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return index (B,), class similarities (B, C) and mean similarity (B,) of the best crop."""
+        """Return the best crop's index (B,), class similarities (B, C) and mean similarity (B,)."""
         similarity = class_similarity(target, self.bank)  # (B, M, C)
         counts, source_counts = target.sum(2), self.bank.sum(2).T  # (B, C), (M, C)
         alike = F.cosine_similarity(counts[:, None], source_counts[None], dim=2)  # (B, M)
@@ -374,9 +190,7 @@ class DepthMetric(nn.Module):
         num_present = (counts > 0).sum(1).clamp(min=1)
         return best, similarity[image, best], score[image, best] / num_present
 
-    def _guidance(
-        self, prior: Tensor, is_missing: Tensor, depth: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def _guidance(self, prior: Tensor, is_missing: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
         """Return the (B, C, D) guidance table and whether guidance runs for the batch."""
         bins = depth.to(torch.int64)
         if self.reference_quirks:  # Q4: only depths that are whole numbers meet a bin
@@ -389,7 +203,7 @@ class DepthMetric(nn.Module):
 
 
 def _last_of(mask: Tensor, values: Tensor) -> Tensor:
-    """Return the value at the last True of `mask`, False if there is none (SPEC section 9, Q2)."""
+    """Return the value at the last True of `mask`, False if there is none (Q2 in the README)."""
     order = torch.arange(1, len(mask) + 1, device=mask.device)
     last = (order * mask).max()
     return (values & mask & (order == last)).any()

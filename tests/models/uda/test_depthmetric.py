@@ -9,16 +9,16 @@ import pytest
 import torch
 from torch import Tensor
 
+from mmseg.models.uda.depth_similarity import class_similarity
 from mmseg.models.uda.depthmetric import (
     DepthMetric,
-    class_similarity,
     depth_histogram,
     load_bank,
-    reweight,
-    reweight_table,
     soft_cross_entropy,
-    soft_labels,
 )
+from mmseg.models.uda.guidance import soft_labels
+from mmseg.models.uda.reweighting import reweight, reweight_table
+
 
 FOLDER = Path(__file__).parents[2] / "golden" / "D"
 CASES: list[dict[str, Any]] = json.loads((FOLDER / "index.json").read_text())
@@ -99,7 +99,7 @@ def check_soft_target(match: Any, key: str, stored: Any) -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c["name"])
 def test_default_behavior_equals_the_repaired_recording(case: dict[str, Any]) -> None:
-    """Golden `fixed_*`; with fractional depths our guidance may run where the recording's does not."""
+    """Golden `fixed_*`; with fractional depths our guidance may run where theirs does not."""
     metric = metric_of(case)
     for call, key, stored, inputs in calls(case):
         match = metric(**inputs)
@@ -213,7 +213,7 @@ def test_reweight_touches_only_pixels_of_the_class() -> None:
 
 
 def test_soft_labels_take_what_they_add_from_the_pseudo_label() -> None:
-    """By hand: at depth 4 class 2 is expected with 0.3; the ignored pixel keeps the guidance only."""
+    """By hand: at depth 4 class 2 is expected with 0.3; the ignored pixel gets guidance only."""
     table = torch.zeros(1, 3, 256)
     table[0, 2, 4] = 0.3
     label = torch.tensor([[[0, 1, 255]]])

@@ -1,0 +1,183 @@
+"""What every training method shares: its contract with the engine, its batch, its bookkeeping.
+
+Legend: B images, C classes, H×W pixels.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmseg.distributed import rank, reduce_gradients
+from mmseg.models.uda.draws import Draws
+from mmseg.models.uda.mixing import Normalization
+from mmseg.registry import SEGMENTORS, UDA, ConfigError
+
+IMAGENET = {"mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375]}
+DEFAULT_PICTURE_INTERVAL = 1000
+Metas = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class UDABatch:
+    """A batch of labeled source and unlabeled target images; never changed in place."""
+
+    image: Tensor  # (B, 3, H, W) normalized source
+    metas: Metas
+    label: Tensor  # (B, 1, H, W) int64 source label
+    target_image: Tensor  # (B, 3, H, W) normalized
+    target_metas: Metas
+    target_depth: Tensor | None  # (B, H, W) depth bins
+    valid_pseudo_mask: Tensor | None  # (B, 1, H, W) of 0/1
+
+    @classmethod
+    def from_loader(cls, batch: Mapping[str, Any]) -> "UDABatch":
+        """Name the parts of the loader's dictionary."""
+        missing = [k for k in ("target_img", "img", "gt_semantic_seg") if k not in batch]
+        if missing:
+            raise KeyError(
+                f"expected source and target images in a batch, got no {missing[0]!r}; "
+                "data.train must be a UDADataset for this training method."
+            )
+        return cls(
+            image=batch["img"],
+            metas=batch.get("img_metas", []),
+            label=batch["gt_semantic_seg"],
+            target_image=batch["target_img"],
+            target_metas=batch.get("target_img_metas", []),
+            target_depth=batch.get("target_depth"),
+            valid_pseudo_mask=batch.get("valid_pseudo_mask"),
+        )
+
+    def normalization(self) -> Normalization:
+        """Return how the source images were normalized (ImageNet's constants unless stated)."""
+        stated = self.metas[0].get("img_norm_cfg", IMAGENET) if self.metas else IMAGENET
+        mean, std = (
+            torch.as_tensor(stated[k], dtype=torch.float32)
+            .view(3, 1, 1)
+            .to(self.image.device, non_blocking=True)
+            for k in ("mean", "std")
+        )
+        return Normalization(mean, std)
+
+
+@dataclass
+class StepOutput:
+    """What one iteration leaves: detached 0-dim values to log, and pictures if they were due."""
+
+    losses: dict[str, Tensor] = field(default_factory=dict)
+    pictures: dict[str, Any] | None = None
+
+    def backward(self, losses: Mapping[str, Tensor], prefix: str = "") -> None:
+        """Back-propagate the sum of the entries called `loss`, and log all of them."""
+        total = sum((v for k, v in losses.items() if "loss" in k), torch.tensor(0.0))
+        total.backward()
+        self.log({prefix + key: value for key, value in losses.items()})
+
+    def log(self, values: Mapping[str, Tensor]) -> None:
+        """Log values without training on them."""
+        self.losses.update({key: value.detach() for key, value in values.items()})
+
+    def show(self, **pictures: Any) -> None:
+        """Keep tensors for the debug panel, if one is due."""
+        if self.pictures is not None:
+            kept = {k: v.detach() if isinstance(v, Tensor) else v for k, v in pictures.items()}
+            self.pictures.update(kept)
+
+
+class TrainingMethod(nn.Module, ABC):
+    """A way to train a segmentor. `model` is the student: it is trained and it is evaluated.
+
+    Args:
+        model: config of the segmentor; `model.train_cfg.log_config.img_interval` says how often
+            pictures are due.
+    """
+
+    def __init__(self, model: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.model = SEGMENTORS.build(model)
+        log_config = (model.get("train_cfg") or {}).get("log_config") or {}
+        self.picture_interval = log_config.get("img_interval", DEFAULT_PICTURE_INTERVAL)
+
+    @abstractmethod
+    def accumulate_gradients(
+        self, batch: Mapping[str, Any], iteration: int, draws: Draws
+    ) -> StepOutput:
+        """Add the gradients of one iteration to the student's; the optimizer is not touched."""
+
+    @abstractmethod
+    def describe(self) -> list[str]:
+        """Say in a few lines which method runs, for the head of the log."""
+
+    def make_draws(self, iteration: int, rank: int = 0, seed: int = 0) -> Draws:
+        """Return the random choices of an iteration."""
+        return Draws(seed, iteration, rank, self.model.num_classes)
+
+    def trainable_parameters(self) -> Iterable[nn.Parameter]:
+        """Return what the optimizer trains."""
+        return [p for p in self.model.parameters() if p.requires_grad]
+
+    def train_step(
+        self,
+        batch: Mapping[str, Any],
+        optimizer: torch.optim.Optimizer,
+        iteration: int,
+        draws: Draws | None = None,
+    ) -> dict[str, float]:
+        """Do one whole iteration and return the logged values."""
+        optimizer.zero_grad(set_to_none=True)
+        draws = self.make_draws(iteration, rank()) if draws is None else draws
+        output = self.accumulate_gradients(batch, iteration, draws)
+        reduce_gradients(self.trainable_parameters())
+        optimizer.step()
+        return {key: float(value) for key, value in output.losses.items()}
+
+    def init_weights(self) -> None:
+        """Initialize the student, from its pre-trained file if it names one."""
+        self.model.init_weights()
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the student."""
+        return self.model(*args, **kwargs)
+
+    def start_output(self, iteration: int) -> StepOutput:
+        """Return an empty output that keeps pictures if they are due at this iteration."""
+        return StepOutput(pictures={} if iteration % self.picture_interval == 0 else None)
+
+
+@UDA.register()
+class Supervised(TrainingMethod):
+    """Train on labeled images alone (a config without `uda`).
+
+    Args:
+        model: config of the segmentor.
+        max_iters: unused; every method is told.
+    """
+
+    def __init__(self, model: Mapping[str, Any], max_iters: int | None = None) -> None:
+        super().__init__(model)
+
+    def describe(self) -> list[str]:
+        """Say which method runs."""
+        return ["Method: supervised training on the labeled images alone (no uda section)"]
+
+    def accumulate_gradients(
+        self, batch: Mapping[str, Any], iteration: int, draws: Draws
+    ) -> StepOutput:
+        """Add the gradients of the cross-entropy on one labeled batch."""
+        if "target_img" in batch:
+            raise ConfigError(
+                "expected labeled images only, got a UDADataset without a uda section; "
+                "add one, or set data.train to the source dataset."
+            )
+        torch.manual_seed(draws.torch_seed())
+        output = self.start_output(iteration)
+        losses = self.model.forward_train(
+            batch["img"], batch.get("img_metas", []), batch["gt_semantic_seg"]
+        )
+        output.backward(losses)
+        output.show(source_image=batch["img"], source_label=batch["gt_semantic_seg"][:, 0])
+        return output

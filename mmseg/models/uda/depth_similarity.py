@@ -1,0 +1,68 @@
+"""Class-wise depth histograms, and how similar two of them are (CDDA).
+
+Legend: B images, C classes, H×W pixels, D = 256 depth bins (0…255), M source crops.
+"""
+
+import torch
+from torch import Tensor
+
+DEPTH_BINS = 256
+
+
+def depth_histogram(label: Tensor, depth: Tensor, num_classes: int = 19) -> Tensor:
+    """Count the pixels of every class at every depth.
+
+    Args:
+        label: (…, H, W) integer class; values outside 0…C-1 (such as 255) do not count.
+        depth: (…, H, W) depth bin, any type; truncated, values outside 0…255 do not count.
+
+    Returns:
+        (…, C, 256) float32 counts; exact up to 2²⁴ pixels in one bin.
+
+    >>> depth_histogram(torch.tensor([[1, 1, 255]]), torch.tensor([[7.9, 7.0, 7.0]]), 2)[1, 7]
+    tensor(2.)
+    """
+    if label.shape != depth.shape or label.ndim < 2:
+        raise ValueError(
+            f"expected label and depth of one shape (…, H, W), got {tuple(label.shape)} and "
+            f"{tuple(depth.shape)}; resize both together."
+        )
+    leading = label.shape[:-2]
+    label = label.flatten(end_dim=-3) if leading else label[None]
+    depth = depth.reshape(label.shape).to(torch.int64)
+    label = label.to(torch.int64)
+    counted = (label >= 0) & (label < num_classes) & (depth >= 0) & (depth < DEPTH_BINS)
+    image = torch.arange(len(label), device=label.device).view(-1, 1, 1)
+    cell = (image * num_classes + label) * DEPTH_BINS + depth
+    size = len(label) * num_classes * DEPTH_BINS
+    cell = torch.where(counted, cell, size).flatten()  # one more cell takes what does not count
+    # On a GPU `bincount` waits for the device to learn its own size; adding up ones does not.
+    if label.is_cuda:
+        ones = torch.ones_like(cell, dtype=torch.float32)
+        counts = torch.zeros(size + 1, device=label.device).scatter_add_(0, cell, ones)
+    else:
+        counts = torch.bincount(cell, minlength=size + 1).float()
+    return counts[:-1].view(*leading, num_classes, DEPTH_BINS)
+
+
+def class_similarity(target: Tensor, bank: Tensor) -> Tensor:
+    """Compare class-wise depth distributions: sim_c = (cos_c + 1 - l1_c) / 2.
+
+    cos_c compares the shapes of the two distributions, l1_c also their sizes.
+
+    Args:
+        target: (B, C, D) counts.
+        bank: (C, M, D) counts (class first, so that each class is one contiguous matrix).
+
+    Returns:
+        (B, M, C) in [0, 1]; 0 for classes that the target does not have.
+    """
+    by_class = target.transpose(0, 1)  # (C, B, D)
+    dot = torch.bmm(by_class, bank.transpose(1, 2))  # (C, B, M)
+    norms = by_class.norm(dim=2)[:, :, None] * bank.norm(dim=2)[:, None, :]
+    cosine = torch.where(norms > 0, dot / norms, 0.0)
+    size = by_class.sum(2)[:, :, None] + bank.sum(2)[:, None, :]
+    distance = torch.cdist(by_class, bank, p=1) / size.clamp(min=1)
+    similarity = (cosine + 1 - distance) / 2
+    is_present = by_class.sum(2)[:, :, None] > 0
+    return torch.where(is_present, similarity, 0.0).permute(1, 2, 0)

@@ -1,0 +1,139 @@
+"""Every random choice of a training iteration, in one object.
+
+The choices are a pure function of (seed, iteration, rank): they do not depend on where a run was
+interrupted. Tests and studies subclass `Draws` to fix a choice.
+
+Legend: B images, C classes, H×W pixels.
+"""
+
+import zlib
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class ImageAugmentation:
+    """Factors of one image's color jitter and blur.
+
+    `brightness` is added (minus 1) to RGB in [0, 1], `contrast` and `saturation` multiply, `hue` is
+    a share of the color circle. `order` says when each of them (0…3, as listed) is applied.
+    """
+
+    brightness: float
+    contrast: float
+    saturation: float
+    hue: float
+    order: tuple[int, ...]
+    sigma: float  # of the blur, pixels
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """The drawn part of an augmentation; the default is no augmentation at all.
+
+    `jitter_draw` and `blur_draw` in [0, 1) are drawn once per batch and compared with the method's
+    probabilities; the factors of each image follow from `entropy`.
+    """
+
+    jitter_draw: float = 0.0
+    blur_draw: float = 0.0
+    entropy: tuple[int, ...] = field(default=(0,))
+
+    def image(self, index: int, strength: float) -> ImageAugmentation:
+        """Return the factors of image `index`: 1 ± strength, hue 0 ± strength, σ 0.15…1.15."""
+        rng = np.random.default_rng((*self.entropy, index))
+        brightness, contrast, saturation = rng.uniform(1 - strength, 1 + strength, 3)
+        return ImageAugmentation(
+            brightness=float(brightness),
+            contrast=float(contrast),
+            saturation=float(saturation),
+            hue=float(rng.uniform(-strength, strength)),
+            order=tuple(rng.permutation(4).tolist()),
+            sigma=float(rng.uniform(0.15, 1.15)),
+        )
+
+
+class Draws:
+    """The random choices of one iteration on one process.
+
+    Args:
+        seed: of the run.
+        iteration: number of the training iteration.
+        rank: of this process.
+        num_classes: C.
+    """
+
+    # Defaults of the class, so that a subclass may leave the constructor out.
+    seed: int = 0
+    iteration: int = 0
+    rank: int = 0
+    num_classes: int = 19
+
+    def __init__(
+        self, seed: int = 0, iteration: int = 0, rank: int = 0, num_classes: int = 19
+    ) -> None:
+        self.seed, self.iteration, self.rank = seed, iteration, rank
+        self.num_classes = num_classes
+
+    def stream(self, purpose: str) -> np.random.Generator:
+        """Return the generator of one kind of choice; asking for one kind never shifts another."""
+        streams: dict[str, np.random.Generator] = self.__dict__.setdefault("_streams", {})
+        if purpose not in streams:
+            streams[purpose] = np.random.default_rng(self._entropy(purpose))
+        return streams[purpose]
+
+    def torch_seed(self) -> int:
+        """Return the seed of dropout and stochastic depth in this iteration."""
+        return int(np.random.default_rng(self._entropy("torch")).integers(2**63))
+
+    def crop_box(
+        self, height: int, width: int, crop_size: tuple[int, int], divisible: int
+    ) -> tuple[int, int, int, int]:
+        """Draw HRDA's detail window (y1, y2, x1, x2); offsets are multiples of `divisible`."""
+        rng = self.stream("crop_box")
+        offsets = []
+        for size, crop in zip((height, width), crop_size, strict=True):
+            choices = (max(size - crop, 0) + 1) // divisible
+            offsets.append(divisible * int(rng.integers(choices)) if choices > 0 else 0)
+        (y, x), (crop_height, crop_width) = offsets, crop_size
+        return y, y + crop_height, x, x + crop_width
+
+    def mix_classes(self, labels: Tensor) -> Tensor:
+        """Choose for each image half (rounded up) of the classes in the whole batch of labels.
+
+        Args:
+            labels: (B, 1, H, W) or (B, H, W) int64 source labels.
+
+        Returns:
+            (B, C+1) bool; column C stands for 255, which counts as a class.
+        """
+        columns = self.num_classes + 1
+        flat = labels.flatten().clamp(max=self.num_classes)
+        found = torch.zeros(columns, device=labels.device)
+        found.scatter_(0, flat, 1.0)  # not `unique`: that would wait for the device
+        scores = self.stream("mix_classes").random((len(labels), columns), dtype=np.float32)
+        scores = torch.from_numpy(scores + 1).to(labels.device, non_blocking=True) * found
+        rank = scores.argsort(1, descending=True).argsort(1)
+        return rank < (found.sum() + 1).div(2, rounding_mode="floor")
+
+    def augmentation(self) -> Augmentation:
+        """Draw whether and how a batch of images is jittered and blurred."""
+        rng = self.stream("augmentation")
+        jitter, blur = rng.random(2)
+        entropy = tuple(rng.integers(2**32, size=2).tolist())
+        return Augmentation(float(jitter), float(blur), entropy)
+
+    def block_mask(
+        self, batch: int, height: int, width: int, mask_ratio: float, block_size: int
+    ) -> Tensor:
+        """Draw MIC's (B, 1, H, W) mask of 0 (hidden) and 1 (kept), constant in each block."""
+        grid = (batch, 1, round(height / block_size), round(width / block_size))
+        kept = self.stream("block_mask").random(grid, dtype=np.float32) > mask_ratio
+        return F.interpolate(torch.from_numpy(kept).float(), (height, width), mode="nearest")
+
+    def _entropy(self, purpose: str) -> tuple[int, ...]:
+        return self.seed, self.iteration, self.rank, zlib.crc32(purpose.encode())

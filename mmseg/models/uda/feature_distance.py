@@ -1,0 +1,84 @@
+"""Thing-class ImageNet feature distance (DAFormer, Hoyer et al. 2022, section 3.3).
+
+Legend: B images, C classes, H×W pixels, h×w feature cells.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmseg.distributed import all_reduce_sum, world_size
+from mmseg.registry import ConfigError
+
+IGNORE = 255
+
+
+def downscale_label(label: Tensor, cell: int, min_ratio: float, num_classes: int) -> Tensor:
+    """Give each cell of cell×cell pixels its majority class.
+
+    Args:
+        label: (B, 1, H, W) int64; 255 competes as a class of its own.
+        min_ratio: smallest share of the cell that the majority must fill; else the cell gets 255.
+
+    Returns:
+        (B, 1, H // cell, W // cell) int64.
+    """
+    one_hot = F.one_hot(label[:, 0].clamp(max=num_classes), num_classes + 1)
+    share = F.avg_pool2d(one_hot.permute(0, 3, 1, 2).float(), cell)
+    ratio, majority = share.max(1, keepdim=True)
+    is_clear = (ratio >= min_ratio) & (majority < num_classes)
+    return torch.where(is_clear, majority, IGNORE)
+
+
+class FeatureDistance:
+    """λ times the mean L2 distance to the frozen ImageNet features where things are.
+
+    Args:
+        weight: λ.
+        classes: trainIds of the things; None takes all pixels.
+        min_ratio: see `downscale_label`; needed with classes.
+        num_classes: C.
+    """
+
+    def __init__(
+        self,
+        weight: float,
+        classes: Sequence[int] | None,
+        min_ratio: float | None,
+        num_classes: int,
+    ) -> None:
+        if classes is not None and min_ratio is None:
+            raise ConfigError(
+                "expected uda.imnet_feature_dist_scale_min_ratio with imnet_feature_dist_classes, "
+                "got None; set it (0.75 in DAFormer)."
+            )
+        self.weight = weight
+        self.classes = classes
+        self.min_ratio = min_ratio
+        self.num_classes = num_classes
+
+    def __call__(
+        self, features: Tensor, imagenet_features: Tensor, label: Tensor
+    ) -> tuple[Tensor, dict[str, Any]]:
+        """Return the loss and pictures of what it looked at.
+
+        Args:
+            features, imagenet_features: (B, K, h, w), the last level of each backbone.
+            label: (B, 1, H, W) int64.
+        """
+        distance = (features - imagenet_features).norm(dim=1)  # (B, h, w)
+        if self.classes is None or self.min_ratio is None:
+            return self.weight * distance.mean(), {}
+        cell = label.shape[-1] // features.shape[-1]
+        scaled = downscale_label(label, cell, self.min_ratio, self.num_classes)[:, 0]
+        mask = torch.zeros_like(scaled, dtype=torch.bool)
+        for index in self.classes:
+            mask |= scaled == index
+        # Over all processes: each holds its share of one global mean. An empty mask gives 0.
+        count = all_reduce_sum(mask.sum().float())
+        total = (distance * mask).sum() * world_size()
+        loss = self.weight * total / count.clamp(min=1)
+        return loss, {"feature_distance_label": scaled, "feature_distance_mask": mask.float()}

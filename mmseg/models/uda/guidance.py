@@ -1,0 +1,79 @@
+"""Classes that the pseudo-label misses but depth suggests, and the loss that guides them (CDDA).
+
+Legend: B images, C classes, H×W pixels, D = 256 depth bins (0…255), M source crops.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmseg.models.uda.depth_similarity import DEPTH_BINS
+
+# A class that is certain at a depth is capped, so that the one-hot entry stays the only exact 1.
+LARGEST_PRIOR = 0.99999
+
+
+def guidance_prior(source: Tensor, is_missing: Tensor) -> Tensor:
+    """Return p_c(b), how likely class c is at depth b in the matched source crop.
+
+    Args:
+        source: (B, C, D) counts of the match; is_missing: (B, C) bool, classes to guide.
+
+    Returns:
+        (B, C, D) in [0, 0.99999]; 0 for the classes that are not missing.
+    """
+    total = source.sum(1, keepdim=True)
+    prior = torch.where(total > 0, source / total, 0.0).clamp(max=LARGEST_PRIOR)
+    return prior * is_missing[:, :, None]
+
+
+def soft_labels(label: Tensor, depth: Tensor, table: Tensor) -> Tensor:
+    """Add the guidance to the one-hot pseudo-label, keeping the sum of every labeled pixel at 1.
+
+    Args:
+        label: (B, H, W) int64, 255 is ignored; depth: (B, H, W) depth bins;
+        table: (B, C, D) from `guidance_prior`.
+
+    Returns:
+        (B, C, H, W). What the guided classes get is taken from the pseudo-label's own entry (which
+        may become negative where several classes are guided); ignored pixels hold guidance only.
+    """
+    classes = table.shape[1]
+    bins = depth.to(torch.int64)
+    is_counted = (bins >= 0) & (bins < DEPTH_BINS)
+    column = bins.clamp(0, DEPTH_BINS - 1).flatten(1)[:, None].expand(-1, classes, -1)
+    prior = table.gather(2, column).unflatten(2, label.shape[1:])  # (B, C, H, W)
+    prior = prior * is_counted[:, None]
+    own = 1 - prior.sum(1, keepdim=True)  # 2 - sum of the row, the one-hot entry included
+    one_hot = label[:, None] == torch.arange(classes, device=label.device).view(-1, 1, 1)
+    return torch.where(one_hot, own, prior)
+
+
+def soft_cross_entropy(
+    logits: Tensor, soft_label: Tensor, weight: Tensor, reference_quirks: bool = False
+) -> Tensor:
+    """Mean over all pixels of -weight · Σ_c soft_label_c · log softmax(logits)_c.
+
+    Args:
+        logits: (B, C, h, w), up-sampled bilinearly to H×W.
+        soft_label: (B, C, H, W).
+        weight: (B, H, W), or (B, 1, H, W).
+        reference_quirks: weight every image with every image's weights, as the released code does
+            (Q3 in the README's table); equal for B = 1.
+
+    >>> soft_cross_entropy(torch.zeros(1, 2, 1, 1), torch.ones(1, 2, 1, 1) / 2, torch.ones(1, 1, 1))
+    tensor(0.6931)
+    """
+    if weight.ndim == 4:
+        weight = weight[:, 0]
+    if soft_label.shape != (*logits.shape[:2], *weight.shape[1:]):
+        raise ValueError(
+            f"expected soft labels (B, C, H, W) = {(*logits.shape[:2], *weight.shape[1:])}, "
+            f"got {tuple(soft_label.shape)}."
+        )
+    if logits.shape[2:] != weight.shape[1:]:
+        logits = F.interpolate(logits, weight.shape[1:], mode="bilinear", align_corners=False)
+    loss = -(soft_label * logits.log_softmax(1)).sum(1)  # (B, H, W)
+    if reference_quirks:
+        weight = weight.mean(0)
+    return (loss * weight).mean()

@@ -1,0 +1,151 @@
+"""ClassMix and the augmentation of the mixed image (DACS, Tranheden et al. 2021).
+
+The color jitter is the one the papers trained with: additive brightness, contrast without mean,
+saturation and hue in HSV (`ColorJiggle` in today's kornia, which the tests compare with).
+
+Legend: B images, C classes, H×W pixels.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmseg.models.uda.draws import Augmentation, ImageAugmentation
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """Mean and standard deviation, (3, 1, 1) each, of the RGB images a network sees."""
+
+    mean: Tensor
+    std: Tensor
+
+    def to_unit(self, image: Tensor) -> Tensor:
+        """Turn normalized into RGB in [0, 1]."""
+        return (image * self.std + self.mean) / 255
+
+    def from_unit(self, image: Tensor) -> Tensor:
+        """Turn RGB in [0, 1] into normalized."""
+        return (image * 255 - self.mean) / self.std
+
+    def from_bytes(self, image: Tensor) -> Tensor:
+        """Turn RGB in 0…255 into normalized."""
+        return (image.float() - self.mean) / self.std
+
+
+def class_mask(label: Tensor, chosen: Tensor) -> Tensor:
+    """Mark the pixels of the chosen classes.
+
+    Args:
+        label: (B, 1, H, W) int64; chosen: (B, C+1) bool, column C stands for 255.
+
+    Returns:
+        (B, 1, H, W) bool.
+    """
+    column = label.clamp(max=chosen.shape[1] - 1)
+    return chosen.gather(1, column.flatten(1)).view_as(label)
+
+
+def paste(mask: Tensor, source: Tensor, target: Tensor) -> Tensor:
+    """Paste the marked pixels of `source` on `target`; mask (B, 1, H, W) fits (B, [K,] H, W)."""
+    return torch.where(mask if source.ndim == 4 else mask[:, 0], source, target)
+
+
+class StrongAugmentation:
+    """Color jitter and blur of normalized images, as often as the method's config says.
+
+    Args:
+        jitter_probability: jitter happens when the draw in [0, 1) *exceeds* it (as in the papers'
+            code, where 0.2 means four in five).
+        jitter_strength: of brightness, contrast, saturation and hue.
+        blur: whether to blur at all (then when its draw exceeds 0.5).
+    """
+
+    def __init__(self, jitter_probability: float, jitter_strength: float, blur: bool) -> None:
+        self.jitter_probability = jitter_probability
+        self.jitter_strength = jitter_strength
+        self.blur = blur
+
+    def __call__(
+        self, images: Tensor, drawn: Augmentation | None, normalization: Normalization
+    ) -> Tensor:
+        """Return augmented (B, 3, H, W) normalized images; `drawn=None` changes nothing."""
+        if drawn is None:
+            return images
+        jitters = drawn.jitter_draw > self.jitter_probability
+        blurs = self.blur and drawn.blur_draw > 0.5
+        if not jitters and not blurs:
+            return images
+        factors = [drawn.image(index, self.jitter_strength) for index in range(len(images))]
+        if jitters:
+            unit = normalization.to_unit(images)
+            jittered = [color_jitter(i, f) for i, f in zip(unit, factors, strict=True)]
+            images = normalization.from_unit(torch.stack(jittered))
+        if blurs:
+            blurred = [gaussian_blur(i, f.sigma) for i, f in zip(images, factors, strict=True)]
+            images = torch.stack(blurred)
+        return images
+
+
+def color_jitter(image: Tensor, factors: ImageAugmentation) -> Tensor:
+    """Jitter one (3, H, W) RGB image in [0, 1], in the drawn order."""
+    for step in factors.order:
+        if step == 0:
+            image = (image + (factors.brightness - 1)).clamp(0, 1)
+        elif step == 1:
+            image = (image * factors.contrast).clamp(0, 1)
+        elif step == 2:
+            hue, saturation, value = rgb_to_hsv(image)
+            image = hsv_to_rgb(hue, (saturation * factors.saturation).clamp(0, 1), value)
+        else:
+            hue, saturation, value = rgb_to_hsv(image)
+            image = hsv_to_rgb((hue + factors.hue) % 1, saturation, value)
+    return image
+
+
+def rgb_to_hsv(image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return hue (in turns, [0, 1)), saturation and value, (H, W) each, of (3, H, W) RGB."""
+    red, green, blue = image
+    value, strongest = image.max(0)
+    spread = value - image.amin(0)
+    safe = torch.where(spread == 0, 1.0, spread)
+    sector = torch.stack([green - blue, blue - red, red - green]) / safe
+    sector = sector.gather(0, strongest[None])[0] + 2 * strongest
+    return (sector / 6) % 1, spread / (value + 1e-8), value
+
+
+def hsv_to_rgb(hue: Tensor, saturation: Tensor, value: Tensor) -> Tensor:
+    """Return (3, H, W) RGB; the inverse of `rgb_to_hsv`."""
+    shift = torch.tensor([5.0, 3.0, 1.0]).view(3, 1, 1).to(hue.device, non_blocking=True)
+    position = (hue * 6 + shift) % 6
+    ramp = torch.minimum(position, 4 - position).clamp(0, 1)
+    return value - value * saturation * ramp
+
+
+def blur_kernel_size(size: int) -> int:
+    """Return the odd kernel length, about a tenth of the image side (512 → 51, 1024 → 103)."""
+    tenth = math.ceil(0.1 * size)
+    return math.floor(tenth - 0.5 + tenth % 2)
+
+
+def gaussian_blur(image: Tensor, sigma: float) -> Tensor:
+    """Blur one (3, H, W) image with a separable Gaussian; the border reflects.
+
+    The nominal kernel spans a tenth of the side; weights beyond 8σ are below float32's resolution
+    and left out.
+    """
+    for axis in (1, 2):
+        radius = min(blur_kernel_size(image.shape[axis]) // 2, math.ceil(8 * sigma))
+        if radius == 0:
+            continue
+        offsets = torch.arange(-radius, radius + 1, dtype=image.dtype, device=image.device)
+        kernel = torch.exp(-(offsets**2) / (2 * sigma**2))
+        shape = (1, 1, -1, 1) if axis == 1 else (1, 1, 1, -1)
+        kernel = (kernel / kernel.sum()).view(shape)
+        padding = (0, 0, radius, radius) if axis == 1 else (radius, radius, 0, 0)
+        padded = F.pad(image[:, None], padding, mode="reflect")  # colors as a batch
+        image = F.conv2d(padded, kernel)[:, 0]
+    return image

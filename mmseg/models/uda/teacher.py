@@ -1,0 +1,81 @@
+"""The EMA teacher and its pseudo-labels.
+
+Legend: B images, C classes, H×W pixels.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmseg.distributed import all_reduce_mean
+from mmseg.models.layers import DropPath
+
+
+@dataclass(frozen=True)
+class PseudoLabel:
+    """What the teacher says about a batch of target images."""
+
+    label: Tensor  # (B, H, W) int64 class
+    weight: Tensor  # (B, H, W) float in [0, 1]
+    confident: Tensor  # (B, H, W) bool, probability at or above the threshold
+
+
+def teacher_alpha(iteration: int, alpha: float) -> float:
+    """Return α of an iteration: min(1 - 1/(t+1), α), so that 0 copies the student.
+
+    >>> [round(teacher_alpha(t, 0.9), 2) for t in (0, 1, 3, 50)]
+    [0.0, 0.5, 0.75, 0.9]
+    """
+    return min(1 - 1 / (iteration + 1), alpha)
+
+
+class Teacher:
+    """An exponential moving average of the student that labels target images.
+
+    The network stays in train mode (batch statistics, updated in its own buffers), but with dropout
+    and stochastic depth switched off. It never gets gradients. The network itself belongs to the
+    training method, whose state it is part of.
+
+    Args:
+        network: the teacher's segmentor.
+        alpha: largest share the teacher keeps of itself at one iteration.
+        threshold: smallest probability of a confident pixel.
+    """
+
+    def __init__(self, network: nn.Module, alpha: float, threshold: float) -> None:
+        self.network = network.requires_grad_(False)
+        self.alpha = alpha
+        self.threshold = threshold
+
+    @torch.no_grad()
+    def update(self, student: nn.Module, iteration: int) -> None:
+        """Move the parameters (not the buffers) toward the student's: θ' ← αθ' + (1-α)θ."""
+        ours, theirs = list(self.network.parameters()), list(student.parameters())
+        alpha = teacher_alpha(iteration, self.alpha)
+        if alpha == 0:
+            torch._foreach_copy_(ours, theirs)
+        else:
+            torch._foreach_lerp_(ours, theirs, 1 - alpha)
+
+    def train(self) -> None:
+        """Put the network into the mode it labels in."""
+        self.network.train()
+        for module in self.network.modules():
+            if isinstance(module, nn.modules.dropout._DropoutNd | DropPath):
+                module.eval()
+
+    @torch.no_grad()
+    def label(self, image: Tensor, metas: list[dict[str, Any]]) -> PseudoLabel:
+        """Label (B, 3, H, W) target images.
+
+        The weight is the share of confident pixels in the batch over all processes, the same for
+        every pixel (DACS, eq. 4).
+        """
+        self.train()
+        logits = self.network.generate_pseudo_label(image, metas)
+        probability, label = logits.softmax(1).max(1)
+        confident = probability >= self.threshold
+        share = all_reduce_mean(confident.float().mean())
+        return PseudoLabel(label, share.expand(label.shape), confident)

@@ -1,0 +1,47 @@
+"""Feature distance and label down-scaling against the recorded reference."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mmseg.models.uda.feature_distance import FeatureDistance, downscale_label
+from mmseg.registry import ConfigError
+
+E = Path(__file__).parents[2] / "golden" / "E"
+META = json.loads((E / "E.json").read_text())
+STORED = np.load(E / "E.npz")
+THINGS = [6, 7, 11, 12, 13, 14, 15, 16, 17, 18]
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_downscaled_labels_equal_the_recorded_ones(number: int) -> None:
+    label = torch.from_numpy(STORED[f"E3_in{number}"]).long()
+    entry = META["E3"][number]
+    got = downscale_label(label, entry["scale"], entry["min_ratio"], 19)
+    assert torch.equal(got, torch.from_numpy(STORED[f"E3_out{number}"]))
+
+
+def test_distance_equals_the_recorded_one() -> None:
+    ours, theirs, label = (torch.from_numpy(STORED[f"E2_{k}"]) for k in ("f1", "f2", "gt"))
+    loss, pictures = FeatureDistance(0.005, THINGS, 0.75, 19)(ours, theirs, label.long())
+    assert loss.item() == pytest.approx(META["E2"]["loss"], rel=1e-5)
+    assert int(pictures["feature_distance_mask"].sum()) == META["E2"]["n_mask"]
+    everywhere, _ = FeatureDistance(1.0, None, None, 19)(ours, theirs, label.long())
+    assert everywhere.item() == pytest.approx(META["E2"]["fd_nomask"], rel=1e-5)
+
+
+def test_empty_mask_costs_nothing_and_is_not_nan() -> None:
+    features = torch.randn(2, 5, 3, 4, requires_grad=True)
+    label = torch.zeros(2, 1, 48, 64).long()
+    loss, _ = FeatureDistance(0.005, [13], 0.75, 19)(features, torch.randn(2, 5, 3, 4), label)
+    loss.backward()
+    assert loss.item() == 0
+    assert torch.equal(features.grad, torch.zeros_like(features))
+
+
+def test_classes_without_a_ratio_are_refused() -> None:
+    with pytest.raises(ConfigError, match="imnet_feature_dist_scale_min_ratio"):
+        FeatureDistance(0.005, THINGS, None, 19)
