@@ -103,6 +103,13 @@ def all_reduce_mean(tensor: Tensor) -> Tensor:
     return tensor
 
 
+def all_reduce_max(tensor: Tensor) -> Tensor:
+    """Replace `tensor` (in place) by its maximum over all processes and return it."""
+    if world_size() > 1:
+        dist.all_reduce(tensor, op=dist.ReduceOp.MAX)
+    return tensor
+
+
 def broadcast_module(module: nn.Module) -> None:
     """Give every process the parameters and buffers of process 0."""
     if world_size() > 1:

@@ -135,8 +135,9 @@ def _parameters(cls: Callable[..., Any]) -> tuple[list[str], list[str], bool]:
     if inspect.isclass(cls):
         constructors = [c.__dict__["__init__"] for c in cls.__mro__ if "__init__" in c.__dict__]
         constructors = [c for c in constructors if c is not object.__init__]
-    if hasattr(cls, "settings_class"):
-        constructors[1:] = [cls.settings_class]
+    settings = getattr(cls, "settings_class", None)
+    if settings is not None:
+        constructors[1:] = [settings]
     required: list[str] = []
     known: list[str] = []
     for constructor in constructors:

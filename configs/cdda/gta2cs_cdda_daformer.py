@@ -1,12 +1,12 @@
 """CDDA on DAFormer, GTA to Cityscapes. Create its crops and bank with run_seg.py first."""
 
-_base_ = ['../daformer/gta2cs_uda_warm_fdthings_rcs_croppl_a999_daformer_mitb5_s0.py']
+_base_ = ["../daformer/gta2cs_uda_warm_fdthings_rcs_croppl_a999_daformer_mitb5_s0.py"]
 
 uda = dict(
-    dataset='gta',
-    matrix_path='preprocessed/gta_daformer/gta_24966_distribution.pth',
-    croped_images_path='preprocessed/gta_daformer/images',
-    croped_labels_path='preprocessed/gta_daformer/labels',
+    dataset="gta",
+    matrix_path="preprocessed/gta_daformer/gta_24966_distribution.pth",
+    croped_images_path="preprocessed/gta_daformer/images",
+    croped_labels_path="preprocessed/gta_daformer/labels",
     reweight_threshold=0.56,
     relabel_threshold=0.54,
     threshold_decay=0.0025,
@@ -14,4 +14,4 @@ uda = dict(
 checkpoint_config = dict(_delete_=True, by_epoch=False, interval=40000)
 evaluation = dict(interval=1000)
 
-name = 'gta2cs_cdda_uda_warm_fdthings_rcs_croppl_a999_daformer_mitb5_s0'
+name = "gta2cs_cdda_uda_warm_fdthings_rcs_croppl_a999_daformer_mitb5_s0"

@@ -1,11 +1,11 @@
 """DAFormer, GTA to Cityscapes: rare class sampling, feature distance, trusted center."""
 
 _base_ = [
-    '../_base_/default_runtime.py',
-    '../_base_/models/daformer_sepaspp_mitb5.py',
-    '../_base_/datasets/uda_gta_to_cityscapes_512x512.py',
-    '../_base_/uda/dacs_a999_fdthings.py',
-    '../_base_/schedules/adamw_poly10warm_40k.py',
+    "../_base_/default_runtime.py",
+    "../_base_/models/daformer_sepaspp_mitb5.py",
+    "../_base_/datasets/uda_gta_to_cityscapes_512x512.py",
+    "../_base_/uda/dacs_a999_fdthings.py",
+    "../_base_/schedules/adamw_poly10warm_40k.py",
 ]
 
 seed = 0
@@ -17,11 +17,11 @@ uda = dict(pseudo_weight_ignore_top=15, pseudo_weight_ignore_bottom=120)
 checkpoint_config = dict(max_keep_ckpts=1)
 evaluation = dict(interval=4000)
 
-name = 'gta2cs_uda_warm_fdthings_rcs_croppl_a999_daformer_mitb5_s0'
-exp = 'basic'
-name_dataset = 'gta2cityscapes'
-name_architecture = 'daformer_sepaspp_mitb5'
-name_encoder = 'mitb5'
-name_decoder = 'daformer_sepaspp'
-name_uda = 'dacs_a999_fd_things_rcs0.01_cpl'
-name_opt = 'adamw_6e-05_pmTrue_poly10warm_1x2_40k'
+name = "gta2cs_uda_warm_fdthings_rcs_croppl_a999_daformer_mitb5_s0"
+exp = "basic"
+name_dataset = "gta2cityscapes"
+name_architecture = "daformer_sepaspp_mitb5"
+name_encoder = "mitb5"
+name_decoder = "daformer_sepaspp"
+name_uda = "dacs_a999_fd_things_rcs0.01_cpl"
+name_opt = "adamw_6e-05_pmTrue_poly10warm_1x2_40k"

@@ -1,16 +1,16 @@
 """CDDA on the demo scenes. Create its 200 crops and their bank with run_seg.py --num 200 first."""
 
-_base_ = ['daformer.py']
+_base_ = ["daformer.py"]
 
 uda = dict(
-    dataset='gta',
-    matrix_path='preprocessed/demo_gta/gta_200_distribution.pth',
-    croped_images_path='preprocessed/demo_gta/images',
-    croped_labels_path='preprocessed/demo_gta/labels',
+    dataset="gta",
+    matrix_path="preprocessed/demo_gta/gta_200_distribution.pth",
+    croped_images_path="preprocessed/demo_gta/images",
+    croped_labels_path="preprocessed/demo_gta/labels",
     reweight_threshold=0.4,
     relabel_threshold=0.35,
     threshold_decay=0.0025,
 )
 
-name = 'demo_cdda_daformer'
-name_uda = 'cdda_a99_rcs0.01_cpl'
+name = "demo_cdda_daformer"
+name_uda = "cdda_a99_rcs0.01_cpl"

@@ -32,10 +32,10 @@ class Frame:
         """Return the world positions (n, 3) of plane coordinates (n, 2)."""
         return self.origin + outline[:, :1] * self.s_axis + outline[:, 1:] * self.t_axis
 
-    def normal_towards(self, eye: Array) -> Array:
-        """Return the unit normal (3,) of the side that the point `eye` sees."""
-        normal = np.cross(self.s_axis, self.t_axis)
-        return normal if normal @ (eye - self.origin) > 0 else -normal
+    @property
+    def axes(self) -> Array:
+        """The matrix (3, 3) with columns s_axis, t_axis, origin: (s, t, 1) -> world position."""
+        return np.array([self.s_axis, self.t_axis, self.origin]).T
 
 
 def ground_frame(height: float = 0.0) -> Frame:
@@ -78,25 +78,32 @@ class Camera:
         """Distance at which the lower image border meets the road, in meters."""
         return self.focal * self.eye / (self.height - 1 - self.horizon)
 
-    def plane_to_image(self, frame: Frame) -> Array:
-        """Return H (3, 3) of the module's docstring."""
+    def plane_to_image(self, axes: Array) -> Array:
+        """Return H (..., 3, 3) of the module's docstring for planes given by `Frame.axes`."""
         intrinsics = np.array(
             [[self.focal, 0, self.center], [0, -self.focal, self.horizon], [0, 0, 1.0]]
         )
-        origin = frame.origin - self.position
-        return intrinsics @ np.stack([frame.s_axis, frame.t_axis, origin], axis=1)
+        relative = axes.copy()
+        relative[..., 2] -= self.position
+        return intrinsics @ relative
 
-    def project(self, frame: Frame, outline: Array) -> Array:
-        """Return the visible part of a planar polygon in the image: (m, 2), m = 0 if there is none."""
-        distance = frame.points(outline)[:, 2]
-        outline = clip_half_plane(outline, distance - NEAREST)
-        if len(outline) < 3:
-            return np.empty((0, 2))
-        homogeneous = np.column_stack([outline, np.ones(len(outline))])
-        homogeneous = homogeneous @ self.plane_to_image(frame).T  # (n, 3)
+    def project(self, to_image: Array, outline: Array) -> Array:
+        """Return the visible part of a planar polygon in the image: (m, 2), m = 0 if there is none.
+
+        Args:
+            to_image: H (3, 3) of its plane.
+            outline: corners (n, 2) in the plane's coordinates.
+        """
+        homogeneous = outline @ to_image[:, :2].T + to_image[:, 2]  # (n, 3): u Z, v Z, Z
+        homogeneous = clip_half_plane(homogeneous, homogeneous[:, 2] - NEAREST)
+        if len(homogeneous) == 0:
+            return homogeneous[:, :2]
         return self._clip_to_image(homogeneous[:, :2] / homogeneous[:, 2:])
 
     def _clip_to_image(self, polygon: Array) -> Array:
+        (left, top), (right, bottom) = polygon.min(axis=0), polygon.max(axis=0)
+        if left >= 0 and top >= 0 and right <= self.width - 1 and bottom <= self.height - 1:
+            return polygon
         for axis, size in ((0, self.width), (1, self.height)):
             polygon = clip_half_plane(polygon, polygon[:, axis])
             polygon = clip_half_plane(polygon, size - 1 - polygon[:, axis])
@@ -104,7 +111,7 @@ class Camera:
 
 
 def clip_half_plane(polygon: Array, inside: Array) -> Array:
-    """Keep the part of a polygon (n, 2) where the affine function `inside` (n,) is not negative.
+    """Keep the part of a polygon (n, k) where the linear function `inside` (n,) is not negative.
 
     >>> square = np.array([[0, 0], [2, 0], [2, 2], [0, 2.0]])
     >>> clip_half_plane(square, square[:, 0] - 1)[:, 0].min()
@@ -113,7 +120,7 @@ def clip_half_plane(polygon: Array, inside: Array) -> Array:
     if len(polygon) == 0 or inside.min() >= 0:
         return polygon
     if inside.max() < 0:
-        return np.empty((0, 2))
+        return polygon[:0]
     kept = []
     for i in range(len(polygon)):
         before, here = inside[i - 1], inside[i]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .camera import Array, Camera, Frame, ground_frame
+from .camera import Array, Camera, Frame
 
 Color = tuple[float, float, float]
 """Red, green, blue in 0...1."""
@@ -71,12 +71,11 @@ class Scene:
             yield from ((number, face) for face in thing.faces)
         yield from ((0, face) for face in self.foreground)
 
-    def shadows(self, reach: tuple[float, float]) -> Iterable[Face]:
-        """Yield the shadows of all things on the road: footprints drawn out by height x `reach`."""
+    def shadows(self, reach: tuple[float, float]) -> Iterable[Array]:
+        """Yield the shadow of each thing, (n, 2) in (X, Z): its footprint drawn out by height x reach."""
         for thing in self.things:
             shifted = thing.footprint + thing.height * np.array(reach)
-            outline = convex_hull(np.concatenate([thing.footprint, shifted]))
-            yield Face(ground_frame(), outline, None)
+            yield convex_hull(np.concatenate([thing.footprint, shifted]))
 
 
 def convex_hull(points: Array) -> Array:

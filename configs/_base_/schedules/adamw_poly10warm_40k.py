@@ -1,6 +1,6 @@
 """The schedule of DAFormer, HRDA, MIC and CDDA: 40,000 iterations, the head ten times as fast."""
 
-_base_ = ['adamw.py', 'poly10warm.py']
+_base_ = ["adamw.py", "poly10warm.py"]
 
 optimizer = dict(
     paramwise_cfg=dict(
@@ -13,6 +13,6 @@ optimizer = dict(
 )
 optimizer_config = None
 n_gpus = 1
-runner = dict(type='IterBasedRunner', max_iters=40000)
+runner = dict(type="IterBasedRunner", max_iters=40000)
 checkpoint_config = dict(by_epoch=False, interval=40000)
-evaluation = dict(interval=1000, metric='mIoU')
+evaluation = dict(interval=1000, metric="mIoU")

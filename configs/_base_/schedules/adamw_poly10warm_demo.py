@@ -1,6 +1,6 @@
 """A few minutes on two CPU cores: a higher learning rate, since nothing is pre-trained."""
 
-_base_ = ['adamw_poly10warm_40k.py']
+_base_ = ["adamw_poly10warm_40k.py"]
 
 optimizer = dict(lr=4e-4, paramwise_cfg=dict(custom_keys=dict(head=dict(lr_mult=3.0))))
 lr_config = dict(warmup_iters=50)

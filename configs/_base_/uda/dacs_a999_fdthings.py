@@ -1,6 +1,6 @@
 """DAFormer's self-training: a slow teacher and the feature distance on the thing classes."""
 
-_base_ = ['dacs.py']
+_base_ = ["dacs.py"]
 
 uda = dict(
     alpha=0.999,

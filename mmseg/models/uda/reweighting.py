@@ -52,8 +52,8 @@ def reweight_as_released(
 ) -> Tensor:
     """Do what the released code does instead of `reweight` (Q1 in the README's table).
 
-    The mask of a class is where the *first row* of the label shows it. For a trusted class it selects
-    columns, for the others rows; later classes overwrite earlier ones.
+    The mask of a class is where the *first row* of the label shows it. For a trusted class it
+    selects columns, for the others rows; later classes overwrite earlier ones.
     """
     height, width = label.shape[-2:]
     if height != width:

@@ -19,7 +19,6 @@ from mmseg.models.uda.depthmetric import (
 from mmseg.models.uda.guidance import soft_labels
 from mmseg.models.uda.reweighting import reweight, reweight_table
 
-
 FOLDER = Path(__file__).parents[2] / "golden" / "D"
 CASES: list[dict[str, Any]] = json.loads((FOLDER / "index.json").read_text())
 
