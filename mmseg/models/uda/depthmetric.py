@@ -90,6 +90,7 @@ class DepthMetric(nn.Module):
     """
 
     bank: Tensor
+    is_labeled: Tensor
 
     def __init__(
         self,

@@ -45,19 +45,22 @@ class Teacher:
     """
 
     def __init__(self, network: nn.Module, alpha: float, threshold: float) -> None:
-        self.network = network.requires_grad_(False)
+        self.network: Any = network.requires_grad_(False)
         self.alpha = alpha
         self.threshold = threshold
 
     @torch.no_grad()
     def update(self, student: nn.Module, iteration: int) -> None:
         """Move the parameters (not the buffers) toward the student's: θ' ← αθ' + (1-α)θ."""
-        ours, theirs = list(self.network.parameters()), list(student.parameters())
+        ours: list[Tensor] = list(self.network.parameters())
+        theirs: list[Tensor] = list(student.parameters())
         alpha = teacher_alpha(iteration, self.alpha)
         if alpha == 0:
-            torch._foreach_copy_(ours, theirs)
+            torch._foreach_copy_(ours, theirs)  # pyright: ignore[reportPrivateImportUsage]
         else:
-            torch._foreach_lerp_(ours, theirs, 1 - alpha)
+            torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage]
+                ours, theirs, 1 - alpha
+            )
 
     def train(self) -> None:
         """Put the network into the mode it labels in."""
