@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from collections.abc import Iterator
@@ -17,11 +18,6 @@ ROOT = Path(__file__).parents[1]
 GOLDEN = Path(__file__).parent / "golden"
 SHIPPED = json.loads((GOLDEN / "B" / "config_dump.json").read_text())
 BASES = json.loads((GOLDEN / "K" / "base_configs.json").read_text())
-REQUIRED_NOW = [
-    "configs/cdda/gta2cs_cdda_daformer.py",
-    "configs/cdda/synthia2cs_cdda_daformer.py",
-    "configs/daformer/gta2cs_uda_warm_fdthings_rcs_croppl_a999_daformer_mitb5_s0.py",
-]
 PRESENT = [name for name in {**BASES, **SHIPPED} if (ROOT / name).is_file()]
 ALL_FILES = sorted(
     str(path.relative_to(ROOT))
@@ -60,8 +56,9 @@ def test_config_resolves_to_the_recorded_values(name: str):
     assert not list(differences(expected, load_config(ROOT / name).to_dict()))
 
 
-def test_configs_of_the_main_job_are_there():
-    assert set(REQUIRED_NOW) <= set(PRESENT)
+def test_all_nine_recorded_configs_are_there():
+    assert len(SHIPPED) == 9
+    assert set(SHIPPED) <= set(PRESENT)
 
 
 @pytest.mark.parametrize("name", ALL_FILES)
@@ -111,3 +108,21 @@ def test_custom_import_that_does_not_exist_names_the_file_and_the_module(tmp_pat
     (tmp_path / "cfg.py").write_text("custom_imports = dict(imports=['no_such_module_of_mine'])\n")
     with pytest.raises(ImportError, match=r"cfg\.py.*no_such_module_of_mine"):
         load_config(tmp_path / "cfg.py")
+
+
+@pytest.mark.parametrize("experiment_id", [80, 81, 82, 83, 84, 85])
+def test_experiment_gives_the_recorded_configs_in_order(experiment_id: int, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT))
+    experiments = importlib.import_module("experiments")
+    recorded = json.loads((GOLDEN / "K" / "experiments_own.json").read_text())
+    expected = recorded[str(experiment_id)]
+    configs = experiments.generate_experiment_cfgs(experiment_id)
+    assert [cfg["name"] for cfg in configs] == [cfg["name"] for cfg in expected]
+    assert json.loads(json.dumps(configs)) == expected
+
+
+def test_unknown_experiment_names_the_known_ones(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT))
+    experiments = importlib.import_module("experiments")
+    with pytest.raises(ValueError, match="expected an experiment among 80, .* 85, got 7"):
+        experiments.generate_experiment_cfgs(7)

@@ -38,7 +38,7 @@ class UDABatch:
         """Name the parts of the loader's dictionary."""
         missing = [k for k in ("target_img", "img", "gt_semantic_seg") if k not in batch]
         if missing:
-            raise KeyError(
+            raise ConfigError(
                 f"expected source and target images in a batch, got no {missing[0]!r}; "
                 "data.train must be a UDADataset for this training method."
             )

@@ -172,7 +172,7 @@ class DACS(TrainingMethod):
         """Find the source crops that are alike in depth, and log what follows."""
         assert self.depth_metric is not None
         if data.target_depth is None:
-            raise KeyError(
+            raise ConfigError(
                 "expected target depth in the batch, got none; set data.train.target.dep_dir, or "
                 "remove uda.matrix_path to train without depth."
             )
@@ -260,7 +260,7 @@ def _build_depth_metric(s: DACSSettings, num_classes: int) -> tuple[DepthMetric,
     assert s.reweight_threshold is not None and s.relabel_threshold is not None
     bank = load_bank(s.matrix_path, s.dataset)
     if bank.shape[1] != num_classes:
-        raise ValueError(
+        raise ConfigError(
             f"'{s.matrix_path}': expected {num_classes} classes as in the network, got "
             f"{bank.shape[1]}; run run_seg.py again with this config."
         )

@@ -203,7 +203,7 @@ def test_depth_metric_without_depth_is_an_error(bank_path: Path) -> None:
     uda = build("cdda_daformer_lowthr", bank_path)
     batch = loader_batch(0, "")
     del batch["target_depth"]
-    with pytest.raises(KeyError, match="dep_dir"):
+    with pytest.raises(ConfigError, match="dep_dir"):
         uda.accumulate_gradients(batch, 0, FixedDraws())
 
 
@@ -215,7 +215,7 @@ def test_broken_set_up_ends_the_run_at_the_start(bank_path: Path, tmp_path: Path
     with pytest.raises(FileNotFoundError, match="expected 40 source crops"):
         build("cdda_daformer_lowthr", tmp_path / "long.pth")
     torch.save(short[:, :16], tmp_path / "narrow.pth")
-    with pytest.raises(ValueError, match="expected 19 classes as in the network, got 16"):
+    with pytest.raises(ConfigError, match="expected 19 classes as in the network, got 16"):
         build("cdda_daformer_lowthr", tmp_path / "narrow.pth")
 
 

@@ -1,0 +1,13 @@
+"""Train the demo network from scratch on the labelled source scenes: where adaptation starts."""
+
+_base_ = ["source_only.py"]
+
+data = dict(samples_per_gpu=4)
+optimizer = dict(lr=1e-3, paramwise_cfg=dict(custom_keys=dict(head=dict(lr_mult=1.0))))
+lr_config = dict(warmup_iters=200)
+runner = dict(max_iters=2500)
+evaluation = dict(interval=500)
+checkpoint_config = dict(interval=2500)
+log_config = dict(interval=50, img_interval=500)
+
+name = "demo_source_pretraining"

@@ -1,0 +1,267 @@
+"""The experiments of the MIC paper, ids 80–85, as tables; `run_experiments.py --exp ID` runs one.
+
+80 main results, 81 other methods and networks, 82 and 83 ablations of what is masked and who labels
+it, 84 block size and mask ratio, 85 masking on labeled target data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+SEEDS = (0, 1, 2)
+MODEL_FILES = {"daformer_sepaspp": "daformer_sepaspp_mitb5", "dlv2red": "deeplabv2red_r50-d8"}
+SINGLE_SCALE_HEADS = {"daformer_sepaspp": "DAFormerHead", "dlv2red": "DLV2Head"}
+BACKBONES = {
+    "mitb5": {"pretrained": "pretrained/mit_b5.pth", "backbone": {"type": "mit_b5"}},
+    "r101v1c": {"pretrained": "open-mmlab://resnet101_v1c", "backbone": {"depth": 101}},
+}
+LEARNING_RATES = {"adamw": 6e-5, "sgd": 0.0025}
+MASK_MODES = {
+    "sep": "separate",
+    "spa": "separateaug",
+    "sps": "separatesrc",
+    "spsa": "separatesrcaug",
+    "spt": "separatetrg",
+    "spta": "separatetrgaug",
+}
+SHORT_NAMES = (("cityscapes", "cs"), ("synthia", "syn"), ("darkzurich", "dzur"))
+SHORT_VALUES = ((".", ""), ("[", ""), ("]", ""), (" ", ""), (",", "j"))
+SHORT_WORDS = (("True", "T"), ("False", "F"), ("None", "N"))
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One row of a table: what an experiment varies."""
+
+    source: str = "gta"
+    target: str = "cityscapes"
+    uda: str = "dacs_a999_fdthings"
+    has_rcs: bool = True  # rare class sampling
+    margins: str = "cpl"  # untrusted margins: by rows (cpl), in the data set (cpl2), none
+    head: str = "daformer_sepaspp"
+    backbone: str = "mitb5"
+    is_hrda: bool = False
+    optimizer: str = "adamw"
+    mask_mode: str = "spta"
+    mask_ratio: float = 0.7
+    mask_block: int = 32
+    mask_alpha: float | str = "same"
+    mask_threshold: float | str | None = "same"
+
+    @property
+    def has_mult(self) -> bool:
+        """Whether parameter groups have learning rates of their own."""
+        return self.optimizer != "sgd"
+
+    @property
+    def dataset_name(self) -> str:
+        """`gta2cityscapes`, with size where it is not the usual one."""
+        size = "HR" if self.is_hrda else ""
+        crop = "_1024x1024" if self.is_hrda else ""
+        return f"{self.source}{size}2{self.target}{size}{crop}"
+
+    @property
+    def decoder_name(self) -> str:
+        """The head as names spell it."""
+        return f"hrda1-512-0.1_{self.head}_sl" if self.is_hrda else self.head
+
+    @property
+    def uda_name(self) -> str:
+        """The training method as names spell it."""
+        name = self.uda
+        if self.has_rcs:
+            name += "_rcs0.01-2.0" if self.is_hrda else "_rcs0.01"
+        name += f"_{self.margins}" if self.margins else ""
+        name += f"_m{self.mask_block}-{self.mask_ratio}-"
+        name += f"a{self.mask_alpha}-" if self.mask_alpha != "same" else ""
+        name += f"p{self.mask_threshold}-" if self.mask_threshold != "same" else ""
+        return name + self.mask_mode
+
+    def name(self, seed: int) -> str:
+        """Return the name of one run."""
+        name = f"{self.dataset_name}_{self.uda_name}_{self.decoder_name}_{self.backbone}_poly10warm"
+        if self.optimizer != "adamw":
+            name += f"_{self.optimizer}_{LEARNING_RATES[self.optimizer]}"
+        name += "" if self.has_mult else "_pmFalse"
+        for old, new in SHORT_VALUES + SHORT_WORDS + SHORT_NAMES:
+            name = name.replace(old, new)
+        return f"{name}_s{seed}"
+
+
+# HRDA trains on large crops, with larger blocks.
+HRDA = Experiment(is_hrda=True, margins="cpl2", mask_block=64)
+ACDC = replace(HRDA, source="cityscapes", target="acdc", margins="", mask_mode="sep")
+DLV2 = Experiment(head="dlv2red", backbone="r101v1c")
+PLAIN_DLV2 = replace(DLV2, has_rcs=False, margins="")
+
+TABLES: dict[int, list[Experiment]] = {
+    80: [
+        HRDA,
+        replace(HRDA, source="synthia"),
+        ACDC,
+        replace(ACDC, target="darkzurich"),
+    ],
+    81: [
+        replace(PLAIN_DLV2, uda="advseg", optimizer="sgd"),
+        replace(PLAIN_DLV2, uda="minent", optimizer="sgd"),
+        replace(PLAIN_DLV2, uda="dacs"),
+        DLV2,
+        replace(HRDA, head="dlv2red", backbone="r101v1c"),
+        Experiment(),
+    ],
+    82: [
+        replace(HRDA, mask_mode="spsa"),
+        replace(HRDA, mask_mode="spa"),
+        replace(ACDC, mask_mode="sps"),
+        replace(ACDC, mask_mode="spt"),
+    ],
+    83: [
+        Experiment(mask_mode="spt"),
+        Experiment(mask_ratio=0),
+        Experiment(mask_alpha=0),
+        Experiment(mask_threshold=None),
+    ],
+    84: [
+        Experiment(mask_block=block, mask_ratio=ratio)
+        for block in (16, 32, 64, 128)
+        for ratio in (0.3, 0.5, 0.7, 0.9)
+        if (block, ratio) != (32, 0.7)  # is part of 81
+    ],
+    85: [
+        Experiment(
+            source="cityscapes", uda="dacs_srconly", has_rcs=False, margins="", mask_mode="sps"
+        )
+    ],
+}
+
+
+def generate_experiment_cfgs(experiment_id: int) -> list[dict[str, Any]]:
+    """Return the configs of an experiment; their `_base_` files are relative to `configs/`."""
+    if experiment_id not in TABLES:
+        known = ", ".join(map(str, TABLES))
+        raise ValueError(f"expected an experiment among {known}, got {experiment_id}.")
+    return list(_configs(experiment_id))
+
+
+def _configs(experiment_id: int) -> Iterator[dict[str, Any]]:
+    for experiment in TABLES[experiment_id]:
+        for seed in SEEDS:
+            yield {
+                "_base_": _bases(experiment),
+                "gpu_model": _gpu_model(experiment),
+                "n_gpus": 1,
+                "seed": seed,
+                "model": _model(experiment),
+                "data": _data(experiment),
+                "uda": _uda(experiment),
+                "optimizer_config": None,
+                "optimizer": _optimizer(experiment),
+                "runner": {"type": "IterBasedRunner", "max_iters": 40000},
+                "checkpoint_config": {"by_epoch": False, "interval": 40000, "max_keep_ckpts": 1},
+                "evaluation": {"interval": 4000, "metric": "mIoU"},
+                "name": experiment.name(seed),
+                "exp": experiment_id,
+                **_descriptions(experiment),
+            }
+
+
+def _bases(experiment: Experiment) -> list[str]:
+    size = "HR" if experiment.is_hrda else ""
+    crop = "1024x1024" if experiment.is_hrda else "512x512"
+    data = f"uda_{experiment.source}{size}_to_{experiment.target}{size}_{crop}"
+    return [
+        "_base_/default_runtime.py",
+        f"_base_/models/{MODEL_FILES[experiment.head]}.py",
+        f"_base_/datasets/{data}.py",
+        f"_base_/uda/{experiment.uda}.py",
+        f"_base_/schedules/{experiment.optimizer}.py",
+        "_base_/schedules/poly10warm.py",
+    ]
+
+
+def _gpu_model(experiment: Experiment) -> str:
+    """Name a card that is large enough: HRDA and a second teacher need 24 GB."""
+    has_second_teacher = (experiment.mask_alpha, experiment.mask_threshold) != ("same", "same")
+    is_large = experiment.is_hrda or has_second_teacher
+    return "NVIDIATITANRTX" if is_large else "NVIDIAGeForceRTX2080Ti"
+
+
+def _model(experiment: Experiment) -> dict[str, Any]:
+    model: dict[str, Any] = {**BACKBONES[experiment.backbone], "decode_head": {}}
+    if not experiment.is_hrda:
+        return model
+    return model | {
+        "type": "HRDAEncoderDecoder",
+        "decode_head": {
+            "type": "HRDAHead",
+            "single_scale_head": SINGLE_SCALE_HEADS[experiment.head],
+            "attention_classwise": True,
+            "hr_loss_weight": 0.1,
+        },
+        "scales": [1, 0.5],
+        "hr_crop_size": (512, 512),
+        "feature_scale": 0.5,
+        "crop_coord_divisible": 8,
+        "hr_slide_inference": True,
+        "test_cfg": {
+            "mode": "slide",
+            "batched_slide": True,
+            "stride": [512, 512],
+            "crop_size": [1024, 1024],
+        },
+    }
+
+
+def _data(experiment: Experiment) -> dict[str, Any]:
+    train: dict[str, Any] = {}
+    if experiment.margins == "cpl2":
+        train["target"] = {"crop_pseudo_margins": [30, 240, 30, 30]}
+    if experiment.has_rcs:
+        min_crop_ratio = 2.0 if experiment.is_hrda else 0.5
+        train["rare_class_sampling"] = {
+            "min_pixels": 3000,
+            "class_temp": 0.01,
+            "min_crop_ratio": min_crop_ratio,
+        }
+    return {"samples_per_gpu": 2, "workers_per_gpu": 1, "train": train}
+
+
+def _uda(experiment: Experiment) -> dict[str, Any]:
+    rows = {"pseudo_weight_ignore_top": 15, "pseudo_weight_ignore_bottom": 120}
+    return {
+        **(rows if experiment.margins == "cpl" else {}),
+        "mask_mode": MASK_MODES[experiment.mask_mode],
+        "mask_alpha": experiment.mask_alpha,
+        "mask_pseudo_threshold": experiment.mask_threshold,
+        "mask_lambda": 1,
+        "mask_generator": {
+            "type": "block",
+            "mask_ratio": experiment.mask_ratio,
+            "mask_block_size": experiment.mask_block,
+            "_delete_": True,
+        },
+    }
+
+
+def _optimizer(experiment: Experiment) -> dict[str, Any]:
+    keys: dict[str, Any] = {}
+    if experiment.has_mult:
+        keys["head"] = {"lr_mult": 10.0}
+    if experiment.backbone == "mitb5":
+        keys |= {"pos_block": {"decay_mult": 0.0}, "norm": {"decay_mult": 0.0}}
+    lr = LEARNING_RATES[experiment.optimizer]
+    return {"lr": lr, "paramwise_cfg": {"custom_keys": keys}}
+
+
+def _descriptions(experiment: Experiment) -> dict[str, str]:
+    lr = LEARNING_RATES[experiment.optimizer]
+    return {
+        "name_dataset": experiment.dataset_name,
+        "name_architecture": f"{experiment.decoder_name}_{experiment.backbone}",
+        "name_encoder": experiment.backbone,
+        "name_decoder": experiment.decoder_name,
+        "name_uda": experiment.uda_name,
+        "name_opt": f"{experiment.optimizer}_{lr}_pm{experiment.has_mult}_poly10warm_1x2_40k",
+    }

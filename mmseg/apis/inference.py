@@ -1,0 +1,89 @@
+"""Load a trained network and label images with it."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mmseg.config import Config, load_config
+from mmseg.datasets import collate
+from mmseg.datasets.labels import CLASSES, PALETTE
+from mmseg.datasets.pipelines import Compose, start_results
+from mmseg.engine.checkpoint import load_weights
+from mmseg.engine.evaluator import predict
+from mmseg.models import build_segmentor
+from mmseg.registry import DATASETS
+
+Image = str | Path | np.ndarray
+
+
+def init_segmentor(
+    config: str | Path | Config,
+    checkpoint: str | Path | None = None,
+    device: str | torch.device | None = None,
+) -> Any:
+    """Build the network of a config, fill it from a checkpoint, and put it into eval mode.
+
+    Args:
+        config: path (with or without .py), or a loaded config.
+        checkpoint: of this program or of the family; None keeps the initial weights.
+        device: the GPU if there is one, else the CPU, when left out.
+
+    Returns:
+        The network, with `CLASSES`, `PALETTE` and `cfg`.
+
+    Raises:
+        CheckpointError: for a checkpoint of another network.
+    """
+    cfg = config if isinstance(config, Config) else load_config(config)
+    section = copy.deepcopy(cfg.model)
+    section["pretrained"] = None
+    if section.get("backbone", {}).get("pretrained") is not None:
+        section["backbone"]["pretrained"] = None
+    section["train_cfg"] = None
+    model: Any = build_segmentor(section, test_cfg=cfg.get("test_cfg"))
+    meta = load_weights(model, checkpoint) if checkpoint is not None else {}
+    classes, palette = _classes_of(cfg)
+    model.CLASSES = meta.get("CLASSES") or classes
+    model.PALETTE = meta.get("PALETTE") or palette
+    model.cfg = cfg
+    return model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
+
+
+def inference_segmentor(model: Any, img: Image | Sequence[Image]) -> list[np.ndarray]:
+    """Label one image or several with the test pipeline of the network's config.
+
+    Args:
+        model: from `init_segmentor`.
+        img: path, or pixels (H, W, 3) in the order blue, green, red; or a list of them.
+
+    Returns:
+        One (H, W) uint8 map of classes per image.
+    """
+    images: list[Any] = list(img) if isinstance(img, list | tuple) else [img]
+    steps = list(model.cfg.data.test.pipeline)
+    return [predict(model, collate([_sample(steps, image)])) for image in images]
+
+
+def _sample(steps: list[Mapping[str, Any]], image: Image) -> dict[str, Any]:
+    """Run a test pipeline on a file, or (without its loading step) on pixels."""
+    rng = np.random.default_rng(0)
+    if isinstance(image, np.ndarray):
+        rest = [step for step in steps if step["type"] != "LoadImageFromFile"]
+        return Compose(rest)({**start_results(image), "rng": rng})
+    info = {"img_info": {"filename": str(image)}, "img_prefix": None, "seg_fields": [], "rng": rng}
+    return Compose(steps)(info)
+
+
+def _classes_of(cfg: Config) -> tuple[Any, Any]:
+    """Return classes and palette of the data set that a config tests on."""
+    for split in ("test", "val", "train"):
+        kind = ((cfg.get("data") or {}).get(split) or {}).get("type")
+        if isinstance(kind, str) and kind in DATASETS:
+            dataset: Any = DATASETS.get(kind)
+            if getattr(dataset, "CLASSES", None) is not None:
+                return dataset.CLASSES, dataset.PALETTE
+    return CLASSES, PALETTE

@@ -1,0 +1,146 @@
+"""Name a run and write the child config that describes it.
+
+A run of the configs under one `exp` lies in `work_dirs/local-<exp>/<name>/`; its child config is
+`configs/generated/local-<exp>/<name>.py`.
+"""
+
+import copy
+import pprint
+import secrets
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmseg import distributed
+from mmseg.config import Config, find_config, load_config
+from mmseg.config_dict import unwrap
+from mmseg.engine.environment import git_revision
+from mmseg.files import atomic_write
+
+CONFIGS = Path("configs")
+GENERATED = CONFIGS / "generated"
+WORK_DIRS = Path("work_dirs")
+STARTUP = {"runner.max_iters": 2, "log_config.interval": 1}
+HEX_DIGITS = 5
+
+
+def run_name(name: str) -> str:
+    """Return `<yymmdd_HHMM>_<name>_<5 hex>`, the same on every process."""
+    stamp = time.strftime("%y%m%d_%H%M")
+    return distributed.broadcast_object(f"{stamp}_{name}_{secrets.token_hex(3)[:HEX_DIGITS]}")
+
+
+def child_of_file(
+    config: str | Path, options: Mapping[str, Any] | None = None, is_startup_test: bool = False
+) -> Path:
+    """Write the child config of a config file and return its path.
+
+    Args:
+        config: path with or without `.py`.
+        options: values by dotted path that the run changes.
+        is_startup_test: run two iterations only.
+    """
+    file = find_config(config)
+    cfg = load_config(file)
+    name, experiment = cfg.get("name") or file.stem, cfg.get("exp") or "basic"
+    values = {"_base_": [_from_generated(file)]}
+    return _write_child(values, str(name), str(experiment), options or {}, is_startup_test)
+
+
+def child_of_experiment(
+    own: Mapping[str, Any],
+    number: int,
+    options: Mapping[str, Any] | None = None,
+    is_startup_test: bool = False,
+) -> Path:
+    """Write the child config of one config of an experiment and return its path.
+
+    Args:
+        own: what `generate_experiment_cfgs` gives: values, and `_base_` relative to `configs/`.
+        number: id of the experiment.
+        options: values by dotted path that the run changes.
+        is_startup_test: run two iterations only.
+    """
+    bases = [own["_base_"]] if isinstance(own["_base_"], str) else own["_base_"]
+    values = {**own, "_base_": [_from_generated(CONFIGS / base) for base in bases]}
+    return _write_child(values, str(own["name"]), f"exp{number}", options or {}, is_startup_test)
+
+
+def overrides(cfg: Config, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a child of `cfg` has to contain so that it resolves to `cfg` with `options`.
+
+    Lists are repeated as a whole, since a child cannot change a single item of them.
+    """
+    changed = copy.deepcopy(cfg)
+    changed.merge_options(options)
+    child: dict[str, Any] = {}
+    for path in options:
+        node, target = changed, child
+        *parents, last = path.split(".")
+        for part in parents:
+            node, inside = node[part], part
+            if not isinstance(node, dict):
+                target[inside] = unwrap(node)
+                break
+            target = target.setdefault(part, {})
+        else:
+            value = unwrap(node[last])
+            target[last] = {"_delete_": True, **value} if isinstance(value, dict) else value
+    return child
+
+
+def merge(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge `changes` into `values`, dictionary by dictionary."""
+    merged = dict(values)
+    for key, value in changes.items():
+        old = merged.get(key)
+        if isinstance(old, Mapping) and isinstance(value, Mapping) and "_delete_" not in value:
+            merged[key] = merge(old, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _write_child(
+    values: Mapping[str, Any],
+    name: str,
+    experiment: str,
+    options: Mapping[str, Any],
+    is_startup_test: bool,
+) -> Path:
+    """Write values and options together with the run's name, work folder and revision."""
+    name = run_name(name)
+    folder = f"local-{experiment}" + ("-startup" if is_startup_test else "")
+    file = GENERATED / folder / f"{name}.py"
+    if distributed.is_main():
+        identity = {
+            "name": name,
+            "work_dir": (WORK_DIRS / folder / name).as_posix(),
+            "git_rev": git_revision(Path(__file__).parents[2]),
+        }
+        _write_config(file, {**values, **identity})
+        options = {**options, **(STARTUP if is_startup_test else {})}
+        if options:
+            changes = overrides(load_config(file), options)
+            _write_config(file, {**merge(values, changes), **identity})
+    distributed.barrier()
+    return file
+
+
+def _write_config(file: Path, values: Mapping[str, Any]) -> None:
+    """Write top-level values as a Python config file."""
+    with atomic_write(file, "w") as stream:
+        for key, value in values.items():
+            stream.write(f"{key} = {pprint.pformat(value, width=100, sort_dicts=False)}\n")
+
+
+def _from_generated(file: Path) -> str:
+    """Return a config's path as a file in `configs/generated/<folder>/` has to write it."""
+    if file.is_absolute() and file.is_relative_to(Path.cwd()):
+        file = file.relative_to(Path.cwd())
+    if file.is_absolute():
+        return file.as_posix()
+    if file.is_relative_to(CONFIGS):
+        return (Path("../..") / file.relative_to(CONFIGS)).as_posix()
+    return (Path("../../..") / file).as_posix()

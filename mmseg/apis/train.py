@@ -1,0 +1,202 @@
+"""Train what a config describes."""
+
+import copy
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from mmseg import distributed as processes
+from mmseg.config import Config
+from mmseg.datasets import build_dataset, build_train_loader
+from mmseg.engine.checkpoint import load_weights
+from mmseg.engine.environment import choose_seed, set_random_seed, version_lines
+from mmseg.engine.evaluator import Evaluator, has_synthia_source
+from mmseg.engine.logs import get_logger, start_logging, stop_logging
+from mmseg.engine.optimizer import build_optimizer
+from mmseg.engine.resume import resume_path
+from mmseg.engine.schedule import build_schedule
+from mmseg.engine.settings import max_iterations, read_settings
+from mmseg.engine.trackers import build_trackers
+from mmseg.engine.trainer import Progress, RunOutput, Trainer
+from mmseg.evaluation.report import final_lines
+from mmseg.models import build_train_model
+from mmseg.registry import ConfigError, check_keys
+
+DATA = ("samples_per_gpu", "workers_per_gpu", "train", "val", "test")
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """The choices of a command line; None follows the config."""
+
+    work_dir: str | None = None
+    seed: int | None = None
+    resume: str | None = None  # a path, 'auto' or 'none'
+    deterministic: bool = False
+    validate: bool = True
+    launcher: str = "none"
+
+
+def run_training(cfg: Config, options: TrainOptions | None = None) -> Progress:
+    """Set up processes, folder, log, seeds, data and method; then train."""
+    options = options or TrainOptions()
+    device = processes.init_from_environment(options.launcher)
+    timestamp = processes.broadcast_object(time.strftime("%Y%m%d_%H%M%S"))
+    cfg = prepare_config(cfg, options)
+    work_dir = Path(cfg.work_dir)
+    logger = start_logging(work_dir / f"{timestamp}.log", cfg.get("log_level") or "INFO")
+    if processes.is_main():
+        cfg.dump(work_dir / f"{Path(cfg.filename or 'config.py').stem}.py")
+    for line in version_lines(device):
+        logger.info(line)
+    torch.backends.cudnn.benchmark = bool(cfg.get("cudnn_benchmark")) and device.type == "cuda"
+    set_random_seed(cfg.seed, options.deterministic)
+    try:
+        model = build_method(cfg)
+        for line in model.describe():
+            logger.info(line)
+        dataset = build_dataset(cfg.data.train)
+        logger.info(f"Work folder: {work_dir}; seed {cfg.seed}; {len(dataset)} training samples")
+        return train_segmentor(
+            model, dataset, cfg, processes.world_size() > 1, options.validate, timestamp
+        )
+    except Exception as error:
+        logger.error(f"The run ended early: {error}")
+        raise
+    finally:
+        stop_logging()
+
+
+def prepare_config(cfg: Config, options: TrainOptions) -> Config:
+    """Return the config with the command line's choices in it, checked as a whole."""
+    cfg = copy.deepcopy(cfg)
+    check_keys(cfg.get("data") or {}, DATA, "data")
+    stem = Path(cfg.filename or "config").stem
+    cfg["work_dir"] = options.work_dir or cfg.get("work_dir") or f"work_dirs/{stem}"
+    cfg["seed"] = choose_seed(options.seed if options.seed is not None else cfg.get("seed"))
+    resume = resume_path(options.resume, cfg.work_dir, cfg.get("resume_from"))
+    cfg["resume_from"] = str(resume) if resume else None
+    max_iterations(cfg)
+    return cfg
+
+
+def build_method(cfg: Config) -> Any:
+    """Build the training method with its initial weights; it knows its work folder."""
+    cfg = copy.deepcopy(cfg)
+    train_cfg = dict(cfg.model.get("train_cfg") or {})
+    train_cfg |= {"work_dir": cfg.work_dir, "log_config": cfg.get("log_config") or {}}
+    cfg.model["train_cfg"] = train_cfg
+    method: Any = build_train_model(cfg, cfg.get("train_cfg"), cfg.get("test_cfg"))
+    method.init_weights()
+    return method
+
+
+def train_segmentor(
+    model: nn.Module,
+    dataset: Any,
+    cfg: Config,
+    distributed: bool = False,
+    validate: bool = False,
+    timestamp: str | None = None,
+    meta: Mapping[str, Any] | None = None,
+) -> Progress:
+    """Train a method on a data set until `cfg.runner.max_iters`.
+
+    Args:
+        model: from `build_train_model`, with its initial weights.
+        dataset: for training, or a list with one.
+        cfg: whole config; `work_dir` and `seed` included.
+        distributed: whether several processes have been started.
+        validate: evaluate on `cfg.data.val` at `cfg.evaluation.interval` and at the end.
+        timestamp: names the log files.
+        meta: further plain values for the checkpoints' `meta`.
+
+    Returns:
+        The number of finished iterations, and the last and the best evaluation.
+    """
+    _check(model, distributed)
+    dataset = dataset[0] if isinstance(dataset, list | tuple) else dataset
+    timestamp = timestamp or time.strftime("%Y%m%d_%H%M%S")
+    trainer = _build_trainer(model, dataset, cfg, validate, timestamp, meta or {})
+    _load_start(trainer, cfg)
+    loader = build_train_loader(
+        dataset,
+        cfg.data.get("samples_per_gpu", 1),
+        cfg.data.get("workers_per_gpu", 0),
+        trainer.settings.seed,
+        trainer.progress.iteration,
+        trainer.settings.max_iters,
+        processes.rank(),
+        processes.world_size(),
+    )
+    progress = trainer.run(loader)
+    for line in final_lines(progress.last, progress.best):
+        get_logger().info(line)
+    return progress
+
+
+def _check(model: nn.Module, distributed: bool) -> None:
+    """Raise if `train_segmentor` is called with a bare network or a wrong `distributed`."""
+    if not hasattr(model, "accumulate_gradients"):
+        raise TypeError(
+            f"expected a training method, got {type(model).__name__}; make one with "
+            "build_train_model(cfg), which wraps the network."
+        )
+    if distributed != (processes.world_size() > 1):
+        raise ValueError(
+            f"expected distributed={processes.world_size() > 1} for {processes.world_size()} "
+            f"process(es), got {distributed}; call mmseg.distributed.init_from_environment first."
+        )
+
+
+def _load_start(trainer: Trainer, cfg: Config) -> None:
+    """Load what the config resumes from or starts with, and give every process the same."""
+    if cfg.get("resume_from"):
+        trainer.resume(cfg.resume_from)
+    elif cfg.get("load_from"):
+        load_weights(trainer.method.model, cfg.load_from)
+        get_logger().info(f"Loaded the student's weights from {cfg.load_from}.")
+    processes.broadcast_module(trainer.method)
+
+
+def _build_trainer(
+    model: nn.Module,
+    dataset: Any,
+    cfg: Config,
+    validate: bool,
+    timestamp: str,
+    meta: Mapping[str, Any],
+) -> Trainer:
+    """Put optimizer, schedule, trackers and evaluation around a method."""
+    if cfg.get("seed") is None:
+        raise ConfigError("expected cfg.seed to be a number, got none; set seed=0, for example.")
+    device = f"cuda:{torch.cuda.current_device()}" if torch.cuda.is_available() else "cpu"
+    model = model.to(device)
+    settings = read_settings(cfg, cfg.seed)
+    log_config = cfg.get("log_config") or {}
+    is_main = processes.is_main()
+    trackers = build_trackers(log_config, cfg.work_dir, timestamp) if is_main else []
+    classes, palette = getattr(dataset, "CLASSES", None), getattr(dataset, "PALETTE", None)
+    meta = {"cfg_text": cfg.pretty_text, "classes": classes, "palette": palette, **meta}
+    evaluator = _build_evaluator(cfg, settings.metric) if validate else None
+    return Trainer(
+        model,
+        build_optimizer(model, cfg.optimizer),
+        build_schedule(cfg.get("lr_config"), settings.max_iters),
+        settings,
+        RunOutput(cfg.work_dir, trackers, evaluator, meta),
+    )
+
+
+def _build_evaluator(cfg: Config, metric: str | list[str]) -> Evaluator | None:
+    """Build the evaluation on `cfg.data.val`, if the config has one."""
+    if not cfg.data.get("val"):
+        return None
+    dataset = build_dataset(cfg.data.val, test_mode=True)
+    workers = cfg.data.get("workers_per_gpu", 0)
+    return Evaluator(dataset, metric, workers, has_synthia_source(cfg))

@@ -1,0 +1,27 @@
+"""What a sample is: files -> samples -> batches."""
+
+from mmseg.datasets.acdc import ACDCDataset
+from mmseg.datasets.base import CustomDataset
+from mmseg.datasets.builder import build_dataset
+from mmseg.datasets.cityscapes import CityscapesDataset
+from mmseg.datasets.crop_store import CropStore
+from mmseg.datasets.dark_zurich import DarkZurichDataset
+from mmseg.datasets.gta import GTADataset
+from mmseg.datasets.loader import build_test_loader, build_train_loader, collate
+from mmseg.datasets.synthia import SynthiaDataset
+from mmseg.datasets.uda_dataset import UDADataset
+
+__all__ = [
+    "ACDCDataset",
+    "CityscapesDataset",
+    "CropStore",
+    "CustomDataset",
+    "DarkZurichDataset",
+    "GTADataset",
+    "SynthiaDataset",
+    "UDADataset",
+    "build_dataset",
+    "build_test_loader",
+    "build_train_loader",
+    "collate",
+]

@@ -1,0 +1,13 @@
+"""ACDC: streets in fog, at night, in rain and snow."""
+
+from mmseg.datasets.cityscapes import CityscapesDataset
+from mmseg.registry import DATASETS
+
+
+@DATASETS.register()
+class ACDCDataset(CityscapesDataset):
+    """Images `<x>_rgb_anon.png` with labels `<x>_gt_labelTrainIds.png`."""
+
+    IMG_SUFFIX = "_rgb_anon.png"
+    SEG_MAP_SUFFIX = "_gt_labelTrainIds.png"
+    CONVERTER = None

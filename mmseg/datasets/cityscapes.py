@@ -1,0 +1,39 @@
+"""Cityscapes and the data sets laid out like it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mmseg.datasets.base import CustomDataset
+from mmseg.datasets.labels import (
+    CITYSCAPES_ID_PALETTE,
+    CLASSES,
+    PALETTE,
+    train_id_to_cityscapes_id,
+)
+from mmseg.registry import DATASETS
+
+
+@DATASETS.register()
+class CityscapesDataset(CustomDataset):
+    """Images `<city>/<x>_leftImg8bit.png`, labels `<city>/<x>_gtFine_labelTrainIds.png`."""
+
+    CLASSES = CLASSES
+    PALETTE = PALETTE
+    IMG_SUFFIX = "_leftImg8bit.png"
+    SEG_MAP_SUFFIX = "_gtFine_labelTrainIds.png"
+    CONVERTER = "cityscapes"
+
+    def depth_name(self, filename: str) -> str:
+        """Return the depth file of an image, both relative to their folders.
+
+        Every `leftImg8bit` becomes `depth`: `aachen/x_leftImg8bit.png` -> `aachen/x_depth.png`.
+        """
+        return filename.replace("leftImg8bit", "depth")
+
+    def _formatted(
+        self, label: np.ndarray, to_label_id: bool
+    ) -> tuple[np.ndarray, list[list[int]] | None]:
+        if to_label_id:
+            return train_id_to_cityscapes_id(label), CITYSCAPES_ID_PALETTE
+        return label, PALETTE

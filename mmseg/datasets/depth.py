@@ -1,0 +1,64 @@
+"""Depth files -> depth bins.
+
+Legend: the files hold inverse depth as Depth Anything stores it (near is large). A bin is
+``floor(255 * exp(-6 * d / 256))`` of the stored 8-bit value d: near objects fall into low bins, far
+ones into high bins, and the far field gets the finer resolution.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from mmseg.datasets.image_files import read_unchanged
+
+NUM_BINS = 256
+PAD_BIN = 255  # also the label's pad value
+
+
+def _bins(stored: np.ndarray) -> np.ndarray:
+    return np.floor(255 * np.exp(-6 * stored / 256)).astype(np.uint8)
+
+
+_BINS_8 = _bins(np.arange(1 << 8))
+# A 16-bit value is the 8-bit one times 257 (65535 / 255). It is not floored in between, so that the
+# finer steps of a 16-bit file reach the bins.
+_BINS_16 = _bins(np.arange(1 << 16) / 257)
+
+
+def depth_to_bins(stored: np.ndarray) -> np.ndarray:
+    """Turn stored values, uint8 or uint16 of any shape, into uint8 bins.
+
+    >>> depth_to_bins(np.array([0, 1, 255], np.uint8)).tolist()
+    [255, 249, 0]
+    >>> depth_to_bins(np.array([0, 257, 65535], np.uint16)).tolist()
+    [255, 249, 0]
+    """
+    if stored.dtype == np.uint8:
+        return np.take(_BINS_8, stored)
+    if stored.dtype == np.uint16:
+        return np.take(_BINS_16, stored)
+    raise ValueError(f"expected depth as uint8 or uint16, got {stored.dtype}; do store it as PNG.")
+
+
+def read_depth(path: str | Path, image_path: str | Path, size: tuple[int, int]) -> np.ndarray:
+    """Read the depth of an image of `size` (height, width) as (H, W) float32 bins.
+
+    Every failure names both files.
+    """
+    try:
+        stored = read_unchanged(path)
+    except (OSError, ValueError) as error:
+        raise type(error)(f"Depth of the image '{image_path}': {error}") from error
+    if stored.ndim != 2:
+        raise ValueError(
+            f"expected an 8- or 16-bit grayscale PNG at '{path}' (depth of '{image_path}'), got "
+            f"{stored.shape[2]} channels; do store the raw depth, not a colored picture of it."
+        )
+    if stored.shape != size:
+        raise ValueError(
+            f"expected depth of {size[1]}x{size[0]} pixels for the image '{image_path}', got "
+            f"{stored.shape[1]}x{stored.shape[0]} in '{path}'; do make it from the image itself."
+        )
+    return depth_to_bins(stored).astype(np.float32)

@@ -1,0 +1,16 @@
+"""GTA: 24,966 frames of a computer game with the label ids of Cityscapes."""
+
+from mmseg.datasets.base import CustomDataset
+from mmseg.datasets.labels import CLASSES, PALETTE
+from mmseg.registry import DATASETS
+
+
+@DATASETS.register()
+class GTADataset(CustomDataset):
+    """Images `<x>.png` with labels `<x>_labelTrainIds.png`."""
+
+    CLASSES = CLASSES
+    PALETTE = PALETTE
+    IMG_SUFFIX = ".png"
+    SEG_MAP_SUFFIX = "_labelTrainIds.png"
+    CONVERTER = "gta"

@@ -1,0 +1,217 @@
+"""Batches for training and testing.
+
+Sample number n of a run is a pure function of (seed, n): neither the number of workers nor
+prefetching nor a restart changes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from mmseg.datasets.base import Sample
+
+Batch = dict[str, Any]
+
+# Up to this many samples, an epoch visits each of them once; beyond, each index is drawn by itself.
+_LARGEST_PERMUTATION = 1_000_000
+_INDEX_STREAM = 1  # keeps the draws of the index apart from those of the sample
+_PREFETCH = 4
+
+
+class Drawable(Protocol):
+    """What a training loader needs of a data set."""
+
+    def __len__(self) -> int: ...
+
+    def sample(self, index: int, rng: np.random.Generator) -> Sample:
+        """Return sample `index`, drawn with `rng`."""
+        ...
+
+
+class NumberedSamples(Dataset):
+    """Sample number n of a run, for any n."""
+
+    def __init__(self, dataset: Drawable, seed: int) -> None:
+        self.dataset = dataset
+        self.seed = seed
+
+    def __getitem__(self, number: int) -> Sample:
+        rng = np.random.default_rng((self.seed, number))
+        return self.dataset.sample(index_of(number, len(self.dataset), self.seed), rng)
+
+
+class _IndexedSamples(Dataset):
+    """The samples of `indices`, in their order, each with its index."""
+
+    def __init__(self, dataset: Any, indices: Sequence[int]) -> None:
+        self.dataset = dataset
+        self.indices = indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, position: int) -> tuple[int, Sample]:
+        index = self.indices[position]
+        return index, self.dataset[index]
+
+
+class _Batches:
+    """The sample numbers of every batch of one process, from `start` to `stop`."""
+
+    def __init__(self, start: int, stop: int, size: int, rank: int, world_size: int) -> None:
+        self.iterations = range(start, stop)
+        self.size, self.rank, self.world_size = size, rank, world_size
+
+    def __len__(self) -> int:
+        return len(self.iterations)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for iteration in self.iterations:
+            first = (iteration * self.world_size + self.rank) * self.size
+            yield list(range(first, first + self.size))
+
+
+class _Pinnable:
+    """What a loader's worker hands over: only its tensors go to pinned memory.
+
+    Left to itself, `DataLoader` also walks through the meta data and turns its tuples into lists.
+    """
+
+    def __init__(self, content: Any) -> None:
+        self.content = content
+
+    def pin_memory(self) -> _Pinnable:
+        return _Pinnable(_pin(self.content))
+
+
+class _Unpacked:
+    """The contents of what a loader yields."""
+
+    def __init__(self, loader: DataLoader) -> None:
+        self.loader = loader
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[Any]:
+        return (packed.content for packed in self.loader)
+
+
+def build_train_loader(
+    dataset: Drawable,
+    samples_per_gpu: int,
+    workers: int,
+    seed: int,
+    start_iteration: int,
+    max_iters: int,
+    rank: int = 0,
+    world_size: int = 1,
+) -> Iterable[Batch]:
+    """Return an iterable of the batches of iterations `start_iteration` … `max_iters` - 1.
+
+    Batch `iteration` of process `rank` holds the samples
+    (iteration * world_size + rank) * samples_per_gpu + j, j = 0 … samples_per_gpu - 1.
+    """
+    batches = _Batches(start_iteration, max_iters, samples_per_gpu, rank, world_size)
+    loader = DataLoader(
+        NumberedSamples(dataset, seed),
+        batch_sampler=batches,
+        collate_fn=_collate_train,
+        **_worker_options(workers),
+    )
+    return _Unpacked(loader)
+
+
+def build_test_loader(
+    dataset: Any, workers: int, rank: int = 0, world_size: int = 1
+) -> Iterable[tuple[int, Batch]]:
+    """Return an iterable of (index, batch of one) over this process's share of the data set.
+
+    Process r takes the indices r, r + world_size, …: each image once, none repeated.
+    """
+    indices = range(rank, len(dataset), world_size)
+    loader = DataLoader(
+        _IndexedSamples(dataset, indices),
+        batch_size=1,
+        collate_fn=_collate_test,
+        **_worker_options(workers),
+    )
+    return _Unpacked(loader)
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """Stack tensors and list all else; lists (at test time) are collated item by item."""
+    return {key: _collate_values([sample[key] for sample in samples]) for key in samples[0]}
+
+
+def index_of(number: int, length: int, seed: int) -> int:
+    """Return the data-set index of sample number `number` of a run.
+
+    Up to a million samples the indices of an epoch are a permutation; beyond, each is drawn alone.
+    """
+    if length > _LARGEST_PERMUTATION:
+        return int(np.random.default_rng((seed, number, _INDEX_STREAM)).integers(length))
+    epoch, position = divmod(number, length)
+    return int(_permutation(length, seed, epoch)[position])
+
+
+@lru_cache(maxsize=2)
+def _permutation(length: int, seed: int, epoch: int) -> np.ndarray:
+    return np.random.default_rng((seed, epoch, _INDEX_STREAM)).permutation(length)
+
+
+def _collate_values(values: list[Any]) -> Any:
+    if isinstance(values[0], torch.Tensor):
+        shapes = {tuple(value.shape) for value in values}
+        if len(shapes) > 1:
+            raise ValueError(
+                f"expected samples of one size in a batch, got {sorted(shapes)}; do end the "
+                f"pipeline's geometry with RandomCrop and Pad of one size."
+            )
+        return torch.stack(values)
+    if isinstance(values[0], list):
+        return [_collate_values(list(column)) for column in zip(*values, strict=True)]
+    return values
+
+
+def _collate_train(samples: Sequence[Sample]) -> _Pinnable:
+    return _Pinnable(collate(samples))
+
+
+def _collate_test(items: Sequence[tuple[int, Sample]]) -> _Pinnable:
+    index, sample = items[0]
+    return _Pinnable((index, collate([sample])))
+
+
+def _pin(value: Any) -> Any:
+    """Pin the tensors of nested dicts, lists and tuples; numpy arrays and numbers stay."""
+    if isinstance(value, torch.Tensor):
+        return value.pin_memory()
+    if isinstance(value, dict):
+        return {key: _pin(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_pin(item) for item in value)
+    return value
+
+
+def _worker_options(workers: int) -> dict[str, Any]:
+    options: dict[str, Any] = {"num_workers": workers, "pin_memory": torch.cuda.is_available()}
+    if workers > 0:
+        options["persistent_workers"] = True
+        options["prefetch_factor"] = _PREFETCH
+        options["worker_init_fn"] = _use_one_thread
+    return options
+
+
+def _use_one_thread(worker: int) -> None:
+    """Keep a worker from taking the cores of the others."""
+    del worker
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)

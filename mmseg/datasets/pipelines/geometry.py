@@ -1,0 +1,271 @@
+"""Steps that move pixels: image, labels and depth always move together.
+
+Legend: sizes of the config's `img_scale` are (width, height), all others (height, width).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from mmseg.datasets.depth import PAD_BIN
+from mmseg.datasets.labels import IGNORE
+from mmseg.datasets.pipelines.fields import (
+    Results,
+    as_pair,
+    as_scales,
+    map_fields,
+    random_generator,
+)
+from mmseg.registry import PIPELINES
+
+Box = tuple[int, int, int, int]  # y1, y2, x1, x2
+
+
+@PIPELINES.register()
+class Resize:
+    """Resize the image and depth bilinearly and the labels to the nearest pixel.
+
+    Args:
+        img_scale: (width, height), or a list of them. With `keep_ratio` the image becomes as large
+            as fits into it, whichever side of it is the longer one.
+        multiscale_mode: with several scales, `range` draws each side between the extremes and
+            `value` draws one of them.
+        ratio_range: (low, high); the scale (the image's own size without `img_scale`) is
+            multiplied with a number drawn from it.
+        keep_ratio: keep the ratio of the sides.
+
+    A `scale` already in the results (set by `MultiScaleFlipAug`) is used as it is.
+    """
+
+    def __init__(
+        self,
+        img_scale: Sequence | None = None,
+        multiscale_mode: str = "range",
+        ratio_range: Sequence[float] | None = None,
+        keep_ratio: bool = True,
+    ) -> None:
+        if multiscale_mode not in ("range", "value"):
+            raise ValueError(
+                f"expected multiscale_mode 'range' or 'value', got {multiscale_mode!r}."
+            )
+        self.scales = None if img_scale is None else as_scales(img_scale, "Resize.img_scale")
+        if ratio_range is not None and self.scales is not None and len(self.scales) != 1:
+            raise ValueError(
+                f"expected one img_scale with ratio_range, got {self.scales}; do drop one of them."
+            )
+        self.multiscale_mode = multiscale_mode
+        self.ratio_range = ratio_range
+        self.keep_ratio = keep_ratio
+
+    @property
+    def is_random(self) -> bool:
+        """Whether the size is drawn."""
+        return self.ratio_range is not None or (self.scales is not None and len(self.scales) > 1)
+
+    def __call__(self, results: Results) -> Results:
+        """Return the sample at its new size."""
+        scale, scale_index = results.get("scale"), results.get("scale_idx")
+        height, width = results["img"].shape[:2]
+        if scale is None:
+            scale, scale_index = self._draw_scale(results, (width, height))
+        new_width, new_height = self.new_size((width, height), scale)
+        factor = np.array([new_width / width, new_height / height] * 2, np.float32)
+        size = (new_width, new_height)
+        resized = map_fields(
+            results,
+            image=lambda image: cv2.resize(image, size, interpolation=cv2.INTER_LINEAR),
+            label=lambda label: cv2.resize(label, size, interpolation=cv2.INTER_NEAREST),
+            depth=lambda depth: cv2.resize(depth, size, interpolation=cv2.INTER_LINEAR),
+        )
+        shape = resized["img"].shape
+        return {
+            **resized,
+            "img_shape": shape,
+            "pad_shape": shape,
+            "scale": scale,
+            "scale_idx": scale_index,
+            "scale_factor": factor,
+            "keep_ratio": self.keep_ratio,
+        }
+
+    def new_size(self, size: tuple[int, int], scale: tuple[int, int]) -> tuple[int, int]:
+        """Return (width, height) of an image of `size` (width, height) after resizing to `scale`.
+
+        >>> Resize().new_size((1914, 1052), (1280, 720))
+        (1280, 704)
+        """
+        if not self.keep_ratio:
+            return scale
+        factor = min(max(scale) / max(size), min(scale) / min(size))
+        return int(size[0] * factor + 0.5), int(size[1] * factor + 0.5)
+
+    def _draw_scale(
+        self, results: Results, own_size: tuple[int, int]
+    ) -> tuple[tuple[int, int], int | None]:
+        if self.ratio_range is not None:
+            low, high = self.ratio_range
+            ratio = random_generator(results).random() * (high - low) + low
+            base = own_size if self.scales is None else self.scales[0]
+            return (int(base[0] * ratio), int(base[1] * ratio)), None
+        if not self.scales:
+            raise ValueError("expected Resize with img_scale or ratio_range, got neither.")
+        if len(self.scales) == 1:
+            return self.scales[0], 0
+        rng = random_generator(results)
+        if self.multiscale_mode == "value":
+            index = int(rng.integers(len(self.scales)))
+            return self.scales[index], index
+        long_sides = [max(scale) for scale in self.scales]
+        short_sides = [min(scale) for scale in self.scales]
+        long_side = rng.integers(min(long_sides), max(long_sides) + 1)
+        short_side = rng.integers(min(short_sides), max(short_sides) + 1)
+        return (int(long_side), int(short_side)), None
+
+
+@PIPELINES.register()
+class RandomCrop:
+    """Cut out a window of `crop_size` (height, width); a smaller image stays as it is.
+
+    Args:
+        crop_size: (height, width) of the window.
+        cat_max_ratio: draw again, up to ten times, until the most frequent class takes less than
+            this share of the labeled pixels and a second class is present. The last window is used
+            untested; 1 tests nothing.
+        ignore_index: label of pixels that do not count.
+    """
+
+    is_random = True
+    tries = 10
+
+    def __init__(
+        self, crop_size: Sequence[int], cat_max_ratio: float = 1.0, ignore_index: int = IGNORE
+    ) -> None:
+        self.crop_size = as_pair(crop_size, "RandomCrop.crop_size")
+        self.cat_max_ratio = cat_max_ratio
+        self.ignore_index = ignore_index
+
+    def __call__(self, results: Results) -> Results:
+        """Return the sample cut to the drawn window."""
+        rng = random_generator(results)
+        box = self.draw_box(results["img"].shape[:2], rng)
+        if self.cat_max_ratio < 1:
+            label = results["gt_semantic_seg"]
+            for _ in range(self.tries):
+                if self._is_varied(crop(label, box)):
+                    break
+                box = self.draw_box(results["img"].shape[:2], rng)
+        cropped = map_fields(results, *[lambda array: crop(array, box)] * 3)
+        return {**cropped, "img_shape": cropped["img"].shape}
+
+    def draw_box(self, size: tuple[int, int], rng: np.random.Generator) -> Box:
+        """Draw the window in an image of `size` (height, width): first y, then x."""
+        height, width = self.crop_size
+        y = int(rng.integers(0, max(size[0] - height, 0) + 1))
+        x = int(rng.integers(0, max(size[1] - width, 0) + 1))
+        return y, y + height, x, x + width
+
+    def _is_varied(self, label: np.ndarray) -> bool:
+        counts = np.bincount(label.ravel(), minlength=256)
+        counts[self.ignore_index] = 0
+        if np.count_nonzero(counts) < 2:
+            return False
+        return bool(counts.max() / counts.sum() < self.cat_max_ratio)
+
+
+def crop(array: np.ndarray, box: Box) -> np.ndarray:
+    """Cut the window `box` out of an (H, W) or (H, W, C) array."""
+    y1, y2, x1, x2 = box
+    return array[y1:y2, x1:x2]
+
+
+@PIPELINES.register()
+class RandomFlip:
+    """Mirror with probability `prob`, or as a `flip` already in the results says."""
+
+    is_random = True
+
+    def __init__(self, prob: float | None = None, direction: str = "horizontal") -> None:
+        if direction not in ("horizontal", "vertical"):
+            raise ValueError(
+                f"expected RandomFlip.direction 'horizontal' or 'vertical', got {direction!r}."
+            )
+        if prob is not None and not 0 <= prob <= 1:
+            raise ValueError(f"expected RandomFlip.prob between 0 and 1, got {prob}.")
+        self.prob = prob
+        self.direction = direction
+
+    def __call__(self, results: Results) -> Results:
+        """Return the sample, mirrored or not."""
+        flip = results.get("flip")
+        if flip is None:
+            if self.prob is None:
+                raise ValueError("expected RandomFlip with prob, got none; do set it (0 = never).")
+            flip = bool(random_generator(results).random() < self.prob)
+        direction = results.get("flip_direction", self.direction)
+        results = {**results, "flip": flip, "flip_direction": direction}
+        if not flip:
+            return results
+        axis = 1 if direction == "horizontal" else 0
+        return map_fields(results, *[lambda array: np.flip(array, axis).copy()] * 3)
+
+
+@PIPELINES.register()
+class Pad:
+    """Pad at the bottom and on the right, to `size` or to multiples of `size_divisor`.
+
+    The image is padded with `pad_val`, labels with `seg_pad_val`, depth with 255 and
+    `valid_pseudo_mask` with 0 (padding is never trusted).
+    """
+
+    is_random = False
+
+    def __init__(
+        self,
+        size: Sequence[int] | None = None,
+        size_divisor: int | None = None,
+        pad_val: float = 0,
+        seg_pad_val: int = IGNORE,
+    ) -> None:
+        if (size is None) == (size_divisor is None):
+            raise ValueError(
+                f"expected Pad with either size or size_divisor, got {size} and {size_divisor}."
+            )
+        self.size = None if size is None else as_pair(size, "Pad.size")
+        self.size_divisor = size_divisor
+        self.pad_val = pad_val
+        self.seg_pad_val = seg_pad_val
+
+    def __call__(self, results: Results) -> Results:
+        """Return the padded sample."""
+        height, width = self._padded_size(*results["img"].shape[:2])
+        values = dict.fromkeys(results.get("img_fields", ["img"]), self.pad_val)
+        values.update(dict.fromkeys(results.get("seg_fields", []), self.seg_pad_val))
+        if "valid_pseudo_mask" in results:
+            values["valid_pseudo_mask"] = 0
+        if "depth" in results:
+            values["depth"] = PAD_BIN
+        padded = {key: _pad(results[key], (height, width), v) for key, v in values.items()}
+        return {
+            **results,
+            **padded,
+            "pad_shape": padded["img"].shape,
+            "pad_fixed_size": self.size,
+            "pad_size_divisor": self.size_divisor,
+        }
+
+    def _padded_size(self, height: int, width: int) -> tuple[int, int]:
+        if self.size is not None:
+            return max(self.size[0], height), max(self.size[1], width)
+        divisor = self.size_divisor or 1
+        return -(-height // divisor) * divisor, -(-width // divisor) * divisor
+
+
+def _pad(array: np.ndarray, size: tuple[int, int], value: float) -> np.ndarray:
+    bottom, right = max(size[0] - array.shape[0], 0), max(size[1] - array.shape[1], 0)
+    if bottom == 0 and right == 0:
+        return array
+    widths = [(0, bottom), (0, right)] + [(0, 0)] * (array.ndim - 2)
+    return np.pad(array, widths, constant_values=value)

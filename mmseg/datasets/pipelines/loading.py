@@ -1,0 +1,138 @@
+"""Files -> fields of a sample."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from mmseg.datasets.depth import read_depth
+from mmseg.datasets.image_files import read_color, read_label
+from mmseg.datasets.labels import IGNORE
+from mmseg.datasets.pipelines.fields import Results
+from mmseg.registry import PIPELINES
+
+# Largest difference between the sides of an image and of its label, as a share. Labels of GTA may
+# differ by some rows from their image; what is missing becomes "ignored".
+_TOLERATED_SHARE = 0.01
+
+
+def start_results(
+    image: np.ndarray, filename: str | None = None, ori_filename: str | None = None
+) -> Results:
+    """Return what a pipeline's further steps need to know of a loaded image (H, W, 3) BGR.
+
+    Args:
+        image: uint8 or float32.
+        filename: path of the file, None for an image that came from elsewhere.
+        ori_filename: the same relative to the folder of images.
+    """
+    return {
+        "filename": filename,
+        "ori_filename": filename if ori_filename is None else ori_filename,
+        "img": image,
+        "img_shape": image.shape,
+        "ori_shape": image.shape,
+        "pad_shape": image.shape,
+        "scale_factor": 1.0,
+        "img_norm_cfg": {
+            "mean": np.zeros(3, np.float32),
+            "std": np.ones(3, np.float32),
+            "to_rgb": False,
+        },
+        "img_fields": ["img"],
+        "seg_fields": [],
+    }
+
+
+@PIPELINES.register(inert=("color_type", "file_client_args", "imdecode_backend"))
+class LoadImageFromFile:
+    """Read `img` (H, W, 3) BGR and what belongs to it from the start.
+
+    That is `depth` (H, W) float32 bins, where `results` names a `depth_file`, and, where it holds
+    `crop_pseudo_margins` (top, bottom, left, right), `valid_pseudo_mask`: ones of the image's size,
+    zero on the margins.
+    """
+
+    is_random = False
+
+    def __init__(self, to_float32: bool = False) -> None:
+        self.to_float32 = to_float32
+
+    def __call__(self, results: Results) -> Results:
+        """Return the sample with its image, depth and margins."""
+        name = results["img_info"]["filename"]
+        path = str(_join(results.get("img_prefix"), name))
+        image = read_color(path)
+        if self.to_float32:
+            image = image.astype(np.float32)
+        loaded = {**results, **start_results(image, path, name)}
+        if results.get("depth_file") is not None:
+            loaded["depth"] = read_depth(results["depth_file"], path, image.shape[:2])
+        if results.get("crop_pseudo_margins") is not None:
+            margins = results["crop_pseudo_margins"]
+            loaded["valid_pseudo_mask"] = _valid_mask(image.shape[:2], margins, path)
+            loaded["seg_fields"] = ["valid_pseudo_mask"]
+        return loaded
+
+
+@PIPELINES.register(inert=("file_client_args", "imdecode_backend"))
+class LoadAnnotations:
+    """Read `gt_semantic_seg` (H, W) uint8 train ids."""
+
+    is_random = False
+
+    def __init__(self, reduce_zero_label: bool = False) -> None:
+        self.reduce_zero_label = reduce_zero_label
+
+    def __call__(self, results: Results) -> Results:
+        """Return the sample with its label."""
+        path = _join(results.get("seg_prefix"), results["ann_info"]["seg_map"])
+        label = read_label(path)
+        if "img" in results:
+            label = _fit_label(label, results["img"].shape[:2], path, results["filename"])
+        if self.reduce_zero_label:
+            label = reduce_zero(label)
+        fields = [*results.get("seg_fields", []), "gt_semantic_seg"]
+        return {**results, "gt_semantic_seg": label, "seg_fields": fields}
+
+
+def reduce_zero(label: np.ndarray) -> np.ndarray:
+    """Make class 0 ignored and count the others from 0.
+
+    >>> reduce_zero(np.array([0, 1, 2, 255], np.uint8)).tolist()
+    [255, 0, 1, 255]
+    """
+    return np.where((label == 0) | (label == IGNORE), IGNORE, label - 1).astype(np.uint8)
+
+
+def _join(prefix: str | None, name: str) -> Path:
+    return Path(name) if prefix is None else Path(prefix, name)
+
+
+def _valid_mask(size: tuple[int, int], margins: list[int], path: str) -> np.ndarray:
+    height, width = size
+    top, bottom, left, right = margins
+    if top + bottom >= height or left + right >= width:
+        raise ValueError(
+            f"expected crop_pseudo_margins that leave a part of '{path}' ({width}x{height}), got "
+            f"[top, bottom, left, right] = {list(margins)}; do make them smaller."
+        )
+    mask = np.zeros(size, np.uint8)
+    mask[top : height - bottom, left : width - right] = 1
+    return mask
+
+
+def _fit_label(label: np.ndarray, size: tuple[int, int], path: Path, image_path: str) -> np.ndarray:
+    """Return a label of the image's size, cut or filled with 255 at the bottom and on the right."""
+    if label.shape == size:
+        return label
+    if any(abs(a - b) > _TOLERATED_SHARE * b for a, b in zip(label.shape, size, strict=True)):
+        raise ValueError(
+            f"expected a label of {size[1]}x{size[0]} pixels for the image '{image_path}', got "
+            f"{label.shape[1]}x{label.shape[0]} in '{path}'; do check which of the two is wrong."
+        )
+    fitted = np.full(size, IGNORE, np.uint8)
+    part = label[: size[0], : size[1]]
+    fitted[: part.shape[0], : part.shape[1]] = part
+    return fitted

@@ -1,0 +1,60 @@
+"""Test-time augmentation: several sizes and mirrored copies of one image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mmseg.datasets.pipelines.compose import Compose
+from mmseg.datasets.pipelines.fields import Results, as_scales
+from mmseg.registry import PIPELINES
+
+
+@PIPELINES.register()
+class MultiScaleFlipAug:
+    """Run `transforms` once per size and mirroring and list the outcomes per key.
+
+    Args:
+        transforms: steps that end in `Collect`; `Resize` and `RandomFlip` among them obey.
+        img_scale: (width, height), a list of them, or None for the image's own size.
+        img_ratios: each size is multiplied with each of these.
+        flip: also run each size mirrored.
+        flip_direction: 'horizontal', 'vertical' or a list of them.
+    """
+
+    def __init__(
+        self,
+        transforms: Sequence[Mapping[str, Any]],
+        img_scale: Sequence | None = None,
+        img_ratios: float | Sequence[float] | None = None,
+        flip: bool = False,
+        flip_direction: str | Sequence[str] = "horizontal",
+    ) -> None:
+        if img_scale is None and img_ratios is None:
+            raise ValueError(
+                "expected MultiScaleFlipAug with img_scale or img_ratios, got neither."
+            )
+        self.transforms = Compose(transforms)
+        self.scales = (
+            None if img_scale is None else as_scales(img_scale, "MultiScaleFlipAug.img_scale")
+        )
+        single = isinstance(img_ratios, (int, float))
+        self.ratios = [img_ratios] if single else img_ratios and list(img_ratios)
+        directions = [flip_direction] if isinstance(flip_direction, str) else list(flip_direction)
+        self.flips = [(False, directions[0]), *((True, d) for d in directions if flip)]
+
+    def __call__(self, results: Results) -> Results:
+        """Return a list of outcomes for every key."""
+        samples = [
+            self.transforms({**results, "scale": scale, "flip": flip, "flip_direction": direction})
+            for scale in self._sizes(results)
+            for flip, direction in self.flips
+        ]
+        return {key: [sample[key] for sample in samples] for key in samples[0]}
+
+    def _sizes(self, results: Results) -> list[tuple[int, int]]:
+        height, width = results["img"].shape[:2]
+        scales = [(width, height)] if self.scales is None else self.scales
+        if not self.ratios:
+            return scales
+        return [(int(w * ratio), int(h * ratio)) for w, h in scales for ratio in self.ratios]

@@ -1,0 +1,132 @@
+"""Draw source images so that rare classes are seen often.
+
+Legend: f_c is the share of class c among all annotated source pixels, T the temperature;
+P(c) = softmax((1 - f_c) / T). A class is drawn, then an image with enough pixels of it, then crops
+of the image until one holds enough of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from mmseg.datasets.base import CustomDataset, Sample
+
+STATISTICS_FILE = "sample_class_stats.json"
+IMAGES_FILE = "samples_with_class.json"
+
+
+def class_probabilities(
+    statistics: list[dict[str, Any]], temperature: float
+) -> tuple[list[int], np.ndarray]:
+    """Return the classes, from rare to frequent, and P(c) of each as float32.
+
+    Args:
+        statistics: per image `{train id: pixels, …, "file": path}`.
+        temperature: T; the lower it is, the more the rare classes are preferred.
+
+    >>> class_probabilities([{"0": 3, "file": "a"}, {"4": 1, "file": "b"}], 1.0)[0]
+    [4, 0]
+    """
+    pixels: dict[int, int] = defaultdict(int)
+    for entry in statistics:
+        for key, count in entry.items():
+            if key != "file":
+                pixels[int(key)] += count
+    classes = sorted(pixels, key=lambda c: pixels[c])
+    counts = np.array([pixels[c] for c in classes], np.float32)
+    scores = (1 - counts / counts.sum(dtype=np.float32)) / np.float32(temperature)
+    weights = np.exp(scores - scores.max())
+    return classes, weights / weights.sum(dtype=np.float32)
+
+
+class RareClassSampling:
+    """Draw samples of `source` by rare class.
+
+    Args:
+        source: a labeled data set whose converter wrote its class statistics into `data_root`.
+        min_pixels: an image counts as holding a class when it has more pixels of it.
+        class_temp: temperature T.
+        min_crop_ratio: a crop must hold more than this many times `min_pixels` of the class; the
+            tenth further crop is used as it is. 0 tests nothing.
+    """
+
+    tries = 10
+
+    def __init__(
+        self, source: CustomDataset, min_pixels: int, class_temp: float, min_crop_ratio: float
+    ) -> None:
+        self.source = source
+        self.min_pixels = min_pixels
+        self.min_crop_ratio = min_crop_ratio
+        statistics = _load(source, STATISTICS_FILE)
+        self.classes, self.probabilities = class_probabilities(statistics, class_temp)
+        self._cumulative = np.cumsum(self.probabilities, dtype=np.float64)
+        self.candidates = self._find_candidates(_load(source, IMAGES_FILE))
+
+    def sample(self, rng: np.random.Generator) -> Sample:
+        """Draw a class, an image that holds it and a crop that holds it."""
+        chosen = self.draw_class(rng)
+        candidates = self.candidates[chosen]
+        draw = self.source.sampler(candidates[int(rng.integers(len(candidates)))])
+        sample = draw(rng)
+        if self.min_crop_ratio <= 0:
+            return sample
+        for _ in range(self.tries):
+            pixels = int((sample["gt_semantic_seg"] == chosen).sum())
+            if pixels > self.min_pixels * self.min_crop_ratio:
+                break
+            sample = draw(rng)
+        return sample
+
+    def draw_class(self, rng: np.random.Generator) -> int:
+        """Draw a class with its probability."""
+        position = np.searchsorted(self._cumulative, rng.random() * self._cumulative[-1], "right")
+        return self.classes[min(int(position), len(self.classes) - 1)]
+
+    def _find_candidates(self, images: dict[str, list]) -> dict[int, list[int]]:
+        """Return, per class, the indices of the images with more than `min_pixels` of it."""
+        index = {
+            PurePosixPath(info["ann"]["seg_map"]).name: i
+            for i, info in enumerate(self.source.img_infos)
+        }
+        candidates = {}
+        for chosen in self.classes:
+            named = [(PurePosixPath(file).name, n) for file, n in images.get(str(chosen), [])]
+            entries = [(index[name], n) for name, n in named if name in index]
+            candidates[chosen] = [i for i, n in entries if n > self.min_pixels]
+            if not candidates[chosen]:
+                most = max((n for _, n in entries), default=0)
+                raise ValueError(
+                    f"expected an image of '{self.source.img_dir}' with more than "
+                    f"{self.min_pixels} pixels of class {chosen}, got none among the {len(entries)}"
+                    f" that the class statistics list (at most {most} pixels); do lower "
+                    f"rare_class_sampling.min_pixels, or {self.source.remedy('statistics')}"
+                )
+        return candidates
+
+
+def _load(source: CustomDataset, name: str) -> Any:
+    path = Path(source.data_root or ".", name)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"expected the class statistics for rare class sampling at '{path}', got no such file; "
+            f"{source.remedy('statistics')}"
+        ) from None
+    except ValueError as error:
+        raise ValueError(
+            f"expected the class statistics for rare class sampling at '{path}', got a broken "
+            f"file ({error}); {source.remedy('statistics')}"
+        ) from error
+    if not content:
+        raise ValueError(
+            f"expected the class statistics for rare class sampling at '{path}', got an empty "
+            f"list; {source.remedy('statistics')}"
+        )
+    return content

@@ -1,0 +1,16 @@
+"""SYNTHIA (RAND-CITYSCAPES): 9,400 rendered images; terrain, truck and train are not labeled."""
+
+from mmseg.datasets.base import CustomDataset
+from mmseg.datasets.labels import CLASSES, PALETTE
+from mmseg.registry import DATASETS
+
+
+@DATASETS.register()
+class SynthiaDataset(CustomDataset):
+    """Images `<x>.png` with labels `<x>_labelTrainIds.png`."""
+
+    CLASSES = CLASSES
+    PALETTE = PALETTE
+    IMG_SUFFIX = ".png"
+    SEG_MAP_SUFFIX = "_labelTrainIds.png"
+    CONVERTER = "synthia"

@@ -1,0 +1,136 @@
+"""Pairs of a labeled source sample and an unlabeled target sample."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mmseg.datasets.base import CustomDataset, Sample
+from mmseg.datasets.pipelines.fields import as_pair
+from mmseg.datasets.rare_class_sampling import RareClassSampling
+from mmseg.registry import DATASETS, ConfigError, check_keys
+
+_SAMPLING_KEYS = ("min_pixels", "class_temp", "min_crop_ratio")
+# the fields that share one window in `sync_crop_size`
+_MAP_KEYS = (
+    "img",
+    "gt_semantic_seg",
+    "depth",
+    "target_img",
+    "target_depth",
+    "valid_pseudo_mask",
+)
+
+
+@DATASETS.register()
+class UDADataset:
+    """Source samples with labels, paired with target samples.
+
+    Without rare class sampling, index i means source i // len(target) and target i % len(target).
+    With it, the index means nothing: the source sample is drawn by rare class, the target sample
+    uniformly.
+
+    Args:
+        source: config of the source data set, or the data set.
+        target: config of the target data set, or the data set.
+        rare_class_sampling: dict(min_pixels, class_temp, min_crop_ratio), or None.
+        sync_crop_size: (height, width) of a window that is cut from both at the same place.
+        test_mode: always False; pairs are for training.
+    """
+
+    def __init__(
+        self,
+        source: Mapping[str, Any] | CustomDataset,
+        target: Mapping[str, Any] | CustomDataset,
+        rare_class_sampling: Mapping[str, Any] | None = None,
+        sync_crop_size: Sequence[int] | None = None,
+        test_mode: bool = False,
+    ) -> None:
+        if test_mode:
+            raise ConfigError("expected a UDADataset for training, got it as val or test data.")
+        self.source: CustomDataset = _build(source)
+        self.target: CustomDataset = _build(target)
+        self.ignore_index = self.target.ignore_index
+        self.CLASSES = self.target.CLASSES
+        self.PALETTE = self.target.PALETTE
+        if self.source.CLASSES != self.CLASSES or self.source.ignore_index != self.ignore_index:
+            raise ConfigError(
+                f"expected source and target with the same classes and ignore_index, got "
+                f"{type(self.source).__name__} and {type(self.target).__name__}, which differ."
+            )
+        self.sync_crop_size = (
+            None if sync_crop_size is None else as_pair(sync_crop_size, "sync_crop_size")
+        )
+        self.rare_class_sampling = _build_sampling(self.source, rare_class_sampling)
+
+    def __len__(self) -> int:
+        return len(self.source) * len(self.target)
+
+    def __getitem__(self, index: int) -> Sample:
+        if not 0 <= index < len(self):
+            raise IndexError(f"expected an index below {len(self)}, got {index}.")
+        return self.sample(index, np.random.default_rng((0, index)))
+
+    def sample(self, index: int, rng: np.random.Generator) -> Sample:
+        """Return one pair; every random choice comes from `rng`."""
+        if self.rare_class_sampling is not None:
+            source = self.rare_class_sampling.sample(rng)
+            target = self.target.sample(int(rng.integers(len(self.target))), rng)
+        else:
+            source = self.source.sample(index // len(self.target), rng)
+            target = self.target.sample(index % len(self.target), rng)
+        pair = _join(source, target)
+        return pair if self.sync_crop_size is None else self._crop_both(pair, rng)
+
+    def source_sample(self, rng: np.random.Generator) -> Sample:
+        """Draw a source sample alone, by rare class if the data set samples so."""
+        if self.rare_class_sampling is not None:
+            return self.rare_class_sampling.sample(rng)
+        return self.source.sample(int(rng.integers(len(self.source))), rng)
+
+    def _crop_both(self, pair: Sample, rng: np.random.Generator) -> Sample:
+        crop_height, crop_width = self.sync_crop_size or (0, 0)
+        height, width = pair["img"].shape[-2:]
+        if pair["target_img"].shape[-2:] != (height, width):
+            raise ValueError(
+                f"expected source and target samples of one size for sync_crop_size, got "
+                f"{(height, width)} and {tuple(pair['target_img'].shape[-2:])}; do pad both alike."
+            )
+        y = int(rng.integers(0, max(height - crop_height, 0) + 1))
+        x = int(rng.integers(0, max(width - crop_width, 0) + 1))
+        window = (..., slice(y, y + crop_height), slice(x, x + crop_width))
+        cropped = {**pair, **{k: pair[k][window].contiguous() for k in _MAP_KEYS if k in pair}}
+        shape = (*cropped["img"].shape[-2:], 3)
+        for key in ("img_metas", "target_img_metas"):
+            cropped[key] = {**pair[key], "img_shape": shape, "pad_shape": shape}
+        return cropped
+
+
+def _build(cfg: Mapping[str, Any] | CustomDataset) -> Any:
+    return DATASETS.build(cfg) if isinstance(cfg, Mapping) else cfg
+
+
+def _build_sampling(
+    source: CustomDataset, cfg: Mapping[str, Any] | None
+) -> RareClassSampling | None:
+    if cfg is None:
+        return None
+    check_keys(cfg, _SAMPLING_KEYS, "rare_class_sampling")
+    missing = [key for key in _SAMPLING_KEYS if key not in cfg]
+    if missing:
+        raise ConfigError(f"rare_class_sampling needs the key {missing[0]!r}, which is not set.")
+    return RareClassSampling(source, **cfg)
+
+
+def _join(source: Sample, target: Sample) -> Sample:
+    """Put a source and a target sample into one; labels of the target stay behind."""
+    pair = {key: value for key, value in source.items() if key != "valid_pseudo_mask"}
+    pair["target_img"] = target["img"]
+    pair["target_img_metas"] = target["img_metas"]
+    if "depth" in target:
+        pair["target_depth"] = target["depth"]
+    if "valid_pseudo_mask" in target:
+        pair["valid_pseudo_mask"] = target["valid_pseudo_mask"]
+    return pair

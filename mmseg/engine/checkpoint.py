@@ -1,0 +1,213 @@
+"""Read and write checkpoints; fit those of the whole family of programs into a network.
+
+A checkpoint is a dictionary: `meta` (plain values), `state_dict` (with the prefixes `model.` for
+the student and `ema_model.` for the teacher), `optimizer`, `schedule`, `iteration`, `seed`, `best`.
+"""
+
+import pickle
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mmseg.files import atomic_write
+
+WRAPPERS = ("module.", "_orig_mod.", "model.")  # around the student: taken off
+OTHERS = ("ema_model.", "imnet_model.", "mic.", "model_D.")  # beside the student: left out
+NOT_SAVED = ("imnet_model.",)  # frozen; comes back from the `pretrained` file
+SHOWN_KEYS = 5
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint cannot be read, or is not one of this network."""
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Load a checkpoint to the CPU without executing anything that it may contain.
+
+    Returns:
+        The dictionary of the file; a bare state dict comes back as {'state_dict': …}.
+
+    Raises:
+        FileNotFoundError: naming the checkpoints that the folder does have.
+        CheckpointError: for a file that is not a checkpoint.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"No checkpoint at {str(path)!r}. {_neighbors(path)}")
+    try:
+        with _numpy_scalars_allowed():
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        raise CheckpointError(
+            f"expected a checkpoint of tensors and plain values at {str(path)!r}, got a file that "
+            f"cannot be read as one ({_reason(error)}); copy or save it again."
+        ) from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"expected a dictionary in {str(path)!r}, got {type(content)}.")
+    for key in ("state_dict", "model"):
+        if isinstance(content.get(key), Mapping):
+            return {**content, "state_dict": content[key]}
+    return {"state_dict": content}
+
+
+def student_state(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Return the student's weights under the names of the bare network.
+
+    >>> list(student_state({'module.model.neck.weight': torch.ones(1), 'ema_model.neck.weight': 0}))
+    ['neck.weight']
+    """
+    state = {}
+    for key, value in state_dict.items():
+        name = _strip(key)
+        if isinstance(value, Tensor) and name is not None:
+            state[name] = value
+    return state
+
+
+def load_weights(network: nn.Module, path: str | Path) -> dict[str, Any]:
+    """Load a checkpoint's student into a bare network, and return the checkpoint's `meta`.
+
+    Raises:
+        CheckpointError: naming the first keys that do not fit.
+    """
+    checkpoint = read_checkpoint(path)
+    load_state(network, student_state(checkpoint["state_dict"]), f"checkpoint {str(path)!r}")
+    meta = checkpoint.get("meta")
+    return dict(meta) if isinstance(meta, Mapping) else {}
+
+
+def load_state(
+    module: nn.Module,
+    state: Mapping[str, Tensor],
+    what: str,
+    optional: tuple[str, ...] = (),
+) -> None:
+    """Load a state dict that has to fit exactly.
+
+    Args:
+        module: what to fill.
+        state: its new values.
+        what: how an error message calls `state`.
+        optional: prefixes of keys that may be missing.
+
+    Raises:
+        CheckpointError: naming missing and unexpected keys and shapes that differ.
+    """
+    own = module.state_dict()
+    missing = [k for k in own if k not in state and not k.startswith(optional)]
+    unexpected = [k for k in state if k not in own]
+    shapes = [
+        f"{k} {tuple(state[k].shape)} instead of {tuple(own[k].shape)}"
+        for k in own
+        if k in state and state[k].shape != own[k].shape
+    ]
+    if missing or unexpected or shapes:
+        raise CheckpointError(
+            f"expected the weights of this {type(module).__name__}, got others in the {what}: "
+            + "; ".join(
+                part
+                for part in (
+                    _some("missing", missing),
+                    _some("unexpected", unexpected),
+                    _some("of another shape", shapes),
+                )
+                if part
+            )
+            + ". Use the config that the checkpoint was trained with."
+        )
+    module.load_state_dict(dict(state), strict=False)
+
+
+def saved_state(method: nn.Module) -> dict[str, Tensor]:
+    """Return the state dict of a training method without the networks that are never trained."""
+    return {k: v for k, v in method.state_dict().items() if not k.startswith(NOT_SAVED)}
+
+
+def load_method(method: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
+    """Restore student and teacher from the state dict of an interrupted run."""
+    load_state(method, _own_names(method, state), what, optional=NOT_SAVED)
+
+
+def write_checkpoint(path: str | Path, content: Mapping[str, Any]) -> None:
+    """Write a checkpoint under a temporary name and rename it when it is complete."""
+    with atomic_write(path, "wb") as file:
+        torch.save(dict(content), file)
+
+
+def make_meta(
+    cfg_text: str, classes: Any, palette: Any, iteration: int, seed: int | None, **facts: Any
+) -> dict[str, Any]:
+    """Return the `meta` of a checkpoint: plain values, readable by any program."""
+    import mmseg
+
+    return {
+        "CLASSES": tuple(str(name) for name in classes) if classes else None,
+        "PALETTE": [[int(v) for v in color] for color in palette] if palette else None,
+        "config": cfg_text,
+        "iter": int(iteration),
+        "epoch": 0,
+        "seed": seed,
+        "time": time.ctime(),
+        "versions": {"cdda-seg": mmseg.__version__, "torch": str(torch.__version__)},
+        **facts,
+    }
+
+
+def _reason(error: Exception) -> str:
+    """Return the telling line of an error of `torch.load`."""
+    lines = str(error).strip().splitlines() or [repr(error)]
+    return next((line.strip() for line in lines if "Unsupported" in line), lines[0])
+
+
+def _own_names(method: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Drop wrappers' prefixes that the method itself does not use, and what it never reads."""
+    own = method.state_dict()
+    names = {}
+    for key, value in state.items():
+        name = key
+        while name not in own and name.startswith(WRAPPERS[:2]):
+            name = name.partition(".")[2]
+        if not name.startswith(NOT_SAVED):
+            names[name] = value
+    return names
+
+
+def _strip(key: str) -> str | None:
+    """Return a key's name in the bare network; None for a key of another network."""
+    while True:
+        if key.startswith(OTHERS):
+            return None
+        if not key.startswith(WRAPPERS):
+            return key
+        key = key.partition(".")[2]
+
+
+def _some(title: str, keys: list[str]) -> str:
+    """List the first few keys under a title, or return an empty string."""
+    more = f", … ({len(keys)} in all)" if len(keys) > SHOWN_KEYS else ""
+    return f"{title}: {', '.join(keys[:SHOWN_KEYS])}{more}" if keys else ""
+
+
+def _neighbors(path: Path) -> str:
+    """Say which checkpoints lie in a file's folder."""
+    names = sorted(p.name for p in path.parent.glob("*.pth")) if path.parent.is_dir() else []
+    if not names:
+        return "Train a run first, or give the path of a .pth file."
+    return f"The folder has {', '.join(names)}."
+
+
+@contextmanager
+def _numpy_scalars_allowed() -> Iterator[None]:
+    """Let `weights_only` accept numpy numbers, as the family's `meta` has them (numpy 1 and 2)."""
+    scalar: Any = np.float64(0).__reduce__()[0]
+    known: list[Any] = [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
+    known.append(np.dtype)
+    known += [type(np.dtype(code)) for code in ("f8", "f4", "f2", "i8", "i4", "u1", "?")]
+    with torch.serialization.safe_globals(known):
+        yield

@@ -1,0 +1,156 @@
+"""Let a network label a data set, and measure how right it is.
+
+Legend: C classes, H×W pixels of the original image.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from mmseg import distributed
+from mmseg.engine.logs import get_logger
+from mmseg.evaluation.confusion import ConfusionMatrix
+from mmseg.evaluation.metrics import class_metrics, summarize
+from mmseg.evaluation.report import log_subsets, log_tables, result_record, subset_miou
+from mmseg.files import atomic_write
+
+RESULTS = "results.json"
+SYNTHIA = "SynthiaDataset"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Metrics of one data set: per class (C,), by name, and as `results.json` holds them."""
+
+    values: Mapping[str, Any]
+    summary: Mapping[str, float]
+    record: dict[str, Any]
+
+    @property
+    def score(self) -> float:
+        """The rounded mIoU that decides which checkpoint is the best; -1 if it is undefined."""
+        miou = self.record["mIoU"]
+        return -1.0 if miou is None else miou
+
+
+class Evaluator:
+    """Evaluates a network on a data set.
+
+    Args:
+        dataset: with labels (`gt_label`).
+        metric: 'mIoU' or a list of metrics; mIoU is always among them.
+        workers: processes that read images.
+        with_subsets: also report mIoU over 16 and 13 classes, for runs whose source is SYNTHIA.
+        shows_progress: draw a progress bar.
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        metric: str | list[str] = "mIoU",
+        workers: int = 0,
+        with_subsets: bool = False,
+        shows_progress: bool = False,
+    ) -> None:
+        names = [metric] if isinstance(metric, str) else list(metric)
+        self.metrics = names if "mIoU" in names else ["mIoU", *names]
+        self.dataset = dataset
+        self.workers = workers
+        self.with_subsets = with_subsets
+        self.shows_progress = shows_progress
+
+    def __call__(
+        self,
+        segmentor: nn.Module,
+        on_prediction: Callable[[int, np.ndarray], None] | None = None,
+        **facts: Any,
+    ) -> Evaluation:
+        """Label every image, compare with its label, and log the tables.
+
+        Args:
+            segmentor: the network; it is in eval mode during the call only.
+            on_prediction: called with (index, (H, W) uint8 label map) of every image.
+            **facts: what the record should say besides, for example the checkpoint.
+        """
+        names = self.dataset.CLASSES
+        matrix = ConfusionMatrix(len(names), self.dataset.ignore_index)
+        for index, prediction in predictions(
+            segmentor, self.dataset, self.workers, self.shows_progress
+        ):
+            matrix.update(prediction, self.dataset.gt_label(index))
+            if on_prediction is not None:
+                on_prediction(index, prediction)
+        matrix.reduce()
+        values = class_metrics(matrix, self.metrics)
+        log_tables(values, names, get_logger())
+        summary = summarize(values, names)
+        if self.with_subsets:
+            log_subsets(values, get_logger())
+            summary |= {k: round(v, 4) for k, v in subset_miou(values["IoU"]).items()}
+        facts = {"split": split_name(self.dataset), **facts}
+        record = result_record(values, names, matrix.images, self.with_subsets, **facts)
+        return Evaluation(values, summary, record)
+
+
+def predictions(
+    segmentor: nn.Module, dataset: Any, workers: int = 0, shows_progress: bool = False
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield (index, (H, W) uint8 label map) for this process's share of a data set."""
+    from tqdm import tqdm
+
+    from mmseg.datasets.loader import build_test_loader
+
+    loader = build_test_loader(dataset, workers, distributed.rank(), distributed.world_size())
+    bar = tqdm(
+        total=len(dataset),
+        desc="Testing",
+        unit="image",
+        disable=not (shows_progress and distributed.is_main()),
+    )
+    was_training = segmentor.training
+    segmentor.eval()
+    try:
+        with bar:
+            for index, batch in loader:
+                yield index, predict(segmentor, batch)
+                bar.update(min(distributed.world_size(), len(dataset) - bar.n))
+    finally:
+        segmentor.train(was_training)
+
+
+@torch.no_grad()
+def predict(segmentor: nn.Module, batch: Mapping[str, Any]) -> np.ndarray:
+    """Return the (H, W) uint8 label map of one image, given as one entry per augmentation."""
+    device = next(segmentor.parameters()).device
+    images = [image.to(device, non_blocking=True) for image in batch["img"]]
+    forward_test: Callable[..., Any] = segmentor.forward_test  # pyright: ignore[reportAssignmentType]
+    return np.asarray(forward_test(images, batch["img_metas"])[0]).astype(np.uint8)
+
+
+def split_name(dataset: Any) -> str:
+    """Name what is evaluated: the folder of the images (and the list of them)."""
+    folder = str(getattr(dataset, "img_dir", None) or type(dataset).__name__)
+    split = getattr(dataset, "split", None)
+    return f"{folder} ({split})" if split else folder
+
+
+def has_synthia_source(cfg: Mapping[str, Any]) -> bool:
+    """Tell whether a run trains on SYNTHIA's labels."""
+    train = (cfg.get("data") or {}).get("train") or {}
+    sections = train if isinstance(train, list | tuple) else [train]
+    return any(SYNTHIA in (s.get("type"), (s.get("source") or {}).get("type")) for s in sections)
+
+
+def write_results(folder: str | Path, record: Mapping[str, Any]) -> Path:
+    """Write `results.json`; only the main process does."""
+    file = Path(folder) / RESULTS
+    if distributed.is_main():
+        with atomic_write(file, "w") as stream:
+            json.dump(record, stream, indent=2, allow_nan=False)
+    return file

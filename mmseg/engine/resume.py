@@ -1,0 +1,57 @@
+"""Find the checkpoint that a run continues from, and restore its optimizer."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mmseg.engine.checkpoint import CheckpointError
+from mmseg.engine.checkpoint_folder import CheckpointFolder
+
+
+def resume_path(option: str | None, work_dir: str | Path, configured: str | None) -> Path | None:
+    """Return the checkpoint to resume from, or None for a fresh start.
+
+    Args:
+        option: `--resume`: a path; 'auto' for `latest.pth` of the work folder, if there is one;
+            'none'; or None to follow the config.
+        work_dir: of the run.
+        configured: `cfg.resume_from`.
+    """
+    if option == "none":
+        return None
+    if option == "auto":
+        return CheckpointFolder(work_dir).latest
+    chosen = option or configured
+    return Path(chosen) if chosen else None
+
+
+def restore_optimizer(
+    optimizer: torch.optim.Optimizer, checkpoint: Mapping[str, Any], what: str
+) -> None:
+    """Restore the optimizer's state from a checkpoint of the same run.
+
+    Raises:
+        CheckpointError: if the checkpoint has none, or one of other parameters.
+    """
+    state = checkpoint.get("optimizer")
+    if not state:
+        raise CheckpointError(
+            f"expected the optimizer's state in the {what}, got none; it can be tested, or be "
+            "the start of a new run with --cfg-options load_from=PATH, but not resumed."
+        )
+    ours = [len(group["params"]) for group in optimizer.param_groups]
+    theirs = [len(group["params"]) for group in state["param_groups"]]
+    if ours != theirs:
+        raise CheckpointError(
+            f"expected the optimizer's state of {len(ours)} groups of {_sizes(ours)} parameters in "
+            f"the {what}, got {len(theirs)} groups of {_sizes(theirs)}; resume with the config of "
+            "the interrupted run, or start a new one with --cfg-options load_from=PATH."
+        )
+    optimizer.load_state_dict(dict(state))
+
+
+def _sizes(counts: list[int]) -> str:
+    """Write the sizes of the first few groups."""
+    return ", ".join(map(str, counts[:4])) + (", …" if len(counts) > 4 else "")

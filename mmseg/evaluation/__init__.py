@@ -1,0 +1,32 @@
+"""Confusion matrix → metrics → tables."""
+
+from mmseg.evaluation.confusion import ConfusionMatrix
+from mmseg.evaluation.metrics import (
+    METRICS,
+    class_metrics,
+    eval_metrics,
+    intersect_and_union,
+    mean_dice,
+    mean_fscore,
+    mean_iou,
+    summarize,
+)
+from mmseg.evaluation.report import evaluate_dataset, result_record, subset_miou
+from mmseg.evaluation.tables import metric_tables, text_table
+
+__all__ = [
+    "METRICS",
+    "ConfusionMatrix",
+    "class_metrics",
+    "eval_metrics",
+    "evaluate_dataset",
+    "intersect_and_union",
+    "mean_dice",
+    "mean_fscore",
+    "mean_iou",
+    "metric_tables",
+    "result_record",
+    "subset_miou",
+    "summarize",
+    "text_table",
+]

@@ -1,0 +1,84 @@
+"""Count which class was predicted where which class is right.
+
+Legend: C classes, H×W pixels; a row of the matrix is a label, a column a prediction.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from mmseg import distributed
+
+
+class ConfusionMatrix:
+    """Pixel counts by (label, prediction), added up over images and processes.
+
+    >>> matrix = ConfusionMatrix(num_classes=2, ignore_index=255)
+    >>> matrix.update(np.array([[0, 1, 1]]), np.array([[0, 0, 255]]))
+    >>> matrix.counts.tolist()
+    [[1, 1], [0, 0]]
+    """
+
+    def __init__(self, num_classes: int, ignore_index: int = 255) -> None:
+        self.num_classes = num_classes
+        self.ignore_index = ignore_index
+        # The last row and column hold labels and predictions that are no class of the 0…C-1.
+        self._all = np.zeros((num_classes + 1, num_classes + 1), np.int64)
+        self.images = 0
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Pixels by (label, prediction), (C, C) int64, of pairs that are both classes."""
+        return self._all[:-1, :-1]
+
+    @property
+    def intersection(self) -> np.ndarray:
+        """Pixels whose label and prediction agree, (C,) int64."""
+        return np.diagonal(self._all)[:-1].copy()
+
+    @property
+    def label_pixels(self) -> np.ndarray:
+        """Labelled pixels of each class, (C,) int64."""
+        return self._all.sum(1)[:-1]
+
+    @property
+    def predicted_pixels(self) -> np.ndarray:
+        """Pixels predicted as each class where the label is not ignored, (C,) int64."""
+        return self._all.sum(0)[:-1]
+
+    def update(self, prediction: Any, label: Any) -> None:
+        """Count one image (or several): two integer arrays or tensors of the same shape.
+
+        Raises:
+            ValueError: when the shapes differ.
+        """
+        prediction, label = _as_array(prediction), _as_array(label)
+        if prediction.shape != label.shape:
+            raise ValueError(
+                f"expected prediction and label of one size, got {prediction.shape} and "
+                f"{label.shape}; evaluate at the label's original size."
+            )
+        is_valid = label != self.ignore_index
+        rows, columns = self._bin(label[is_valid]), self._bin(prediction[is_valid])
+        size = self.num_classes + 1
+        self._all += np.bincount(rows * size + columns, minlength=size**2).reshape(size, size)
+        self.images += 1
+
+    def reduce(self) -> None:
+        """Add up the counts of all processes; call it once, after the last image."""
+        flat = np.append(self._all.reshape(-1), self.images)
+        total = distributed.all_reduce_sum(torch.from_numpy(flat)).numpy()
+        self._all = total[:-1].reshape(self._all.shape).copy()
+        self.images = int(total[-1])
+
+    def _bin(self, values: np.ndarray) -> np.ndarray:
+        """Return the row or column of each value; what is no class goes to the last one."""
+        values = values.astype(np.int64)
+        is_class = (values >= 0) & (values < self.num_classes)
+        return np.where(is_class, values, self.num_classes)
+
+
+def _as_array(values: Any) -> np.ndarray:
+    """Return integers as a numpy array, from an array, a tensor or nested lists."""
+    return values.cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)

@@ -1,0 +1,172 @@
+"""IoU, accuracy, Dice and F-score per class from pixel counts.
+
+Legend: C classes; I = pixels where prediction and label agree, P = predicted, L = labelled pixels.
+A class without the pixels that a metric divides by is NaN and left out of the mean.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mmseg.evaluation.confusion import ConfusionMatrix
+from mmseg.registry import ConfigError, nearest
+
+METRICS = ("mIoU", "mDice", "mFscore")
+
+
+def intersect_and_union(
+    prediction: Any,
+    label: Any,
+    num_classes: int,
+    ignore_index: int = 255,
+    label_map: Mapping[int, int] | None = None,
+    reduce_zero_label: bool = False,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Count (intersection, union, prediction, label) pixels per class of one image, (C,) each.
+
+    Args:
+        prediction: (H, W) classes.
+        label: (H, W) classes; `ignore_index` does not count.
+        num_classes: C.
+        ignore_index: the label of pixels that do not count.
+        label_map: labels to replace before counting, old → new.
+        reduce_zero_label: label 0 means "ignored" and label n means class n - 1.
+    """
+    matrix = ConfusionMatrix(num_classes, ignore_index)
+    matrix.update(prediction, _prepare_label(label, label_map, reduce_zero_label))
+    inter, predicted, labelled = matrix.intersection, matrix.predicted_pixels, matrix.label_pixels
+    return inter, predicted + labelled - inter, predicted, labelled
+
+
+def eval_metrics(
+    results: Iterable[Any],
+    gt_seg_maps: Iterable[Any],
+    num_classes: int,
+    ignore_index: int = 255,
+    metrics: str | Sequence[str] = ("mIoU",),
+    nan_to_num: float | None = None,
+    label_map: Mapping[int, int] | None = None,
+    reduce_zero_label: bool = False,
+    beta: float = 1,
+) -> dict[str, Any]:
+    """Compare predictions with labels, image by image, and return metrics over all pixels.
+
+    Args:
+        results: predicted (H, W) class maps.
+        gt_seg_maps: labels, in the same order.
+        num_classes: C.
+        ignore_index: the label of pixels that do not count.
+        metrics: any of 'mIoU', 'mDice', 'mFscore'.
+        nan_to_num: a number to put in the place of NaN.
+        label_map: labels to replace before counting, old → new.
+        reduce_zero_label: label 0 means "ignored" and label n means class n - 1.
+        beta: how many times as much recall weighs as precision in the F-score.
+
+    Returns:
+        'aAcc' (a number) and (C,) float64 arrays 'IoU', 'Acc', 'Dice', 'Fscore', … .
+    """
+    matrix = ConfusionMatrix(num_classes, ignore_index)
+    for prediction, label in zip(results, gt_seg_maps, strict=True):
+        matrix.update(prediction, _prepare_label(label, label_map, reduce_zero_label))
+    values = class_metrics(matrix, metrics, beta)
+    if nan_to_num is not None:
+        values = {key: np.nan_to_num(value, nan=nan_to_num) for key, value in values.items()}
+    return values
+
+
+def mean_iou(*args: Any, **kwargs: Any) -> dict[str, Any]:
+    """Return `eval_metrics` for 'mIoU'."""
+    return eval_metrics(*args, **kwargs, metrics="mIoU")
+
+
+def mean_dice(*args: Any, **kwargs: Any) -> dict[str, Any]:
+    """Return `eval_metrics` for 'mDice'."""
+    return eval_metrics(*args, **kwargs, metrics="mDice")
+
+
+def mean_fscore(*args: Any, **kwargs: Any) -> dict[str, Any]:
+    """Return `eval_metrics` for 'mFscore'."""
+    return eval_metrics(*args, **kwargs, metrics="mFscore")
+
+
+def class_metrics(
+    matrix: ConfusionMatrix, metrics: str | Sequence[str] = ("mIoU",), beta: float = 1
+) -> dict[str, Any]:
+    """Return 'aAcc' and the per-class arrays (C,) of the named metrics, as fractions."""
+    inter = matrix.intersection.astype(np.float64)
+    predicted = matrix.predicted_pixels.astype(np.float64)
+    labelled = matrix.label_pixels.astype(np.float64)
+    values: dict[str, Any] = {}
+    with np.errstate(divide="ignore", invalid="ignore"):
+        values["aAcc"] = inter.sum() / labelled.sum()
+        recall, precision = inter / labelled, inter / predicted
+        for metric in check_metrics(metrics):
+            if metric == "mIoU":
+                values["IoU"] = inter / (predicted + labelled - inter)
+                values["Acc"] = recall
+            elif metric == "mDice":
+                values["Dice"] = 2 * inter / (predicted + labelled)
+                values["Acc"] = recall
+            else:
+                weighted = (1 + beta**2) * precision * recall
+                values["Fscore"] = weighted / (beta**2 * precision + recall)
+                values["Precision"] = precision
+                values["Recall"] = recall
+    return values
+
+
+def summarize(values: Mapping[str, Any], class_names: Sequence[str]) -> dict[str, float]:
+    """Return means and per-class values rounded to four decimals, as logs and hooks read them.
+
+    Args:
+        values: what `class_metrics` returned.
+        class_names: one name per class.
+
+    Returns:
+        'aAcc', 'm<metric>' for each metric, then '<metric>.<class>'.
+    """
+    per_class = {key: value for key, value in values.items() if key != "aAcc"}
+    summary = {"aAcc": rounded(values["aAcc"])}
+    for key, value in per_class.items():
+        summary[f"m{key}"] = rounded(nan_mean(value))
+    for key, value in per_class.items():
+        for name, one in zip(class_names, value, strict=True):
+            summary[f"{key}.{name}"] = rounded(one)
+    return summary
+
+
+def rounded(fraction: float) -> float:
+    """Round a fraction to hundredths of a percent."""
+    return float(np.round(fraction * 100, 2) / 100)
+
+
+def nan_mean(values: Any) -> float:
+    """Average the values that are not NaN; NaN when there are none."""
+    values = np.asarray(values, np.float64)
+    is_number = ~np.isnan(values)
+    return float(values[is_number].mean()) if is_number.any() else float("nan")
+
+
+def check_metrics(metrics: str | Sequence[str]) -> list[str]:
+    """Return the metrics as a list; raise `ConfigError` for a name that is none."""
+    names = [metrics] if isinstance(metrics, str) else list(metrics)
+    for name in names:
+        if name not in METRICS:
+            raise ConfigError(f"unknown metric {name!r}{nearest(name, METRICS)}")
+    return names
+
+
+def _prepare_label(
+    label: Any, label_map: Mapping[int, int] | None, reduce_zero_label: bool
+) -> np.ndarray:
+    """Return the label with replaced classes, without changing the caller's array."""
+    label = np.asarray(label)
+    if label_map:
+        original, label = label, label.copy()
+        for old, new in label_map.items():
+            label[original == old] = new
+    if reduce_zero_label:
+        shifted = label.astype(np.int64) - 1
+        label = np.where((label == 0) | (label == 255), 255, shifted)
+    return label

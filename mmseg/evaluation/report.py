@@ -1,0 +1,120 @@
+"""Turn predictions or a confusion matrix into the log's tables and `results.json`."""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mmseg.datasets.labels import IGNORE, SYNTHIA_13, SYNTHIA_16
+from mmseg.evaluation.confusion import ConfusionMatrix
+from mmseg.evaluation.metrics import class_metrics, nan_mean, rounded, summarize
+from mmseg.evaluation.tables import metric_tables, percent, text_table
+
+
+def evaluate_dataset(
+    results: Iterable[Any],
+    labels: Iterable[Any],
+    class_names: Sequence[str],
+    metric: str | Sequence[str] = "mIoU",
+    logger: logging.Logger | None = None,
+    ignore_index: int = IGNORE,
+) -> dict[str, float]:
+    """Compare predicted (H, W) class maps with labels in the same order, and log the tables.
+
+    Returns:
+        Values rounded to four decimals: 'aAcc', 'mIoU', 'mAcc', 'IoU.<class>', 'Acc.<class>', … .
+    """
+    matrix = ConfusionMatrix(len(class_names), ignore_index)
+    for prediction, label in zip(results, labels, strict=True):
+        matrix.update(prediction, label)
+    values = class_metrics(matrix, metric)
+    log_tables(values, class_names, logger or logging.getLogger("mmseg"))
+    return summarize(values, class_names)
+
+
+def log_tables(
+    values: Mapping[str, Any], class_names: Sequence[str], logger: logging.Logger
+) -> None:
+    """Log the table per class and the table of means."""
+    classes, means = metric_tables(values, class_names)
+    for line in ("per class results:", "\n" + classes, "Summary:", "\n" + means):
+        logger.info(line)
+
+
+def subset_miou(iou: Sequence[float]) -> dict[str, float]:
+    """Return mIoU over 19, 16 and 13 classes, which runs with SYNTHIA as source report.
+
+    Args:
+        iou: (19,) IoU per class, as fractions; NaN is left out of the means.
+    """
+    values = np.asarray(iou, np.float64)
+    subsets = {"mIoU19": range(len(values)), "mIoU16": SYNTHIA_16, "mIoU13": SYNTHIA_13}
+    return {name: nan_mean(values[list(subset)]) for name, subset in subsets.items()}
+
+
+def log_subsets(values: Mapping[str, Any], logger: logging.Logger) -> None:
+    """Log mIoU over 19, 16 and 13 classes."""
+    subsets = {name: percent([value]) for name, value in subset_miou(values["IoU"]).items()}
+    logger.info("mIoU over 19, 16 and 13 classes (SYNTHIA labels 16 of the 19):")
+    logger.info("\n" + text_table(subsets))
+
+
+def result_record(
+    values: Mapping[str, Any],
+    class_names: Sequence[str],
+    images: int,
+    with_subsets: bool = False,
+    **facts: Any,
+) -> dict[str, Any]:
+    """Return what `results.json` holds: facts of the run, means, and values per class.
+
+    Values are fractions rounded to four decimals; what is undefined (NaN) becomes None.
+
+    Args:
+        values: what `class_metrics` returned.
+        class_names: one name per class.
+        images: how many images were evaluated.
+        with_subsets: add mIoU over 19, 16 and 13 classes.
+        **facts: further entries, for example split and checkpoint.
+    """
+    per_class = {key: value for key, value in values.items() if key != "aAcc"}
+    means = {"aAcc": values["aAcc"]} | {f"m{k}": nan_mean(v) for k, v in per_class.items()}
+    if with_subsets:
+        means |= subset_miou(values["IoU"])
+    classes = {
+        name: {key: _number(value[c]) for key, value in per_class.items()}
+        for c, name in enumerate(class_names)
+    }
+    means = {key: _number(value) for key, value in means.items()}
+    return {**facts, "num_images": images, **means, "per_class": classes}
+
+
+def final_lines(last: Mapping[str, Any] | None, best: Mapping[str, Any] | None) -> list[str]:
+    """Return what a run says at its end: the last and the best evaluation, side by side.
+
+    Args:
+        last, best: records as `result_record` makes them, with 'iteration'.
+    """
+    records = {title: r for title, r in (("last", last), ("best", best)) if r is not None}
+    if not records:
+        return []
+    names = list(next(iter(records.values()))["per_class"])
+    columns: dict[str, list[Any]] = {"Class": names}
+    lines = []
+    for title, record in records.items():
+        columns[f"IoU {title}"] = percent([_nan(record["per_class"][n]["IoU"]) for n in names])
+        means = [f"{k} {percent([_nan(v)])[0]}" for k, v in record.items() if k.startswith("mIoU")]
+        lines.append(f"Result of the {title} iteration ({record['iteration']}): {', '.join(means)}")
+    return ["\n" + text_table(columns), *lines]
+
+
+def _nan(value: float | None) -> float:
+    """Undo what JSON needs: None is NaN."""
+    return float("nan") if value is None else value
+
+
+def _number(fraction: float) -> float | None:
+    """Round to four decimals; None stands for NaN, which JSON does not have."""
+    value = rounded(fraction)
+    return None if np.isnan(value) else round(value, 4)

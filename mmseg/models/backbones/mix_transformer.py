@@ -1,0 +1,256 @@
+"""Mix Transformer (MiT), the hierarchical transformer encoder of SegFormer.
+
+Legend: N images, C channels, H×W pixels of a stage, L = H·W tokens, h attention heads.
+Tokens (N, L, C) are the working layout; maps (N, C, H, W) appear only at convolutions.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmseg.models.backbones.pretrained import load_pretrained
+from mmseg.models.layers import DropPath, map_to_tokens, tokens_to_map
+from mmseg.registry import BACKBONES
+
+Size = tuple[int, int]
+SMALL, LARGE = (32, 64, 160, 256), (64, 128, 320, 512)  # channels of B0, and of B1 … B5
+
+WHERE_TO_GET = (
+    "get SegFormer's ImageNet weights (mit_b0.pth … mit_b5.pth, linked in SegFormer's README), "
+    "put the file there, or set model.pretrained=None to start from random weights"
+)
+
+
+class OverlapPatchEmbed(nn.Module):
+    """Strided convolution with overlapping windows, then layer norm: map → fewer, wider tokens."""
+
+    def __init__(self, in_channels: int, dim: int, kernel_size: int, stride: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(in_channels, dim, kernel_size, stride, kernel_size // 2)
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Size]:
+        """Map (N, C, H, W) to tokens (N, L, dim) and the size of their grid."""
+        x = self.proj(x)
+        return self.norm(map_to_tokens(x)), (x.shape[2], x.shape[3])
+
+
+class EfficientAttention(nn.Module):
+    """Self-attention whose keys and values are reduced `sr_ratio`-fold along each axis."""
+
+    def __init__(
+        self, dim: int, heads: int, sr_ratio: int, attn_drop: float = 0.0, proj_drop: float = 0.0
+    ) -> None:
+        super().__init__()
+        if dim % heads:
+            raise ValueError(
+                f"expected embed_dims divisible by num_heads, got {dim} and {heads}; change one."
+            )
+        self.heads = heads
+        self.sr_ratio = sr_ratio
+        self.q = nn.Linear(dim, dim)
+        self.kv = nn.Linear(dim, 2 * dim)
+        self.attn_drop = nn.Dropout(attn_drop)
+        self.proj = nn.Linear(dim, dim)
+        self.proj_drop = nn.Dropout(proj_drop)
+        if sr_ratio > 1:
+            self.sr = nn.Conv2d(dim, dim, sr_ratio, sr_ratio)
+            self.norm = nn.LayerNorm(dim)
+
+    def _reduce(self, x: Tensor, size: Size) -> Tensor:
+        """Apply `sr` to tokens (N, H·W, C) as one matrix product → (N, ⌊H/r⌋·⌊W/r⌋, C).
+
+        A convolution whose stride equals its kernel size is a linear map of separate blocks.
+        """
+        r, (rows, columns) = self.sr_ratio, (size[0] // self.sr_ratio, size[1] // self.sr_ratio)
+        n, _, c = x.shape
+        x = x.view(n, *size, c)[:, : rows * r, : columns * r]
+        blocks = x.reshape(n, rows, r, columns, r, c).transpose(2, 3)
+        blocks = blocks.reshape(n, rows * columns, r * r * c)
+        weight = self.sr.weight.permute(0, 2, 3, 1).reshape(c, r * r * c)
+        return self.norm(F.linear(blocks, weight, self.sr.bias))
+
+    def forward(self, x: Tensor, size: Size) -> Tensor:
+        """Attend from every token to the reduced tokens; (N, L, C) → (N, L, C)."""
+        n, length, c = x.shape
+        context = self._reduce(x, size) if self.sr_ratio > 1 else x
+        q = self.q(x).view(n, length, self.heads, -1).transpose(1, 2)  # (N, h, L, C/h)
+        k, v = self.kv(context).view(n, -1, 2, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
+        rate = self.attn_drop.p if self.attn_drop.training else 0.0
+        out = F.scaled_dot_product_attention(q, k, v, dropout_p=rate)
+        return self.proj_drop(self.proj(out.transpose(1, 2).reshape(n, length, c)))
+
+
+class DepthwiseConv(nn.Module):
+    """3×3 depth-wise convolution of tokens; its zero padding tells the network about positions."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dwconv = nn.Conv2d(dim, dim, 3, padding=1, groups=dim)
+
+    def forward(self, x: Tensor, size: Size) -> Tensor:
+        """Map tokens (N, H·W, C) to tokens of the same shape."""
+        return map_to_tokens(self.dwconv(tokens_to_map(x, size)))
+
+
+class MixFFN(nn.Module):
+    """Two linear layers with a depth-wise convolution and a GELU between them."""
+
+    def __init__(self, dim: int, hidden_dim: int, drop: float = 0.0) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden_dim)
+        self.dwconv = DepthwiseConv(hidden_dim)
+        self.fc2 = nn.Linear(hidden_dim, dim)
+        self.drop = nn.Dropout(drop)
+
+    def forward(self, x: Tensor, size: Size) -> Tensor:
+        """Map tokens (N, L, C) to tokens of the same shape."""
+        x = self.drop(F.gelu(self.dwconv(self.fc1(x), size)))
+        return self.drop(self.fc2(x))
+
+
+class Block(nn.Module):
+    """Attention and Mix-FFN, each on a normalized input, on a residual path with DropPath."""
+
+    def __init__(
+        self, dim: int, attn: EfficientAttention, mlp_ratio: float, drop: float, drop_path: float
+    ) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, eps=1e-6)
+        self.attn = attn
+        self.drop_path = DropPath(drop_path)
+        self.norm2 = nn.LayerNorm(dim, eps=1e-6)
+        self.mlp = MixFFN(dim, int(dim * mlp_ratio), drop)
+
+    def forward(self, x: Tensor, size: Size) -> Tensor:
+        """Map tokens (N, L, C) to tokens of the same shape."""
+        x = x + self.drop_path(self.attn(self.norm1(x), size))
+        return x + self.drop_path(self.mlp(self.norm2(x), size))
+
+
+@BACKBONES.register(inert=("style",))
+class MixVisionTransformer(nn.Module):
+    """Four stages of `depths[i]` blocks at strides 4, 8, 16 and 32.
+
+    Args:
+        embed_dims, num_heads, mlp_ratios, depths, sr_ratios: one number per stage.
+        in_chans: channels of the image.
+        drop_rate, attn_drop_rate: dropout after linear layers and on attention weights.
+        drop_path_rate: stochastic depth of the last block; it grows linearly from 0 at the first.
+        pretrained: file with SegFormer's ImageNet weights, read by `init_weights`.
+    """
+
+    def __init__(
+        self,
+        embed_dims: Sequence[int] = SMALL,
+        depths: Sequence[int] = (2, 2, 2, 2),
+        num_heads: Sequence[int] = (1, 2, 5, 8),
+        mlp_ratios: Sequence[float] = (4, 4, 4, 4),
+        sr_ratios: Sequence[int] = (8, 4, 2, 1),
+        in_chans: int = 3,
+        drop_rate: float = 0.0,
+        attn_drop_rate: float = 0.0,
+        drop_path_rate: float = 0.1,
+        pretrained: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.embed_dims = tuple(embed_dims)
+        self.pretrained = pretrained
+        channels = (in_chans, *embed_dims)
+        for i, dim in enumerate(embed_dims):  # all embeddings first: the order of the state dict
+            kernel_size, stride = (7, 4) if i == 0 else (3, 2)
+            embed = OverlapPatchEmbed(channels[i], dim, kernel_size, stride)
+            self.add_module(f"patch_embed{i + 1}", embed)
+        last = max(sum(depths) - 1, 1)
+        rates = iter([drop_path_rate * j / last for j in range(sum(depths))])
+        for i, dim in enumerate(embed_dims):
+            blocks = nn.ModuleList()
+            for _ in range(depths[i]):
+                attn = EfficientAttention(
+                    dim, num_heads[i], sr_ratios[i], attn_drop_rate, drop_rate
+                )
+                blocks.append(Block(dim, attn, mlp_ratios[i], drop_rate, next(rates)))
+            self.add_module(f"block{i + 1}", blocks)
+            self.add_module(f"norm{i + 1}", nn.LayerNorm(dim, eps=1e-6))
+
+    def init_weights(self) -> None:
+        """Load `pretrained`, or draw SegFormer's initial weights when there is none."""
+        if self.pretrained is not None:
+            load_pretrained(self, self.pretrained, WHERE_TO_GET)
+            return
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                nn.init.zeros_(module.bias)
+            elif isinstance(module, nn.Conv2d):
+                fan_out = math.prod(module.kernel_size) * module.out_channels // module.groups
+                nn.init.normal_(module.weight, std=math.sqrt(2.0 / fan_out))
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    def forward(self, img: Tensor) -> list[Tensor]:
+        """Map (N, 3, H, W) to the four stages' features (N, C_i, H/2^(i+2), W/2^(i+2))."""
+        x = img
+        if img.device.type == "cpu":
+            x = img.contiguous(memory_format=torch.channels_last)
+        features = []
+        for i in range(1, len(self.embed_dims) + 1):
+            x, size = self.get_submodule(f"patch_embed{i}")(x)
+            for block in self.get_submodule(f"block{i}").children():
+                x = block(x, size)
+            x = self.get_submodule(f"norm{i}")(x)
+            x = x.transpose(1, 2).unflatten(2, size)  # (N, C, H, W), a view
+            features.append(x)
+        return features
+
+
+@BACKBONES.register("mit_b0", inert=("style",))
+class MitB0(MixVisionTransformer):
+    """MiT-B0: 3.3 M parameters."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"embed_dims": SMALL, "depths": (2, 2, 2, 2), **kwargs})
+
+
+@BACKBONES.register("mit_b1", inert=("style",))
+class MitB1(MixVisionTransformer):
+    """MiT-B1: 13 M parameters."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"embed_dims": LARGE, "depths": (2, 2, 2, 2), **kwargs})
+
+
+@BACKBONES.register("mit_b2", inert=("style",))
+class MitB2(MixVisionTransformer):
+    """MiT-B2: 24 M parameters."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"embed_dims": LARGE, "depths": (3, 4, 6, 3), **kwargs})
+
+
+@BACKBONES.register("mit_b3", inert=("style",))
+class MitB3(MixVisionTransformer):
+    """MiT-B3: 44 M parameters."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"embed_dims": LARGE, "depths": (3, 4, 18, 3), **kwargs})
+
+
+@BACKBONES.register("mit_b4", inert=("style",))
+class MitB4(MixVisionTransformer):
+    """MiT-B4: 61 M parameters."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"embed_dims": LARGE, "depths": (3, 8, 27, 3), **kwargs})
+
+
+@BACKBONES.register("mit_b5", inert=("style",))
+class MitB5(MixVisionTransformer):
+    """MiT-B5: 81 M parameters."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"embed_dims": LARGE, "depths": (3, 6, 40, 3), **kwargs})

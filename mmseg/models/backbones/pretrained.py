@@ -1,0 +1,86 @@
+"""Load a backbone's ImageNet weights from a file, and say exactly what does not fit."""
+
+import pickle
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmseg.registry import ConfigError
+
+SHOWN = 4  # names per list in an error message
+
+
+def load_pretrained(backbone: nn.Module, path: str | Path, where_to_get: str) -> None:
+    """Fill `backbone` from the file at `path`; every key and shape must fit.
+
+    The keys stand at the top level of the file or under `state_dict` or `model`; those of an image
+    classifier (`head.*`) are ignored.
+
+    Args:
+        backbone: the module to fill, in place.
+        path: a file made by `torch.save`; only tensors are read from it.
+        where_to_get: the end of the sentence "no such file; …", for a user who lacks the file.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ConfigError: if it cannot be read, or holds other keys or shapes than the backbone.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"expected pretrained weights at '{path}', got no such file; {where_to_get}."
+        )
+    found = {k: v for k, v in _read_state(path).items() if not k.startswith("head.")}
+    problems = _differences(backbone.state_dict(), found)
+    if problems:
+        raise ConfigError(
+            f"expected the weights of {type(backbone).__name__} in '{path}', got others: "
+            f"{'; '.join(problems)}; give the file that belongs to the backbone's type."
+        )
+    backbone.load_state_dict(found)
+
+
+def _read_state(path: Path) -> Mapping[str, Tensor]:
+    """Return the state dict in a file."""
+    try:
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ConfigError(
+            f"expected a file of tensors saved by torch.save at '{path}', got {reason!r}; "
+            "fetch the file again."
+        ) from error
+    for key in ("state_dict", "model"):
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping) or not content:
+        raise ConfigError(
+            f"expected a state dict in '{path}', got {type(content).__name__}; "
+            "give a file of named weights."
+        )
+    return content
+
+
+def _differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
+    """Describe missing keys, unexpected keys and keys of another shape."""
+    shapes = [
+        f"{key} {tuple(found[key].shape)} instead of {tuple(expected[key].shape)}"
+        for key in expected
+        if key in found and found[key].shape != expected[key].shape
+    ]
+    lists = [
+        ("missing keys", [key for key in expected if key not in found]),
+        ("unexpected keys", [key for key in found if key not in expected]),
+        ("other shapes", shapes),
+    ]
+    return [f"{title} {_shorten(names)}" for title, names in lists if names]
+
+
+def _shorten(names: Iterable[str]) -> str:
+    """Join the first few names and say how many more there are."""
+    names = list(names)
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more

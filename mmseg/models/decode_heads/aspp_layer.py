@@ -1,0 +1,79 @@
+"""Atrous spatial pyramid pooling: parallel convolutions that look at different distances.
+
+Legend: N images, C channels, H×W pixels.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmseg.models.layers import RELU, ConvModule, DepthwiseSeparableConvModule
+
+
+def aspp_branches(
+    in_channels: int,
+    channels: int,
+    dilations: Sequence[int],
+    separable: bool,
+    norm_cfg: Mapping[str, Any] | None,
+    act_cfg: Mapping[str, Any] | None,
+) -> nn.ModuleList:
+    """Return one branch per dilation: 1×1 for dilation 1, dilated 3×3 for the others."""
+    options: dict[str, Any] = {"norm_cfg": norm_cfg, "act_cfg": act_cfg}
+    wide = DepthwiseSeparableConvModule if separable else ConvModule
+    branches = nn.ModuleList()
+    for dilation in dilations:
+        if dilation == 1:
+            branches.append(ConvModule(in_channels, channels, 1, **options))
+        else:
+            spread = {"padding": dilation, "dilation": dilation}
+            branches.append(wide(in_channels, channels, 3, **spread, **options))
+    return branches
+
+
+class ASPPLayer(nn.Module):
+    """Concatenate [pooled, context, branches], then mix them with a 3×3 bottleneck.
+
+    Args:
+        in_channels, out_channels: of the map.
+        sep: whether the dilated branches are depth-wise separable.
+        dilations: one branch each.
+        pool: whether to add a branch with the mean of the whole map.
+        context_layer: another layer in_channels → out_channels to add as a branch.
+        norm_cfg, act_cfg: of every convolution.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        sep: bool,
+        dilations: Sequence[int],
+        pool: bool,
+        context_layer: nn.Module | None = None,
+        norm_cfg: Mapping[str, Any] | None = None,
+        act_cfg: Mapping[str, Any] | None = RELU,
+    ) -> None:
+        super().__init__()
+        options: dict[str, Any] = {"norm_cfg": norm_cfg, "act_cfg": act_cfg}
+        self.image_pool = self.context_layer = None
+        if pool:
+            project = ConvModule(in_channels, out_channels, 1, **options)
+            self.image_pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), project)
+        if context_layer is not None:
+            self.context_layer = context_layer
+        self.aspp_modules = aspp_branches(in_channels, out_channels, dilations, sep, **options)
+        width = (len(dilations) + int(pool) + int(context_layer is not None)) * out_channels
+        self.bottleneck = ConvModule(width, out_channels, 3, padding=1, **options)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, in_channels, H, W) to (N, out_channels, H, W)."""
+        outputs = []
+        if self.image_pool is not None:
+            outputs.append(self.image_pool(x).expand(-1, -1, *x.shape[2:]))
+        if self.context_layer is not None:
+            outputs.append(self.context_layer(x))
+        outputs.extend(branch(x) for branch in self.aspp_modules)
+        return self.bottleneck(torch.cat(outputs, dim=1))

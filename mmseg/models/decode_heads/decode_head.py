@@ -1,0 +1,195 @@
+"""What every decode head shares: choice of features, classification layer, loss.
+
+Legend: N images, C classes, H×W pixels of the label, h×w pixels of the head's output.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmseg.models.layers import RELU, resize
+from mmseg.models.losses import accuracy
+from mmseg.registry import LOSSES, ConfigError, nearest
+
+INPUT_TRANSFORMS = ("resize_concat", "multiple_select")
+CROSS_ENTROPY: Mapping[str, Any] = {"type": "CrossEntropyLoss"}
+
+
+class BaseDecodeHead(nn.Module, ABC):
+    """Features of a backbone → logits (N, C, h, w), and the loss on them.
+
+    A subclass builds its layers after `super().__init__(...)` and implements `forward`, which
+    starts with `self.select_inputs(inputs)` and ends with `self.cls_seg(features)`.
+
+    Args:
+        in_channels: channels of the used feature, or a list of them for `input_transform`.
+        channels: channels before the classification layer.
+        num_classes: C.
+        in_index: which backbone feature(s) to use.
+        input_transform: None (one feature), 'multiple_select' (a list of features) or
+            'resize_concat' (all resized to the first one's size and concatenated).
+        dropout_ratio: share of channels dropped before the classification layer.
+        norm_cfg, act_cfg: for the layers of the subclass.
+        loss_decode: config of the loss.
+        ignore_index: label of pixels that do not count.
+        align_corners: of every bilinear resize.
+    """
+
+    def __init__(
+        self,
+        in_channels: int | Sequence[int],
+        channels: int,
+        num_classes: int,
+        in_index: int | Sequence[int] = -1,
+        input_transform: str | None = None,
+        dropout_ratio: float = 0.1,
+        norm_cfg: Mapping[str, Any] | None = None,
+        act_cfg: Mapping[str, Any] | None = RELU,
+        loss_decode: Mapping[str, Any] = CROSS_ENTROPY,
+        ignore_index: int = 255,
+        align_corners: bool = False,
+    ) -> None:
+        super().__init__()
+        self._check_inputs(in_channels, in_index, input_transform)
+        is_single = isinstance(in_channels, int)
+        self.feature_channels: list[int] = [in_channels] if is_single else list(in_channels)
+        # What the subclass's first layers see: a list only for 'multiple_select'.
+        self.in_channels = in_channels if is_single else list(in_channels)
+        if input_transform == "resize_concat":
+            self.in_channels = sum(self.feature_channels)
+        self.channels = channels
+        self.num_classes = num_classes
+        self.in_index = in_index
+        self.input_transform = input_transform
+        self.norm_cfg = norm_cfg
+        self.act_cfg = act_cfg
+        self.ignore_index = ignore_index
+        self.align_corners = align_corners
+        self.loss_decode = LOSSES.build(loss_decode)
+        self.conv_seg = nn.Conv2d(channels, num_classes, 1)
+        self.dropout = nn.Dropout2d(dropout_ratio) if dropout_ratio > 0 else None
+
+    def _check_inputs(
+        self,
+        in_channels: int | Sequence[int],
+        in_index: int | Sequence[int],
+        input_transform: str | None,
+    ) -> None:
+        name = type(self).__name__
+        if input_transform is None:
+            if not isinstance(in_channels, int) or not isinstance(in_index, int):
+                raise ConfigError(
+                    f"{name}: expected one in_channels and one in_index, got {in_channels!r} and "
+                    f"{in_index!r}; give numbers, or set input_transform."
+                )
+            return
+        if input_transform not in INPUT_TRANSFORMS:
+            hint = nearest(input_transform, INPUT_TRANSFORMS)
+            raise ConfigError(f"{name}: unknown input_transform {input_transform!r}{hint}")
+        if isinstance(in_channels, int) or isinstance(in_index, int):
+            raise ConfigError(
+                f"{name}: expected lists as in_channels and in_index, got {in_channels!r} and "
+                f"{in_index!r}; give one number per feature."
+            )
+        if len(in_channels) != len(in_index):
+            raise ConfigError(
+                f"{name}: expected as many in_channels as in_index, got {list(in_channels)} and "
+                f"{list(in_index)}; give one number of channels per feature index."
+            )
+
+    def init_weights(self) -> None:
+        """Draw the classification layer from N(0, 0.01), bias 0; the other layers did already."""
+        nn.init.normal_(self.conv_seg.weight, std=0.01)
+        if self.conv_seg.bias is not None:
+            nn.init.zeros_(self.conv_seg.bias)
+
+    def select_inputs(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """Pick the features named by `in_index` and check their channels.
+
+        Returns:
+            A list of one feature, or of all of them for 'multiple_select'.
+        """
+        index = [self.in_index] if isinstance(self.in_index, int) else list(self.in_index)
+        name = type(self).__name__
+        if max(index) >= len(inputs) or min(index) < -len(inputs):
+            raise ValueError(
+                f"{name}: expected features for in_index {index}, got {len(inputs)} features; "
+                "lower in_index or let the backbone return more."
+            )
+        features = [inputs[i] for i in index]
+        got = [feature.shape[1] for feature in features]
+        if got != self.feature_channels:
+            raise ValueError(
+                f"{name}: expected features with {self.feature_channels} channels at in_index "
+                f"{index}, got {got}; set in_channels to those of the backbone."
+            )
+        if self.input_transform != "resize_concat":
+            return features
+        size = (features[0].shape[2], features[0].shape[3])
+        resized = [resize(x, size, "bilinear", self.align_corners) for x in features]
+        return [torch.cat(resized, dim=1)]
+
+    @abstractmethod
+    def forward(self, inputs: Sequence[Tensor]) -> Tensor:
+        """Map the backbone's features to logits (N, C, h, w)."""
+
+    def cls_seg(self, features: Tensor) -> Tensor:
+        """Classify every pixel: (N, channels, h, w) → (N, C, h, w)."""
+        if self.dropout is not None:
+            features = self.dropout(features)
+        return self.conv_seg(features)
+
+    def forward_train(
+        self,
+        inputs: Sequence[Tensor],
+        img_metas: list[dict[str, Any]] | None,
+        gt_semantic_seg: Tensor,
+        train_cfg: Mapping[str, Any] | None = None,
+        seg_weight: Tensor | None = None,
+        return_logits: bool = False,
+    ) -> dict[str, Any]:
+        """Return `loss_seg` and `acc_seg`, plus the raw `logits` (N, C, h, w) on request.
+
+        Args:
+            inputs: features of the backbone.
+            img_metas: unused here; heads of users may need them.
+            gt_semantic_seg: (N, 1, H, W) int64 class indices, `ignore_index` where unknown.
+            train_cfg: unused here.
+            seg_weight: (N, H, W) weight per pixel.
+            return_logits: whether to add `logits`.
+        """
+        logits = self.forward(inputs)
+        losses: dict[str, Any] = self.losses(logits, gt_semantic_seg, seg_weight)
+        if return_logits:
+            losses["logits"] = logits
+        return losses
+
+    def forward_test(
+        self,
+        inputs: Sequence[Tensor],
+        img_metas: list[dict[str, Any]] | None = None,
+        test_cfg: Mapping[str, Any] | None = None,
+    ) -> Tensor:
+        """Return logits (N, C, h, w) for prediction."""
+        return self.forward(inputs)
+
+    def losses(
+        self, seg_logit: Tensor, seg_label: Tensor, seg_weight: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Compare logits (N, C, h, w), resized to the label's size, with labels (N, 1, H, W).
+
+        Returns:
+            `loss_seg` and `acc_seg` (percent of all pixels), both 0-dim.
+        """
+        height, width = seg_label.shape[2:]
+        logits = resize(seg_logit, (height, width), "bilinear", self.align_corners)  # (N, C, H, W)
+        label = seg_label.squeeze(1)
+        return {
+            "loss_seg": self.loss_decode(
+                logits, label, weight=seg_weight, ignore_index=self.ignore_index
+            ),
+            "acc_seg": accuracy(logits, label),
+        }

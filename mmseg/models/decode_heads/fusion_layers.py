@@ -1,0 +1,130 @@
+"""The layer types that `DAFormerHead` can embed a level with and fuse the levels with.
+
+Each is a function or class (in_channels, out_channels, **options of the config) → module that maps
+(N, in_channels, H, W) to (N, out_channels, H, W).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from mmseg.models.decode_heads.aspp_layer import ASPPLayer
+from mmseg.models.decode_heads.isa_layer import ISALayer
+from mmseg.models.layers import (
+    RELU,
+    ConvModule,
+    DepthwiseSeparableConvModule,
+    map_to_tokens,
+    tokens_to_map,
+)
+from mmseg.registry import ConfigError, Registry
+
+FUSION_LAYERS = Registry("fusion layer")
+Cfg = Mapping[str, Any]
+
+
+def build_fusion_layer(cfg: Cfg, in_channels: int, out_channels: int) -> nn.Module:
+    """Build the layer that `cfg` names by `type`, between the given numbers of channels."""
+    for key in ("in_channels", "out_channels"):
+        if key in cfg:
+            raise ConfigError(
+                f"expected no {key!r} in a fusion layer, got {cfg[key]!r}; the head sets it."
+            )
+    return FUSION_LAYERS.build(cfg, in_channels=in_channels, out_channels=out_channels)
+
+
+@FUSION_LAYERS.register("id", inert=("norm_cfg", "act_cfg"))
+class IdentityLayer(nn.Identity):
+    """Pass the map on; the channels must not change."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        if in_channels != out_channels:
+            raise ConfigError(
+                f"expected as many output as input channels for a layer of type 'id', got "
+                f"{in_channels} -> {out_channels}; use 'mlp' or 'conv', or change the channels."
+            )
+
+
+@FUSION_LAYERS.register("mlp", inert=("norm_cfg", "act_cfg"))
+class MLP(nn.Module):
+    """One linear layer per pixel."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.proj = nn.Linear(in_channels, out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, in_channels, H, W) to (N, out_channels, H, W)."""
+        return tokens_to_map(self.proj(map_to_tokens(x)), (x.shape[2], x.shape[3]))
+
+
+@FUSION_LAYERS.register("conv")
+def conv(
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int = 1,
+    norm_cfg: Cfg | None = None,
+    act_cfg: Cfg | None = RELU,
+) -> nn.Module:
+    """Return a convolution that keeps the size."""
+    padding = kernel_size // 2
+    return ConvModule(
+        in_channels, out_channels, kernel_size, padding=padding, norm_cfg=norm_cfg, act_cfg=act_cfg
+    )
+
+
+@FUSION_LAYERS.register("sep_conv")
+def sep_conv(
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int = 3,
+    norm_cfg: Cfg | None = None,
+    act_cfg: Cfg | None = RELU,
+) -> nn.Module:
+    """Return a depth-wise separable convolution that keeps the size."""
+    padding = kernel_size // 2
+    return DepthwiseSeparableConvModule(
+        in_channels, out_channels, kernel_size, padding=padding, norm_cfg=norm_cfg, act_cfg=act_cfg
+    )
+
+
+@FUSION_LAYERS.register("aspp", inert=("align_corners",))
+def aspp(
+    in_channels: int,
+    out_channels: int,
+    sep: bool,
+    dilations: Sequence[int],
+    pool: bool,
+    context_cfg: Cfg | None = None,
+    norm_cfg: Cfg | None = None,
+    act_cfg: Cfg | None = RELU,
+) -> nn.Module:
+    """Return an `ASPPLayer`; `context_cfg` describes a further layer whose output joins."""
+    context = None
+    if context_cfg is not None:
+        context = build_fusion_layer(context_cfg, in_channels, out_channels)
+    return ASPPLayer(in_channels, out_channels, sep, dilations, pool, context, norm_cfg, act_cfg)
+
+
+@FUSION_LAYERS.register("rawconv_and_aspp", inert=("align_corners",))
+def rawconv_and_aspp(
+    in_channels: int,
+    out_channels: int,
+    sep: bool,
+    dilations: Sequence[int],
+    pool: bool,
+    kernel_size: int = 1,
+    context_cfg: Cfg | None = None,
+    norm_cfg: Cfg | None = None,
+    act_cfg: Cfg | None = RELU,
+) -> nn.Module:
+    """Return a plain convolution (no norm, no activation) followed by an `ASPPLayer`."""
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2),
+        aspp(out_channels, out_channels, sep, dilations, pool, context_cfg, norm_cfg, act_cfg),
+    )
+
+
+FUSION_LAYERS.register("isa")(ISALayer)

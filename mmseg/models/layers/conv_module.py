@@ -1,0 +1,105 @@
+"""Convolution + norm + activation, under the state-dict names of mmcv's `ConvModule`.
+
+Legend: N images, C channels, H×W pixels.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from mmseg.models.layers.activation import RELU, build_activation
+from mmseg.models.layers.dilated import convolve
+from mmseg.models.layers.norm import build_norm
+
+
+class ConvModule(nn.Module):
+    """Convolve, normalize, activate; starts from Kaiming-normal weights (fan out).
+
+    `bias='auto'` gives the convolution a bias exactly when no norm follows. The norm is stored
+    under its short name (`bn`, `gn`, ...), as published checkpoints have it.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        padding: int = 0,
+        dilation: int = 1,
+        groups: int = 1,
+        bias: bool | str = "auto",
+        norm_cfg: Mapping[str, Any] | None = None,
+        act_cfg: Mapping[str, Any] | None = RELU,
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride,
+            padding,
+            dilation,
+            groups,
+            bias=norm_cfg is None if bias == "auto" else bool(bias),
+        )
+        self.norm_name = ""
+        if norm_cfg is not None:
+            self.norm_name, norm = build_norm(norm_cfg, out_channels)
+            self.add_module(self.norm_name, norm)
+        self.activate = build_activation(act_cfg) if act_cfg is not None else None
+        self._initialize(act_cfg or {})
+
+    def _initialize(self, act_cfg: Mapping[str, Any]) -> None:
+        is_leaky = act_cfg.get("type") == "LeakyReLU"
+        nn.init.kaiming_normal_(
+            self.conv.weight,
+            a=act_cfg.get("negative_slope", 0.01) if is_leaky else 0,
+            mode="fan_out",
+            nonlinearity="leaky_relu" if is_leaky else "relu",
+        )
+        if self.conv.bias is not None:
+            nn.init.zeros_(self.conv.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C_in, H, W) to (N, C_out, H', W')."""
+        x = convolve(self.conv, x)
+        if self.norm_name:
+            x = self.get_submodule(self.norm_name)(x)
+        return x if self.activate is None else self.activate(x)
+
+
+class DepthwiseSeparableConvModule(nn.Module):
+    """A depth-wise `ConvModule` (one filter per channel), then a point-wise one (1×1)."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        padding: int = 0,
+        dilation: int = 1,
+        norm_cfg: Mapping[str, Any] | None = None,
+        act_cfg: Mapping[str, Any] | None = RELU,
+    ) -> None:
+        super().__init__()
+        self.depthwise_conv = ConvModule(
+            in_channels,
+            in_channels,
+            kernel_size,
+            stride=stride,
+            padding=padding,
+            dilation=dilation,
+            groups=in_channels,
+            norm_cfg=norm_cfg,
+            act_cfg=act_cfg,
+        )
+        self.pointwise_conv = ConvModule(
+            in_channels, out_channels, 1, norm_cfg=norm_cfg, act_cfg=act_cfg
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C_in, H, W) to (N, C_out, H', W')."""
+        return self.pointwise_conv(self.depthwise_conv(x))

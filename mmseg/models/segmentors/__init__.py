@@ -1,0 +1,6 @@
+"""Whole networks: image → losses or label maps."""
+
+from mmseg.models.segmentors.encoder_decoder import EncoderDecoder
+from mmseg.models.segmentors.slide_inference import slide_logits, window_boxes
+
+__all__ = ["EncoderDecoder", "slide_logits", "window_boxes"]

@@ -1,0 +1,271 @@
+"""Backbone + decode head: train on labels, predict label maps.
+
+Legend: N images, C classes, H×W pixels of the network's input.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mmseg.models.layers import resize
+from mmseg.models.segmentors.slide_inference import slide_logits, window_starts
+from mmseg.registry import BACKBONES, HEADS, NECKS, SEGMENTORS, ConfigError, check_keys, nearest
+
+Cfg = Mapping[str, Any]
+Metas = list[dict[str, Any]]
+TEST_KEYS = ("mode", "crop_size", "stride", "batched_slide")
+FLIP_AXES = {"horizontal": 3, "vertical": 2}
+
+
+@SEGMENTORS.register()
+class EncoderDecoder(nn.Module):
+    """A segmentation network.
+
+    Args:
+        backbone, decode_head, neck: configs of the parts.
+        auxiliary_head: config (or list of configs) of heads that are only trained, never asked for
+            a prediction. Their losses are called `aux.*` (`aux_0.*`, ... for a list).
+        train_cfg: free for training methods (`work_dir`, `log_config`).
+        test_cfg: `mode='whole'`, or `mode='slide'` with `crop_size` and `stride` (rows, columns)
+            and optionally `batched_slide`.
+        pretrained: file with the backbone's ImageNet weights, read by `init_weights`.
+    """
+
+    test_keys: Sequence[str] = TEST_KEYS
+
+    def __init__(
+        self,
+        backbone: Cfg,
+        decode_head: Cfg,
+        neck: Cfg | None = None,
+        auxiliary_head: Cfg | Sequence[Cfg] | None = None,
+        train_cfg: Cfg | None = None,
+        test_cfg: Cfg | None = None,
+        pretrained: str | None = None,
+    ) -> None:
+        super().__init__()
+        if pretrained is not None and backbone.get("pretrained") is not None:
+            raise ConfigError(
+                f"expected one `pretrained`, got {pretrained!r} for the model and "
+                f"{backbone['pretrained']!r} for its backbone; drop one."
+            )
+        self.backbone = BACKBONES.build(backbone, pretrained=pretrained)
+        self.neck = NECKS.build(neck) if neck is not None else None
+        self.decode_head = HEADS.build(decode_head)
+        self.auxiliary_head = _build_auxiliary(auxiliary_head)
+        self.train_cfg = train_cfg if train_cfg is not None else {}
+        self.test_cfg = test_cfg if test_cfg is not None else {"mode": "whole"}
+        self._check_test_cfg()
+
+    @property
+    def num_classes(self) -> int:
+        """C."""
+        return self.decode_head.num_classes
+
+    @property
+    def align_corners(self) -> bool:
+        """Whether bilinear resizing aligns the corners' centers."""
+        return self.decode_head.align_corners
+
+    def _check_test_cfg(self) -> None:
+        cfg = self.test_cfg
+        check_keys(cfg, self.test_keys, "test_cfg")
+        if cfg.get("mode") not in ("whole", "slide"):
+            hint = nearest(cfg.get("mode"), ("whole", "slide"))
+            raise ConfigError(f"unknown test_cfg.mode {cfg.get('mode')!r}{hint}")
+        if cfg["mode"] == "slide":
+            for key in ("crop_size", "stride"):
+                if len(cfg.get(key) or ()) != 2:
+                    raise ConfigError(
+                        f"expected test_cfg.{key}=(rows, columns) for mode 'slide', got "
+                        f"{cfg.get(key)!r}; set it."
+                    )
+            for crop, stride in zip(cfg["crop_size"], cfg["stride"], strict=True):
+                window_starts(crop, crop, stride)  # raises if the stride does not fit
+
+    def init_weights(self) -> None:
+        """Load `pretrained` into the backbone and draw the initial weights of the other parts."""
+        for part in (self.backbone, self.neck, self.decode_head, *self._auxiliary_heads().values()):
+            if hasattr(part, "init_weights"):
+                part.init_weights()
+
+    def extract_feat(self, img: Tensor) -> list[Tensor]:
+        """Map images (N, 3, H, W) to the feature maps that the heads see."""
+        features = self.backbone(img)
+        return features if self.neck is None else self.neck(features)
+
+    def encode_decode(
+        self, img: Tensor, img_metas: Metas | None = None, upscale_pred: bool = True
+    ) -> Tensor:
+        """Return logits (N, C, H, W), or at the head's own size without `upscale_pred`."""
+        features = self.extract_feat(img)
+        logits = self.decode_head.forward_test(features, img_metas, self.test_cfg)
+        return self._upscale(logits, img) if upscale_pred else logits
+
+    def generate_pseudo_label(self, img: Tensor, img_metas: Metas | None = None) -> Tensor:
+        """Return the logits (N, C, H, W) that a teacher labels target images with."""
+        return self.encode_decode(img, img_metas)
+
+    def _upscale(self, logits: Tensor, img: Tensor) -> Tensor:
+        size = (img.shape[2], img.shape[3])
+        return resize(logits, size, "bilinear", self.align_corners)
+
+    # Training
+
+    def forward_train(
+        self,
+        img: Tensor,
+        img_metas: Metas | None,
+        gt_semantic_seg: Tensor,
+        seg_weight: Tensor | None = None,
+        return_feat: bool = False,
+        return_logits: bool = False,
+    ) -> dict[str, Any]:
+        """Return the losses of a batch, 0-dim tensors on the batch's device.
+
+        Args:
+            img: (N, 3, H, W) normalized.
+            img_metas: one dict per image.
+            gt_semantic_seg: (N, 1, H, W) int64 class indices or 255.
+            seg_weight: (N, H, W) weight per pixel of the loss.
+            return_feat: add `features`, the list of feature maps.
+            return_logits: add `decode.logits`, the head's output (N, C, h, w).
+
+        Returns:
+            `decode.loss_seg`, `decode.acc_seg` and the same per auxiliary head.
+        """
+        features = self.extract_feat(img)
+        result: dict[str, Any] = {"features": features} if return_feat else {}
+        result |= _prefixed(
+            "decode",
+            self.decode_head.forward_train(
+                features, img_metas, gt_semantic_seg, self.train_cfg, seg_weight, return_logits
+            ),
+        )
+        for name, head in self._auxiliary_heads().items():
+            losses = head.forward_train(
+                features, img_metas, gt_semantic_seg, self.train_cfg, seg_weight
+            )
+            result |= _prefixed(name, losses)
+        return result
+
+    def _auxiliary_heads(self) -> dict[str, Any]:
+        """Return the auxiliary heads by the prefix of their losses."""
+        if self.auxiliary_head is None:
+            return {}
+        if isinstance(self.auxiliary_head, nn.ModuleList):
+            return {f"aux_{i}": head for i, head in enumerate(self.auxiliary_head)}
+        return {"aux": self.auxiliary_head}
+
+    # Prediction
+
+    def slide_inference(self, img: Tensor, img_metas: Metas, rescale: bool) -> Tensor:
+        """Return logits of overlapping windows, averaged (see `slide_logits`)."""
+        logits = slide_logits(
+            lambda window: self.encode_decode(window, img_metas),
+            img,
+            tuple(self.test_cfg["crop_size"]),
+            tuple(self.test_cfg["stride"]),
+            self.test_cfg.get("batched_slide", False),
+        )
+        return self._to_original(logits, img_metas, rescale)
+
+    def whole_inference(self, img: Tensor, img_metas: Metas, rescale: bool) -> Tensor:
+        """Return logits of the whole image in one pass."""
+        return self._to_original(self.encode_decode(img, img_metas), img_metas, rescale)
+
+    def _to_original(self, logits: Tensor, img_metas: Metas, rescale: bool) -> Tensor:
+        """Resize logits to the size that the image had on disk, if `rescale`."""
+        if not rescale:
+            return logits
+        height, width = img_metas[0]["ori_shape"][:2]
+        return resize(logits, (height, width), "bilinear", self.align_corners)
+
+    def inference(self, img: Tensor, img_metas: Metas, rescale: bool = True) -> Tensor:
+        """Return class probabilities as at test time, flips undone.
+
+        Args:
+            img: (N, 3, H, W); all N of one original size and one flip.
+            img_metas: one dict per image with `ori_shape` (H', W', ...), `flip`, `flip_direction`.
+            rescale: whether to return (N, C, H', W') instead of (N, C, H, W).
+        """
+        shapes = {tuple(meta["ori_shape"][:2]) for meta in img_metas} if rescale else set()
+        if len(shapes) > 1:
+            raise ValueError(
+                f"expected images of one original size in a batch, got {sorted(shapes)}; "
+                "predict them one by one."
+            )
+        slides = self.test_cfg["mode"] == "slide"
+        infer = self.slide_inference if slides else self.whole_inference
+        probability = infer(img, img_metas, rescale).softmax(dim=1)
+        if not img_metas[0].get("flip"):
+            return probability
+        direction = img_metas[0].get("flip_direction") or "horizontal"
+        if direction not in FLIP_AXES:
+            raise ValueError(
+                f"expected a flip_direction among {', '.join(FLIP_AXES)}, got {direction!r}; "
+                "change the test pipeline."
+            )
+        return probability.flip(FLIP_AXES[direction])
+
+    @torch.no_grad()
+    def simple_test(self, img: Tensor, img_metas: Metas, rescale: bool = True) -> list[np.ndarray]:
+        """Return the N label maps (H', W') of a batch of images."""
+        return list(self.inference(img, img_metas, rescale).argmax(dim=1).cpu().numpy())
+
+    @torch.no_grad()
+    def aug_test(
+        self, imgs: Sequence[Tensor], img_metas: Sequence[Metas], rescale: bool = True
+    ) -> list[np.ndarray]:
+        """Return the label maps of N images from several augmented versions of each.
+
+        Probabilities are averaged at the original size, so `rescale` must be True.
+        """
+        if not rescale:
+            raise ValueError(
+                "expected rescale=True for several augmentations, got False; only at the original "
+                "size can their probabilities be averaged."
+            )
+        total = self.inference(imgs[0], img_metas[0], rescale)
+        for img, metas in zip(imgs[1:], img_metas[1:], strict=True):
+            total += self.inference(img, metas, rescale)
+        return list(total.argmax(dim=1).cpu().numpy())
+
+    def forward_test(
+        self, imgs: Sequence[Tensor], img_metas: Sequence[Metas], rescale: bool = True
+    ) -> list[np.ndarray]:
+        """Predict from one entry per augmentation: images (N, 3, H, W) and their N metas."""
+        if not isinstance(imgs, list | tuple) or not isinstance(img_metas, list | tuple):
+            raise TypeError(
+                f"expected lists with one entry per augmentation, got {type(imgs).__name__} and "
+                f"{type(img_metas).__name__}; wrap a single image as img=[img], img_metas=[metas]."
+            )
+        if len(imgs) != len(img_metas) or not imgs:
+            raise ValueError(
+                f"expected as many images as metas, got {len(imgs)} and {len(img_metas)}; "
+                "give one list of metas per augmentation."
+            )
+        if len(imgs) == 1:
+            return self.simple_test(imgs[0], img_metas[0], rescale)
+        return self.aug_test(imgs, img_metas, rescale)
+
+    def forward(self, img: Any, img_metas: Any, return_loss: bool = True, **kwargs: Any) -> Any:
+        """Call `forward_train`, or with `return_loss=False` `forward_test`."""
+        if return_loss:
+            return self.forward_train(img, img_metas, **kwargs)
+        return self.forward_test(img, img_metas, **kwargs)
+
+
+def _build_auxiliary(cfg: Cfg | Sequence[Cfg] | None) -> nn.Module | None:
+    """Build no, one or several auxiliary heads."""
+    if cfg is None or isinstance(cfg, Mapping):
+        return None if cfg is None else HEADS.build(cfg)
+    return nn.ModuleList(HEADS.build(head) for head in cfg)
+
+
+def _prefixed(prefix: str, losses: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `losses` with every name behind `prefix.`."""
+    return {f"{prefix}.{name}": value for name, value in losses.items()}

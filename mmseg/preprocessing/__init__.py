@@ -1,0 +1,1 @@
+"""Source crops, their depth statistics, and the converters of raw labels."""

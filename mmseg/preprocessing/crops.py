@@ -1,0 +1,119 @@
+"""Draw source crops, write them as PNG files and find them again.
+
+Legend: M crops, H×W pixels. Crop i is a pure function of (seed, i), so it does not matter which
+worker draws it, or whether a run was interrupted before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from torch.utils.data import DataLoader, Dataset
+
+from mmseg.datasets.image_files import read_label
+from mmseg.files import atomic_write
+from mmseg.visualization.pixels import denormalize
+
+PARTS = ("images", "labels", "depth")
+
+
+@dataclass(frozen=True)
+class Crop:
+    """One source crop as it is stored.
+
+    image: (H, W, 3) uint8, BGR; label: (H, W) uint8 train ids; depth: (H, W) uint8 bins.
+    """
+
+    image: np.ndarray
+    label: np.ndarray
+    depth: np.ndarray
+
+    def encode(self) -> tuple[bytes, bytes, bytes]:
+        """Return the PNG files of image, label and depth, the last two plain 8-bit grayscale."""
+        return _png(self.image), _png(self.label), _png(self.depth)
+
+
+class CropFolder:
+    """`images/<i>.png`, `labels/<i>.png` and `depth/<i>.png` below one folder."""
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+
+    def file(self, part: str, index: int) -> Path:
+        """Return the path of one part ('images', 'labels' or 'depth') of a crop."""
+        return self.root / part / f"{index}.png"
+
+    def write(self, index: int, crop: Crop) -> None:
+        """Write the three files of a crop."""
+        for part, data in zip(PARTS, crop.encode(), strict=True):
+            with atomic_write(self.file(part, index)) as file:
+                file.write(data)
+
+    def read(self, part: str, index: int) -> np.ndarray:
+        """Read a label or depth file as (H, W) uint8."""
+        return read_label(self.file(part, index))
+
+    def missing(self, num: int) -> list[int]:
+        """Return the indices below `num` of which a file is absent."""
+        present = set(range(num))
+        for part in PARTS:
+            folder = self.root / part
+            names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+            present = {index for index in present if f"{index}.png" in names}
+        return [index for index in range(num) if index not in present]
+
+    def is_empty(self) -> bool:
+        """Tell whether no crop was ever written here."""
+        return not any(any((self.root / part).glob("*.png")) for part in PARTS)
+
+
+class CropWriter(Dataset[int]):
+    """Item k draws crop `indices[k]`, writes it and returns its index."""
+
+    def __init__(self, dataset: Any, folder: CropFolder, seed: int, indices: Sequence[int]) -> None:
+        self.dataset, self.folder, self.seed, self.indices = dataset, folder, seed, indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, item: int) -> int:
+        index = self.indices[item]
+        self.folder.write(index, draw_crop(self.dataset, self.seed, index))
+        return index
+
+
+def draw_crop(dataset: Any, seed: int, index: int) -> Crop:
+    """Draw crop number `index` from the source side of a `UDADataset`."""
+    sample = dataset.source_sample(np.random.default_rng((seed, index)))
+    if "depth" not in sample:
+        raise ValueError(
+            "expected source samples with depth, got none; set data.train.source.dep_dir."
+        )
+    return Crop(
+        image=denormalize(sample["img"], sample["img_metas"]["img_norm_cfg"]),
+        label=sample["gt_semantic_seg"].reshape(sample["depth"].shape).numpy().astype(np.uint8),
+        depth=np.asarray(sample["depth"]).astype(np.uint8),  # truncated, 0…255
+    )
+
+
+def each_item(task: Dataset[Any], workers: int) -> Iterator[Any]:
+    """Yield `task[0]`, `task[1]`, … in order, computed by `workers` processes (0: this one)."""
+    yield from DataLoader(
+        task, batch_size=None, num_workers=workers, worker_init_fn=_use_one_thread
+    )
+
+
+def _use_one_thread(_worker: int) -> None:
+    cv2.setNumThreads(0)
+
+
+def _png(array: np.ndarray) -> bytes:
+    ok, data = cv2.imencode(".png", array)
+    if not ok:
+        raise ValueError(f"expected an 8-bit picture, got {array.dtype} {array.shape}.")
+    return data.tobytes()

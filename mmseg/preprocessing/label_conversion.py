@@ -1,0 +1,201 @@
+"""Label files of the raw data sets -> train-id PNGs beside them, and class statistics.
+
+The statistics are three JSON files: `sample_class_stats.json` lists `{train id: pixels, …, "file":
+path}` per image, `sample_class_stats_dict.json` the same by path, `samples_with_class.json`
+`[path, pixels]` per train id. Only train ids with pixels appear; their keys are strings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from mmseg.datasets.base import files_below
+from mmseg.datasets.image_files import read_label, read_unchanged, write_label
+from mmseg.datasets.labels import (
+    CITYSCAPES_ID_TO_TRAIN_ID,
+    IGNORE,
+    SYNTHIA_ID_TO_TRAIN_ID,
+    id_to_train_id,
+)
+from mmseg.files import atomic_write
+
+Statistics = dict[str, Any]
+SUFFIX = "_labelTrainIds.png"
+POLYGONS = "_gtFine_polygons.json"
+SPLITS = ("train", "val", "test")
+
+
+def convert_gta(
+    root: str | Path,
+    gt_dir: str = "labels",
+    out_dir: str | Path | None = None,
+    processes: int = 4,
+) -> list[Statistics]:
+    """Convert palette PNGs with Cityscapes' label ids and write the statistics to `out_dir`."""
+    return _convert_numbered(convert_gta_label, Path(root), gt_dir, out_dir, processes)
+
+
+def convert_synthia(
+    root: str | Path,
+    gt_dir: str = "GT/LABELS",
+    out_dir: str | Path | None = None,
+    processes: int = 4,
+) -> list[Statistics]:
+    """Convert 16-bit three-channel PNGs and write the statistics to `out_dir`."""
+    return _convert_numbered(convert_synthia_label, Path(root), gt_dir, out_dir, processes)
+
+
+def convert_cityscapes(
+    root: str | Path,
+    gt_dir: str = "gtFine",
+    out_dir: str | Path | None = None,
+    processes: int = 4,
+) -> list[Statistics]:
+    """Draw the polygons of all splits; write statistics of `train` and lists of each split."""
+    root = Path(root)
+    folder = root / gt_dir
+    files = _list_files(folder, POLYGONS, lambda name: name.endswith(POLYGONS))
+    statistics = _run(convert_cityscapes_label, files, processes)
+    target = root if out_dir is None else Path(out_dir)
+    for split in SPLITS:
+        names = [file.relative_to(folder).as_posix() for file in files]
+        inside = [name for name in names if name.startswith(f"{split}/")]
+        if inside:
+            lines = [name[len(split) + 1 : -len(POLYGONS)] + "\n" for name in inside]
+            with atomic_write(target / f"{split}.txt", "w") as file:
+                file.writelines(lines)
+    train = [
+        entry
+        for file, entry in zip(files, statistics, strict=True)
+        if file.relative_to(folder).parts[0] == "train"
+    ]
+    if train:
+        write_statistics(train, target)
+    return train
+
+
+def convert_gta_label(path: Path) -> Statistics:
+    """Convert one label file and return its statistics."""
+    return _write_converted(path, id_to_train_id(read_label(path), CITYSCAPES_ID_TO_TRAIN_ID))
+
+
+def convert_synthia_label(path: Path) -> Statistics:
+    """Convert one label file and return its statistics; the red channel holds the class."""
+    stored = read_unchanged(path)
+    if stored.ndim != 3:
+        raise ValueError(
+            f"expected a three-channel PNG (class, instance, unused) at '{path}', got one channel; "
+            f"do use the files of GT/LABELS as they are downloaded."
+        )
+    return _write_converted(path, id_to_train_id(stored[..., 2], SYNTHIA_ID_TO_TRAIN_ID))
+
+
+def convert_cityscapes_label(path: Path) -> Statistics:
+    """Draw one polygon file and return its statistics."""
+    from cityscapesscripts.helpers.annotation import Annotation
+    from cityscapesscripts.preparation.json2labelImg import createLabelImage
+
+    annotation = Annotation()
+    try:
+        annotation.fromJsonText(path.read_text(encoding="utf-8"))
+        label = np.array(createLabelImage(annotation, "trainIds"), np.uint8)
+    # cityscapesScripts leaves the program where it meets a class that it does not know.
+    except (ValueError, KeyError, TypeError, SystemExit) as error:
+        raise ValueError(
+            f"expected polygons of Cityscapes in '{path}', got a broken file "
+            f"({type(error).__name__}: {error}); do copy it again."
+        ) from error
+    return _write_converted(path, label, path.name.replace("_polygons.json", SUFFIX))
+
+
+def write_statistics(statistics: Sequence[Statistics], out_dir: Path) -> None:
+    """Write the three JSON files into `out_dir`."""
+    by_file = {
+        entry["file"]: {key: n for key, n in entry.items() if key != "file"} for entry in statistics
+    }
+    classes = sorted({key for counts in by_file.values() for key in counts}, key=int)
+    by_class = {
+        key: [[file, counts[key]] for file, counts in by_file.items() if key in counts]
+        for key in classes
+    }
+    contents = {
+        "sample_class_stats.json": list(statistics),
+        "sample_class_stats_dict.json": by_file,
+        "samples_with_class.json": by_class,
+    }
+    for name, content in contents.items():
+        with atomic_write(out_dir / name, "w") as file:
+            json.dump(content, file, indent=2)
+
+
+def run_converter(convert: Callable[..., Any], name: str, gt_dir: str) -> None:
+    """Read the command line of a converter and run it."""
+    parser = argparse.ArgumentParser(description=convert.__doc__)
+    parser.add_argument("root", nargs="?", default=f"data/{name}", help="folder of the data set")
+    parser.add_argument("--gt-dir", default=gt_dir, help="folder of labels below it (%(default)s)")
+    parser.add_argument("-o", "--out-dir", help="where the statistics go (the data set's folder)")
+    parser.add_argument("--nproc", type=int, default=4, help="processes (%(default)s)")
+    arguments = parser.parse_args()
+    try:
+        convert(arguments.root, arguments.gt_dir, arguments.out_dir, arguments.nproc)
+    except (OSError, ValueError) as error:
+        parser.exit(1, f"{parser.prog}: {error}\n")
+
+
+def _convert_numbered(
+    convert: Callable[[Path], Statistics],
+    root: Path,
+    gt_dir: str,
+    out_dir: str | Path | None,
+    processes: int,
+) -> list[Statistics]:
+    files = _list_files(root / gt_dir, "<…digit>.png", lambda name: name[-5:-4].isdecimal())
+    statistics = _run(convert, files, processes)
+    write_statistics(statistics, root if out_dir is None else Path(out_dir))
+    return statistics
+
+
+def _list_files(folder: Path, pattern: str, is_wanted: Callable[[str], bool]) -> list[Path]:
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"expected the label folder '{folder}', got no such folder; do give the data set's "
+            f"folder as the first argument and the labels' folder below it as --gt-dir."
+        )
+    suffix = Path(pattern).suffix
+    files = [folder / name for name in sorted(files_below(folder, suffix)) if is_wanted(name)]
+    if not files:
+        raise FileNotFoundError(
+            f"expected label files '*{pattern}' in '{folder}', got none; do check --gt-dir."
+        )
+    return files
+
+
+def _run(
+    convert: Callable[[Path], Statistics], files: Sequence[Path], processes: int
+) -> list[Statistics]:
+    """Convert all files, in their order, in several processes when more than one is asked for."""
+
+    def gather(done: Iterable[Statistics]) -> list[Statistics]:
+        return list(tqdm(done, total=len(files), desc="labels", unit="file"))
+
+    if processes <= 1:
+        return gather(map(convert, files))
+    with ProcessPoolExecutor(processes) as pool:
+        return gather(pool.map(convert, files))
+
+
+def _write_converted(path: Path, label: np.ndarray, name: str | None = None) -> Statistics:
+    """Write train ids beside `path` and return `{train id: pixels, …, "file": path}`."""
+    target = path.with_name(path.stem + SUFFIX if name is None else name)
+    write_label(target, label)
+    counts = np.bincount(label.ravel(), minlength=256)
+    present = {str(c): int(n) for c, n in enumerate(counts) if n > 0 and c != IGNORE}
+    return {**present, "file": target.as_posix()}

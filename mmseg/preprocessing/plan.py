@@ -1,0 +1,156 @@
+"""Before anything is written: how much there is to do, and whether the folder may take it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from mmseg.datasets.depth import NUM_BINS
+from mmseg.datasets.labels import CLASSES
+from mmseg.files import atomic_write
+from mmseg.preprocessing.crops import PARTS, CropFolder, draw_crop
+
+SETTINGS_FILE = "preprocessing.json"
+DISK_BLOCK = 4096  # bytes; small files take a whole block
+MEASURED_CROPS = 5
+SIZES_IN_FINGERPRINT = 64
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides the content of a folder of crops."""
+
+    dataset_name: str
+    source: str  # hash of the source side of the config and of its list of files
+    seed: int
+    num: int
+    crop_size: tuple[int, int]  # (H, W)
+
+    def write(self, folder: CropFolder) -> None:
+        """Leave the settings beside the crops."""
+        with atomic_write(folder.root / SETTINGS_FILE, "w") as file:
+            json.dump(asdict(self), file, indent=2)
+
+    def check(self, folder: CropFolder) -> None:
+        """Raise `ValueError` if the folder holds crops that were made with other settings."""
+        path = folder.root / SETTINGS_FILE
+        if folder.is_empty():
+            return
+        if not path.is_file():
+            raise ValueError(
+                f"expected {folder.root} to be empty or written by run_seg.py, got crops without "
+                f"{SETTINGS_FILE}; delete them, choose another --source_preprocessed_path or reuse "
+                "them with --not_get_images."
+            )
+        found = json.loads(path.read_text(encoding="utf-8"))
+        for key, value in json.loads(json.dumps(asdict(self))).items():
+            if found.get(key) != value:
+                raise ValueError(
+                    f"expected {folder.root} to hold crops with {key} = {value!r}, got "
+                    f"{found.get(key)!r}; delete that folder or choose another "
+                    "--source_preprocessed_path."
+                )
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What is ahead: number of files, bytes on disk and seconds."""
+
+    files: int
+    bytes: int
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.files} files, about {size_text(self.bytes)}, about {time_text(self.seconds)}"
+
+
+def estimate(
+    dataset: Any, seed: int, num_crops: int, num_histograms: int, workers: int
+) -> Estimate:
+    """Extrapolate from a few crops that are drawn and encoded, but not kept.
+
+    Args:
+        dataset: the `UDADataset` whose source side is drawn from.
+        seed: of the run.
+        num_crops: how many crops are still to be drawn.
+        num_histograms: size of the bank, 0 for none.
+        workers: processes that share the work.
+    """
+    encoded_bytes, seconds = 0, []
+    count = min(MEASURED_CROPS, num_crops)
+    for index in range(count):
+        start = time.perf_counter()
+        parts = draw_crop(dataset, seed, index).encode()
+        seconds.append(time.perf_counter() - start)
+        encoded_bytes += sum(math.ceil(len(part) / DISK_BLOCK) * DISK_BLOCK for part in parts)
+    bank_bytes = num_histograms * len(CLASSES) * NUM_BINS * 4
+    # The first crop also pays for opening things; reading and counting costs a fifth of drawing.
+    per_crop = min(seconds[0], sum(seconds[-4:]) / len(seconds[-4:])) if seconds else 0.05
+    work = per_crop * (num_crops + 0.2 * num_histograms)
+    return Estimate(
+        files=len(PARTS) * num_crops + (num_histograms > 0),
+        bytes=round(encoded_bytes / max(count, 1) * num_crops) + bank_bytes,
+        seconds=work / max(workers, 1),
+    )
+
+
+def check_disk(folder: CropFolder, needed: int) -> None:
+    """Raise `OSError` if the disk of `folder` has less than `needed` bytes left."""
+    existing = next(p for p in [folder.root, *folder.root.absolute().parents] if p.is_dir())
+    free = shutil.disk_usage(existing).free
+    if free < needed:
+        raise OSError(
+            f"expected {size_text(needed)} of free disk space at {folder.root}, got "
+            f"{size_text(free)}; free some, choose another --source_preprocessed_path, or draw "
+            "fewer crops with --num."
+        )
+
+
+def source_fingerprint(train_cfg: Mapping[str, Any], dataset: Any) -> str:
+    """Hash what the crops depend on: the source side of `data.train` and the files it reads.
+
+    The target domain does not enter, nor does anything about training. Of the files, all names
+    and the sizes of a few dozen count: enough to notice a replaced dataset within a second.
+    """
+    digest = hashlib.sha256()
+    relevant = {key: value for key, value in train_cfg.items() if key != "target"}
+    digest.update(json.dumps(relevant, sort_keys=True, default=str).encode())
+    source = dataset.source
+    digest.update("\n".join(info["filename"] for info in source.img_infos).encode())
+    step = max(1, len(source.img_infos) // SIZES_IN_FINGERPRINT)
+    for info in source.img_infos[::step]:
+        path = Path(source.img_dir) / info["filename"]
+        digest.update(str(path.stat().st_size if path.is_file() else None).encode())
+    return digest.hexdigest()[:16]
+
+
+def size_text(num_bytes: float) -> str:
+    """Write a number of bytes for people.
+
+    >>> size_text(1_530_000_000)
+    '1.5 GB'
+    """
+    for unit in ("B", "kB", "MB", "GB"):
+        if num_bytes < 1000:
+            return f"{num_bytes:.3g} {unit}" if unit != "GB" else f"{num_bytes:.1f} {unit}"
+        num_bytes /= 1000
+    return f"{num_bytes:.2f} TB"
+
+
+def time_text(seconds: float) -> str:
+    """Write a duration for people.
+
+    >>> time_text(4000)
+    '1 h 07 min'
+    """
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"

@@ -1,0 +1,1 @@
+"""Pictures of labels, of training iterations and of whole runs."""

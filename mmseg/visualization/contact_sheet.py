@@ -1,0 +1,52 @@
+"""A sheet of examples: each row one image, with its label, predictions and depth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mmseg.datasets.base import CustomDataset
+from mmseg.datasets.depth import read_depth
+from mmseg.datasets.image_files import read_color, read_label
+from mmseg.visualization.mosaic import Cell, mosaic
+from mmseg.visualization.palettes import colorize, heat
+
+
+def contact_sheet(
+    dataset: CustomDataset,
+    indices: Sequence[int],
+    predictions: Mapping[str, str | Path] | None = None,
+    depth_dir: str | Path | None = None,
+    cell_width: int = 320,
+) -> np.ndarray:
+    """Return an RGB picture with one row per image.
+
+    Args:
+        dataset: labeled images.
+        indices: which of them.
+        predictions: title -> folder of painted predictions, as a test writes them.
+        depth_dir: folder of the depth maps; adds a column that shows their bins, near is dark.
+        cell_width: of every picture in pixels.
+    """
+    rows = []
+    for index in indices:
+        name = dataset.img_infos[index]["filename"]
+        image = read_color(dataset.img_dir / name)[..., ::-1]
+        row = [Cell("Image", image, is_smooth=True)]
+        row.append(Cell("Label", colorize(dataset.gt_label(index))))
+        for title, folder in (predictions or {}).items():
+            row.append(Cell(title, colorize(read_label(_prediction_file(folder, name)))))
+        if depth_dir is not None:
+            path = Path(depth_dir, dataset.depth_name(name))
+            depth = read_depth(path, dataset.img_dir / name, (image.shape[0], image.shape[1]))
+            row.append(Cell("Depth", heat(depth, 0, 255)))
+        rows.append(row)
+    return mosaic(rows, cell_width=cell_width)
+
+
+def _prediction_file(folder: str | Path, image_name: str) -> Path:
+    """Find the prediction of an image by its relative or its base name."""
+    relative = Path(folder, image_name).with_suffix(".png")
+    return relative if relative.is_file() else Path(folder, relative.name)

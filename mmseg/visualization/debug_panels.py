@@ -1,0 +1,119 @@
+"""Panels that show what one training iteration saw and believed.
+
+Legend: B images, H×W pixels, h×w cells of a feature map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mmseg.visualization.mosaic import Cell, mosaic
+from mmseg.visualization.palettes import colorize, heat, save_picture
+from mmseg.visualization.pixels import denormalize
+
+MIN_CELL_WIDTH, MAX_CELL_WIDTH = 200, 320  # room for titles; small files
+
+# Rows of (title, key of the pictures); the kind of picture follows from the key.
+OVERVIEW = (
+    (
+        ("Source Image", "source_image"),
+        ("Source Seg GT", "source_label"),
+        ("Mixed Image", "mixed_image"),
+        ("Pseudo W.", "mixed_weight"),
+        ("FDist Mask", "feature_distance_mask"),
+    ),
+    (
+        ("Target Image", "target_image"),
+        ("Target Seg (Pseudo) GT", "pseudo_label"),
+        ("Domain Mask", "domain_mask"),
+        ("Seg Targ", "mixed_label"),
+        ("Scaled GT", "feature_distance_label"),
+    ),
+)
+# What CDDA adds on the right.
+DEPTH_MATCH = (
+    (("Matched Source", "matched_image"), ("Matched Seg GT", "matched_label")),
+    (("Target Depth", "target_depth"), ("Reweighted", "reweighted")),
+)
+# One column per training phase: its input, its label, the student's prediction.
+PHASES = (
+    ("Source", "source_image", "source_label", "source_prediction"),
+    ("Target", "target_image", "pseudo_label", "target_prediction"),
+    ("Mix", "mixed_image", "mixed_label", "mixed_prediction"),
+    ("Mask Teacher", "mask_teacher_image", "mask_teacher_label", "mask_teacher_prediction"),
+    ("Masked", "masked_image", "masked_label", "masked_prediction"),
+)
+
+
+def write_debug_panels(
+    pictures: Mapping[str, Any], folder: str | Path, iteration: int
+) -> list[Path]:
+    """Write two panels per image: `{iteration+1:06d}_{image}.png` and `…_s.png`.
+
+    Args:
+        pictures: images (B, 3, H, W) normalized, label maps and weights (B, H, W) or (B, h, w), and
+            `img_norm_cfg`; keys of phases that did not run are left out.
+        folder: where to write.
+        iteration: counted from 0.
+
+    Returns:
+        The written files.
+    """
+    files = []
+    for image in range(_batch_size(pictures)):
+        stem = f"{iteration + 1:06d}_{image}"
+        for rows, name in (
+            (_overview(pictures, image), f"{stem}.png"),
+            (_phases(pictures, image), f"{stem}_s.png"),
+        ):
+            picture = mosaic(rows, cell_width=_cell_width(pictures))
+            save_picture(Path(folder) / name, picture)
+            files.append(Path(folder) / name)
+    return files
+
+
+def _overview(pictures: Mapping[str, Any], image: int) -> list[list[Cell]]:
+    has_match = any(key in pictures for row in DEPTH_MATCH for _, key in row)
+    layout = [
+        left + (right if has_match else ())
+        for left, right in zip(OVERVIEW, DEPTH_MATCH, strict=True)
+    ]
+    return [[_cell(pictures, title, key, image) for title, key in row] for row in layout]
+
+
+def _phases(pictures: Mapping[str, Any], image: int) -> list[list[Cell]]:
+    ran = [phase for phase in PHASES if any(key in pictures for key in phase[1:])]
+    kinds = ("Image", "Label", "Prediction")
+    return [
+        [_cell(pictures, f"{phase[0]} {kind}", phase[row], image) for phase in ran]
+        for row, kind in enumerate(kinds, start=1)
+    ]
+
+
+def _cell(pictures: Mapping[str, Any], title: str, key: str, image: int) -> Cell:
+    """Return one titled picture, empty if its phase did not run."""
+    if pictures.get(key) is None or image >= len(pictures[key]):
+        return Cell()
+    values = pictures[key][image]
+    if key.endswith("_image"):
+        norm_cfg = pictures.get("img_norm_cfg")
+        return Cell(title, denormalize(values, norm_cfg)[..., ::-1], is_smooth=True)
+    array = torch.as_tensor(values).detach().float().cpu().numpy()
+    array = array.reshape(array.shape[-2:])  # (h, w)
+    if key.endswith(("_label", "_prediction")):
+        return Cell(title, colorize(array))
+    high = 255.0 if key == "target_depth" else 1.0
+    return Cell(f"{title} [{array.min():.3g}, {array.max():.3g}]", heat(array, 0.0, high))
+
+
+def _batch_size(pictures: Mapping[str, Any]) -> int:
+    return max(len(pictures[key]) for key in ("source_image", "target_image") if key in pictures)
+
+
+def _cell_width(pictures: Mapping[str, Any]) -> int:
+    key = "source_image" if "source_image" in pictures else "target_image"
+    return max(MIN_CELL_WIDTH, min(MAX_CELL_WIDTH, int(pictures[key].shape[-1])))

@@ -1,0 +1,15 @@
+"""Tiny data sets on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tiny_data import Files
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    made = Files(tmp_path)
+    made.write()
+    return made

@@ -1,0 +1,119 @@
+"""What the data sets say about missing and broken files and options."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_data import train_pipeline, write_png
+
+from mmseg.datasets import build_dataset
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-15])
+
+
+CASES = {
+    "no image folder": (
+        lambda f: shutil.rmtree(f.gta / "images"),
+        r"expected the images of GTADataset in '.*gta/images', got no such folder; do download",
+    ),
+    "empty image folder": (
+        lambda f: [p.unlink() for p in (f.gta / "images").iterdir()],
+        r"expected images '\*\.png' of GTADataset in '.*gta/images', got none",
+    ),
+    "no label folder": (
+        lambda f: shutil.rmtree(f.gta / "labels"),
+        r"expected a label for every image .*gta/labels', got no such folder; do make the labels "
+        r"with: python tools/convert_datasets/gta.py .*/gta --nproc 8",
+    ),
+    "image without label": (
+        lambda f: (f.gta / "labels/00002_labelTrainIds.png").unlink(),
+        r"got none for 1 of 4: image '.*images/00002.png', missing '.*00002_labelTrainIds.png'",
+    ),
+    "no depth folder": (
+        lambda f: shutil.rmtree(f.gta / "depth_any"),
+        r"expected a depth map for every image .*depth_any', got no such folder; do make depth "
+        r"maps with Depth Anything V2",
+    ),
+    "image without depth": (
+        lambda f: (f.gta / "depth_any/00001.png").unlink(),
+        r"got none for 1 of 4: image '.*images/00001.png', missing '.*depth_any/00001.png'",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", list(CASES))
+def test_missing_files_end_the_construction_with_the_remedy(files, case):
+    harm, message = CASES[case]
+    harm(files)
+    with pytest.raises(FileNotFoundError, match=message):
+        build_dataset(files.source())
+
+
+def test_missing_split_file_is_an_error(files):
+    with pytest.raises(FileNotFoundError, match="list of images of GTADataset at '.*train.txt'"):
+        build_dataset(files.source(split="train.txt"))
+
+
+def test_training_needs_ann_dir_only_if_labels_are_loaded(files):
+    with pytest.raises(ValueError, match="expected ann_dir of GTADataset.*LoadAnnotations"):
+        build_dataset(files.source(ann_dir=None))
+    unlabeled = [s for s in train_pipeline() if s["type"] != "LoadAnnotations"]
+    unlabeled[-1] = {"type": "Collect", "keys": ["img"]}
+    sample = build_dataset(files.source(ann_dir=None, pipeline=unlabeled))[0]
+    assert set(sample) == {"img", "img_metas", "depth"}
+
+
+BROKEN = {
+    "cut image": (lambda f: _cut(f.gta / "images/00000.png"), "images/00000.png.*cut off"),
+    "cut label": (
+        lambda f: _cut(f.gta / "labels/00000_labelTrainIds.png"),
+        "labels/00000_labelTrainIds.png.*cut off",
+    ),
+    "color label": (
+        lambda f: write_png(
+            f.gta / "labels/00000_labelTrainIds.png", np.zeros((30, 46, 3), np.uint8)
+        ),
+        "one 8-bit channel .*00000_labelTrainIds.png', got PNG mode 'RGB'",
+    ),
+    "label of another size": (
+        lambda f: write_png(f.gta / "labels/00000_labelTrainIds.png", np.zeros((33, 46), np.uint8)),
+        "label of 46x30 pixels for the image .*images/00000.png', got 46x33",
+    ),
+    "depth of another size": (
+        lambda f: write_png(f.gta / "depth_any/00000.png", np.zeros((30, 40), np.uint8)),
+        "depth of 46x30 pixels for the image .*images/00000.png', got 40x30 in '.*depth_any/",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", list(BROKEN))
+def test_broken_file_is_an_error_that_names_it(files, case):
+    harm, message = BROKEN[case]
+    harm(files)
+    dataset = build_dataset(files.source())
+    with pytest.raises(ValueError, match=message):
+        dataset[0]
+
+
+@pytest.mark.parametrize("margins", [[1, 2, 3], [-1, 0, 0, 0], [0.5, 0, 0, 0]])
+def test_margins_must_be_four_pixel_counts(files, margins):
+    with pytest.raises(ValueError, match="crop_pseudo_margins as .top, bottom, left, right."):
+        build_dataset(files.target(crop_pseudo_margins=margins))
+
+
+def test_margins_must_leave_a_part_of_the_image(files):
+    dataset = build_dataset(files.target(crop_pseudo_margins=[20, 10, 0, 0]))
+    with pytest.raises(ValueError, match="that leave a part of .*46x30"):
+        dataset[0]
+
+
+def test_unknown_key_or_type_suggests_the_nearest(files):
+    with pytest.raises(ValueError, match="unknown key 'deb_dir'.*did you mean 'dep_dir'"):
+        build_dataset(files.source(deb_dir="x"))
+    with pytest.raises(ValueError, match="did you mean 'GTADataset'"):
+        build_dataset(files.source(type="GTADatset"))

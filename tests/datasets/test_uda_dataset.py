@@ -1,0 +1,199 @@
+"""Pairs, rare class sampling and synchronous crops."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from tiny_data import train_pipeline, write_png
+
+from mmseg.datasets import build_dataset
+from mmseg.datasets.rare_class_sampling import class_probabilities
+from mmseg.registry import ConfigError
+
+SAMPLING = {"min_pixels": 10, "class_temp": 0.1, "min_crop_ratio": 0.5}
+
+
+@pytest.mark.parametrize("temperature", ["0.01", "0.1", "1.0"])
+def test_class_probabilities_are_the_recorded_ones(golden, temperature):
+    """Golden E4, float32: relative tolerance 2e-5."""
+    statistics = json.loads((golden / "E/rcs/sample_class_stats.json").read_text())
+    expected = json.loads((golden / "E/E.json").read_text())["E4"][temperature]
+    classes, probabilities = class_probabilities(statistics, float(temperature))
+    assert classes == expected["classes"]
+    assert probabilities.dtype == np.float32
+    np.testing.assert_allclose(probabilities, expected["probs"], rtol=2e-5)
+
+
+def test_class_probabilities_by_hand():
+    """Shares 1/4 and 3/4 at T = 1/2: exp(1.5) : exp(0.5) = e : 1."""
+    statistics = [{"7": 1, "file": "a"}, {"3": 2, "file": "b"}, {"3": 1, "file": "c"}]
+    classes, probabilities = class_probabilities(statistics, 0.5)
+    assert classes == [7, 3]
+    np.testing.assert_allclose(probabilities, [np.e / (1 + np.e), 1 / (1 + np.e)], rtol=1e-6)
+
+
+def test_without_sampling_the_index_names_the_pair(files):
+    pairs = build_dataset(files.pairs())
+    assert len(pairs) == 4 * 3
+    names = [
+        (pairs[i]["img_metas"]["ori_filename"], pairs[i]["target_img_metas"]["ori_filename"])
+        for i in (0, 2, 3, 11)
+    ]
+    assert names == [
+        ("00000.png", "ulm/ulm_000000_000019_leftImg8bit.png"),
+        ("00000.png", "ulm/ulm_000002_000019_leftImg8bit.png"),
+        ("00001.png", "ulm/ulm_000000_000019_leftImg8bit.png"),
+        ("00003.png", "ulm/ulm_000002_000019_leftImg8bit.png"),
+    ]
+    with pytest.raises(IndexError, match="below 12, got 12"):
+        pairs[12]
+
+
+def test_pair_has_the_agreed_fields(files):
+    target = files.target(crop_pseudo_margins=[2, 3, 1, 1])
+    pair = build_dataset(files.pairs(target=target))[5]
+    shapes = {k: tuple(v.shape) for k, v in pair.items() if isinstance(v, torch.Tensor)}
+    assert shapes == {
+        "img": (3, 18, 22),
+        "gt_semantic_seg": (1, 18, 22),
+        "depth": (18, 22),
+        "target_img": (3, 18, 22),
+        "target_depth": (18, 22),
+        "valid_pseudo_mask": (1, 18, 22),
+    }
+    assert set(pair) == {*shapes, "img_metas", "target_img_metas"}
+
+
+def test_sampled_images_hold_the_drawn_class(files):
+    """Class 1 is in image 1 alone, 3 in image 3 alone; over 300 draws each candidate comes up."""
+    pairs = build_dataset(files.pairs(rare_class_sampling=SAMPLING))
+    sampling = pairs.rare_class_sampling
+    assert sampling.candidates[1] == [1]
+    assert sampling.candidates[3] == [3]
+    drawn = Counter(
+        pairs.source_sample(np.random.default_rng((0, n)))["img_metas"]["ori_filename"]
+        for n in range(300)
+    )
+    expected = np.zeros(4)
+    for chosen, p in zip(sampling.classes, sampling.probabilities, strict=True):
+        for index in sampling.candidates[chosen]:
+            expected[index] += 300 * p / len(sampling.candidates[chosen])
+    counts = np.array([drawn[f"{i:05d}.png"] for i in range(4)])
+    assert np.abs(counts - expected).max() < 5 * np.sqrt(300 / 4)  # five standard deviations
+
+
+def test_crops_are_drawn_again_until_the_class_is_inside(tmp_path, files):
+    """The slow rule on an image with one 6x6 patch of class 5: test, then up to ten re-draws."""
+    label = np.zeros((30, 46), np.uint8)
+    label[2:8, 3:9] = 5
+    write_png(files.gta / "labels/00001_labelTrainIds.png", label)
+    files.write_statistics(
+        [{"0": 1344, "5": 36, "file": "gta/labels/00001_labelTrainIds.png"}],
+    )
+    sampling = {"min_pixels": 20, "class_temp": 0.001, "min_crop_ratio": 1.0}
+    pairs = build_dataset(
+        files.pairs(
+            source=files.source(pipeline=train_pipeline(crop=(8, 10))),
+            rare_class_sampling=sampling,
+        )
+    )
+    assert pairs.rare_class_sampling.classes == [5, 0]
+    hits = 0
+    for n in range(40):
+        rng = np.random.default_rng((4, n))
+        chosen = pairs.rare_class_sampling.draw_class(rng)
+        index = pairs.rare_class_sampling.candidates[chosen][int(rng.integers(1))]
+        sample = pairs.source.sample(index, rng)
+        for _ in range(10):
+            if (sample["gt_semantic_seg"] == chosen).sum() > 20:
+                break
+            sample = pairs.source.sample(index, rng)
+        got = pairs.source_sample(np.random.default_rng((4, n)))
+        assert torch.equal(got["img"], sample["img"])
+        assert torch.equal(got["depth"], sample["depth"])
+        hits += int((got["gt_semantic_seg"] == 5).sum() > 20)
+    assert 10 < hits < 40
+
+
+def test_first_class_is_drawn_with_its_probability(files):
+    sampling = build_dataset(files.pairs(rare_class_sampling=SAMPLING)).rare_class_sampling
+    rng = np.random.default_rng(0)
+    drawn = Counter(sampling.draw_class(rng) for _ in range(4000))
+    counts = np.array([drawn[c] for c in sampling.classes])
+    deviation = np.sqrt(4000 * sampling.probabilities * (1 - sampling.probabilities))
+    assert (np.abs(counts - 4000 * sampling.probabilities) < 5 * deviation).all()
+
+
+def test_source_sample_without_rare_classes_is_uniform(files):
+    pairs = build_dataset(files.pairs())
+    drawn = Counter(
+        pairs.source_sample(np.random.default_rng(n))["img_metas"]["ori_filename"]
+        for n in range(200)
+    )
+    assert set(drawn) == {f"{i:05d}.png" for i in range(4)}
+    assert max(drawn.values()) < 85
+
+
+def test_synchronous_crop_cuts_one_window_from_everything(files):
+    """Source and target are one file set here, so their windows must show the same pixels."""
+    whole = [s for s in train_pipeline() if s["type"] not in ("RandomCrop", "Pad")]
+    whole = [{**s, "prob": 0.0} if s["type"] == "RandomFlip" else s for s in whole]
+    source = files.source(pipeline=whole)
+    config = files.pairs(source=source, target=dict(source), sync_crop_size=(11, 13))
+    pairs = build_dataset(config)
+    windows = set()
+    for n in range(5):
+        pair = pairs.sample(5, np.random.default_rng(n))  # image 1 with image 1
+        assert pair["img"].shape == (3, 11, 13)
+        assert torch.equal(pair["img"], pair["target_img"])
+        assert torch.equal(pair["depth"], pair["target_depth"])
+        assert pair["gt_semantic_seg"].shape == (1, 11, 13)
+        assert pair["img_metas"]["img_shape"] == (11, 13, 3)
+        windows.add(float(pair["img"].sum()))
+    assert len(windows) > 1
+
+
+def test_missing_statistics_name_the_command_that_makes_them(files):
+    for name in ("sample_class_stats.json", "samples_with_class.json"):
+        kept = (files.gta / name).read_text()
+        (files.gta / name).unlink()
+        with pytest.raises(
+            FileNotFoundError,
+            match=rf"'.*{name}', got no such file; do make the statistics with: "
+            r"python tools/convert_datasets/gta.py .*/gta --nproc 8",
+        ):
+            build_dataset(files.pairs(rare_class_sampling=SAMPLING))
+        (files.gta / name).write_text("[")
+        with pytest.raises(ValueError, match=f"{name}', got a broken file"):
+            build_dataset(files.pairs(rare_class_sampling=SAMPLING))
+        (files.gta / name).write_text("[]")
+        with pytest.raises(ValueError, match=f"{name}', got an empty list"):
+            build_dataset(files.pairs(rare_class_sampling=SAMPLING))
+        (files.gta / name).write_text(kept)
+
+
+def test_class_that_no_image_holds_is_an_error(files):
+    with pytest.raises(ValueError, match=r"more than 9999 pixels of class \d+, got none.*lower"):
+        build_dataset(files.pairs(rare_class_sampling={**SAMPLING, "min_pixels": 9999}))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"rare_class_sampling": {**SAMPLING, "clas_temp": 1}}, "did you mean 'class_temp'"),
+        ({"rare_class_sampling": {"min_pixels": 3}}, "needs the key 'class_temp'"),
+        ({"sync_crop_sise": (3, 4)}, "did you mean 'sync_crop_size'"),
+    ],
+)
+def test_misspelt_option_suggests_the_nearest(files, options, message):
+    with pytest.raises(ConfigError, match=message):
+        build_dataset(files.pairs(**options))
+
+
+def test_pairs_are_not_test_data(files):
+    with pytest.raises(ConfigError, match="for training, got it as val or test"):
+        build_dataset(files.pairs(), test_mode=True)

@@ -1,0 +1,109 @@
+"""What the loop reads from a config, and where its numbers go."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from mmseg.config import Config
+from mmseg.engine.environment import choose_seed, git_revision, set_random_seed
+from mmseg.engine.evaluator import has_synthia_source
+from mmseg.engine.meters import duration
+from mmseg.engine.settings import LoopSettings, read_settings
+from mmseg.engine.trackers import build_trackers
+from mmseg.registry import ConfigError
+
+RUNNER = {"type": "IterBasedRunner", "max_iters": 40}
+
+
+def test_sections_of_the_family_are_read() -> None:
+    cfg = Config(
+        {
+            "runner": RUNNER,
+            "checkpoint_config": {"by_epoch": False, "interval": 20, "max_keep_ckpts": 1},
+            "evaluation": {"interval": 10, "metric": ["mIoU", "mDice"]},
+            "log_config": {"interval": 5, "img_interval": 7, "hooks": []},
+            "optimizer_config": {"grad_clip": {"max_norm": 2.0}},
+        }
+    )
+    assert read_settings(cfg, 8) == LoopSettings(
+        max_iters=40,
+        seed=8,
+        log_interval=5,
+        checkpoint_interval=20,
+        max_keep_checkpoints=1,
+        evaluation_interval=10,
+        metric=["mIoU", "mDice"],
+        grad_clip={"max_norm": 2.0},
+    )
+    assert read_settings(Config({"runner": RUNNER, "optimizer_config": None}), 0).grad_clip is None
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({"runner": {"max_iter": 3}}, "expected runner=dict"),
+        ({"runner": {**RUNNER, "type": "EpochBasedRunner"}}, "did you mean 'IterBasedRunner'"),
+        ({"runner": {**RUNNER, "max_iters": 0}}, "runner.max_iters: expected a whole number above"),
+        ({"evaluation": {"intervall": 3}}, "'intervall' in evaluation; did you mean 'interval'"),
+        ({"evaluation": {"interval": 1.5}}, "evaluation.interval: expected a whole number"),
+        ({"checkpoint_config": {"by_epoch": True}}, "checkpoint_config.by_epoch: expected False"),
+        ({"optimizer_config": {"grad_clip": {"norm": 1}}}, "unknown key 'norm'"),
+    ],
+)
+def test_sections_that_are_not_meant_are_refused(section: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        read_settings(Config({"runner": RUNNER, **section}), 0)
+
+
+def test_tensorboard_gets_the_numbers_when_a_hook_names_it(tmp_path: Path) -> None:
+    hooks = [{"type": "TextLoggerHook"}, {"type": "TensorboardLoggerHook", "by_epoch": False}]
+    trackers = build_trackers({"interval": 5, "hooks": hooks}, str(tmp_path), "now")
+    for tracker in trackers:
+        tracker.track({"mode": "train", "iter": 6, "lr": 0.25, "decode.loss_seg": 1.5})
+        tracker.close()
+    events = EventAccumulator(str(tmp_path / "tf_logs")).Reload()
+    (event,) = events.Scalars("train/decode.loss_seg")
+    assert (event.step, event.value) == (6, 1.5)
+
+
+@pytest.mark.parametrize(
+    ("log_config", "message"),
+    [
+        ({"hooks": [{"type": "TensorbordLoggerHook"}]}, "did you mean 'TensorboardLoggerHook'"),
+        ({"hooks": [{"type": "TextLoggerHook", "intervl": 3}]}, "unknown key 'intervl'"),
+        ({"img_intervall": 3}, "'img_intervall' in log_config; did you mean 'img_interval'"),
+    ],
+)
+def test_unknown_hooks_and_keys_are_refused(
+    tmp_path: Path, log_config: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        build_trackers(log_config, str(tmp_path), "now")
+
+
+def test_only_synthia_as_source_reports_subsets() -> None:
+    source, target = {"type": "SynthiaDataset"}, {"type": "CityscapesDataset"}
+    assert has_synthia_source({"data": {"train": {"type": "UDADataset", "source": source}}})
+    assert has_synthia_source({"data": {"train": source}})
+    assert not has_synthia_source({"data": {"train": {"source": target, "target": source}}})
+    assert not has_synthia_source({})
+
+
+def test_a_seed_repeats_torch_and_numpy() -> None:
+    set_random_seed(4)
+    first = torch.rand(3)
+    set_random_seed(4)
+    assert torch.equal(torch.rand(3), first)
+    assert choose_seed(6) == 6
+    assert 0 <= choose_seed(None) < 2**24
+
+
+def test_a_folder_without_git_has_no_revision(tmp_path: Path) -> None:
+    assert git_revision(tmp_path) is None
+
+
+def test_durations_are_readable() -> None:
+    assert duration(3725.9) == "1:02:05"

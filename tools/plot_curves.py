@@ -1,0 +1,28 @@
+"""Draw losses and mIoU of runs to their `curves.png`.
+
+python tools/plot_curves.py work_dirs/local-basic/RUN [RUN_DIR …]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
+
+from mmseg.visualization.curves import plot_curves  # noqa: E402
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("run_dirs", nargs="+", metavar="RUN_DIR")
+    for run_dir in parser.parse_args(arguments).run_dirs:
+        print(plot_curves(run_dir))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+"""Train the model of a config.
+
+python tools/train.py configs/demo/cdda_daformer --work-dir work_dirs/try --seed 1
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
+
+from mmseg.apis.commands import add_run_options, train_command, user_errors  # noqa: E402
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("config", help="path of the config, with or without .py")
+    parser.add_argument("--work-dir", help="for logs and checkpoints")
+    parser.add_argument(
+        "--resume",
+        metavar="PATH|auto|none",
+        help="checkpoint to continue from; auto: latest.pth of the work folder, if there is one",
+    )
+    add_run_options(parser)
+    with user_errors():
+        train_command(parser.parse_args(arguments))
+
+
+if __name__ == "__main__":
+    main()
