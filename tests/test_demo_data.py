@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from cityscapesscripts.helpers.annotation import Annotation
+from cityscapesscripts.helpers.labels import name2label
 from cityscapesscripts.preparation.json2labelImg import createLabelImage
 from PIL import Image
 
@@ -23,12 +24,15 @@ from mmseg.datasets.labels import (  # noqa: E402
     id_to_train_id,
 )
 from tools.demo_data.camera import Camera, clip_half_plane, ground_frame, upright_frame  # noqa: E402
-from tools.demo_data.datasets import demo_jobs  # noqa: E402
+from tools.demo_data.datasets import claim_folder, demo_jobs, draw  # noqa: E402
 from tools.demo_data.domains import CITYSCAPES, DOMAINS, GTA, SYNTHIA, Domain  # noqa: E402
 from tools.demo_data.layout import draw_scene  # noqa: E402
+from tools.demo_data.materials import LOOKS, Palette  # noqa: E402
+from tools.demo_data.people import person  # noqa: E402
 from tools.demo_data.render import Shape, index_map, labelled, project  # noqa: E402
 from tools.demo_data.scene import rectangle  # noqa: E402
 from tools.demo_data.writers import render  # noqa: E402
+from tools.make_demo_data import main as make_demo_data  # noqa: E402
 
 SIZE = (160, 90)
 CAMERA = Camera(width=160, height=90, focal=100, center=80, horizon=40, eye=1.5)
@@ -39,7 +43,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with 2 GTA, 1 SYNTHIA, 2 + 1 + 6 Cityscapes images of 160 x 90."""
     out = tmp_path_factory.mktemp("demo")
     for job in demo_jobs(out, 2, 2, SIZE):
-        job.run(seed=3)
+        draw(job, seed=3)
     return out
 
 
@@ -53,7 +57,9 @@ def shapes_of(domain: Domain, index: int) -> list[Shape]:
 def names_in(domain: Domain, index: int) -> set[str]:
     shapes = shapes_of(domain, index)
     pixels = np.bincount(index_map(shapes, (320, 160)).ravel(), minlength=len(shapes))
-    return {shape.face.label or "" for shape, count in zip(shapes, pixels, strict=True) if count > 9}
+    return {
+        shape.face.label or "" for shape, count in zip(shapes, pixels, strict=True) if count > 9
+    }
 
 
 def test_gta_has_rgb_images_palette_labels_and_gray_depth(demo):
@@ -111,21 +117,24 @@ def test_cityscapes_files_are_named_as_published_and_test_images_have_no_labels(
 
 def test_files_depend_only_on_seed_and_number(demo, tmp_path):
     for job in demo_jobs(tmp_path, 1, 3, SIZE):
-        job.run(seed=3)
-    common = [p.relative_to(tmp_path) for p in tmp_path.rglob("*.*") if (demo / p.relative_to(tmp_path)).exists()]
+        draw(job, seed=3)
+    common = [
+        p.relative_to(tmp_path)
+        for p in tmp_path.rglob("*.*")
+        if (demo / p.relative_to(tmp_path)).exists()
+    ]
     assert len(common) > 20
     for name in common:
         assert (tmp_path / name).read_bytes() == (demo / name).read_bytes(), name
     other = render(GTA, 0, SIZE, seed=4)
-    assert not np.array_equal(other.image, cv2.imread(str(demo / "gta/images/00001.png"))[..., ::-1])
+    assert not np.array_equal(
+        other.image, cv2.imread(str(demo / "gta/images/00001.png"))[..., ::-1]
+    )
 
 
 @pytest.mark.parametrize("domain", [GTA, CITYSCAPES], ids=lambda domain: domain.name)
 def test_twenty_images_show_all_classes(domain):
     seen = set().union(*(names_in(domain, index) for index in range(20)))
-    ids = np.array([0])
-    from cityscapesscripts.helpers.labels import name2label
-
     ids = np.array([name2label[name].id for name in seen])
     assert set(range(19)) <= set(id_to_train_id(ids, CITYSCAPES_ID_TO_TRAIN_ID).tolist())
 
@@ -162,30 +171,20 @@ def test_inverse_depth_and_texture_coordinates_of_a_plane():
 
 def test_ground_behind_the_camera_is_clipped():
     """The road from -50 m to 15 m ends at row 40 + 100 * 1.5 / 15 = 50 and fills the last row."""
-    polygon = CAMERA.project(
-        CAMERA.plane_to_image(ground_frame().axes), rectangle(-3, -50, 3, 15)
-    )
+    polygon = CAMERA.project(CAMERA.plane_to_image(ground_frame().axes), rectangle(-3, -50, 3, 15))
     np.testing.assert_allclose(polygon.min(axis=0)[1], 50)
     np.testing.assert_allclose(polygon.max(axis=0)[1], 89)
     assert len(clip_half_plane(polygon, polygon[:, 1] - 100)) == 0
 
 
-def test_people_are_as_tall_as_their_distance_says():
-    """A person of 1.5 to 1.9 m at distance Z is focal / Z times that tall."""
-    heights = []
-    for index in range(12):
-        rng = np.random.default_rng((0, GTA.number, index))
-        scene = draw_scene(GTA, index, (320, 160), rng)
-        for thing in scene.things:
-            if thing.faces[0].label == "person" and thing.nearest > 6:
-                rows = [
-                    (scene.camera.horizon - scene.camera.focal * (face.frame.points(face.outline)[:, 1] - scene.camera.eye) / thing.nearest)
-                    for face in thing.faces
-                ]
-                pixels = np.concatenate(rows)
-                heights.append(np.ptp(pixels) * thing.nearest / scene.camera.focal)
-    assert len(heights) > 10
-    assert 1.4 < min(heights) and max(heights) < 2.0
+def test_people_stand_on_the_ground_and_are_as_tall_as_people():
+    """Feet at Y = 0, head at 1.5 to 1.9 m; the camera test above turns that into pixels."""
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        thing = person(1.0, 8.0, Palette(LOOKS, rng))
+        heights = np.concatenate([face.frame.points(face.outline)[:, 1] for face in thing.faces])
+        assert abs(heights.min()) < 0.06
+        assert 1.5 < heights.max() < 1.95
 
 
 @pytest.mark.parametrize("domain", DOMAINS.values(), ids=lambda domain: domain.name)
@@ -208,14 +207,23 @@ def test_painters_order_agrees_with_distance(domain):
     assert np.mean(agreement) > 0.97, agreement
 
 
-def test_command_writes_all_three_datasets_and_explains_a_bad_size(tmp_path):
+def test_command_writes_all_three_datasets_and_explains_a_bad_size(tmp_path, capsys):
     command = [sys.executable, "tools/make_demo_data.py", "--out", str(tmp_path)]
     counts = ["--source-images", "2", "--target-images", "2"]
-    subprocess.run([*command, *counts, "--size", "64x48"], cwd=ROOT, check=True, capture_output=True)
+    subprocess.run(
+        [*command, *counts, "--size", "64x48"], cwd=ROOT, check=True, capture_output=True
+    )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cityscapes", "gta", "synthia"]
     assert Image.open(tmp_path / "gta/images/00001.png").size == (64, 48)
     polygons = next(tmp_path.rglob("*_polygons.json"))
     assert json.loads(polygons.read_text())["imgHeight"] == 48
-    failed = subprocess.run([*command, "--size", "64"], cwd=ROOT, capture_output=True, text=True)
-    assert failed.returncode == 2
-    assert "expected WIDTHxHEIGHT such as 320x160, got '64'" in failed.stderr
+    with pytest.raises(SystemExit):
+        make_demo_data(["--out", str(tmp_path), "--size", "64"])
+    assert "expected WIDTHxHEIGHT such as 320x160, got '64'" in capsys.readouterr().err
+
+
+def test_images_of_two_seeds_do_not_mix_in_one_folder(tmp_path):
+    claim_folder(tmp_path, 0, None)
+    claim_folder(tmp_path, 0, None)
+    with pytest.raises(ValueError, match="made, .*'seed': 0.*, got .*'seed': 1.*; choose another"):
+        claim_folder(tmp_path, 1, None)

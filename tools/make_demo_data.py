@@ -2,41 +2,55 @@
 
     python tools/make_demo_data.py --out data/demo
 
-writes OUT/gta, OUT/synthia and OUT/cityscapes. An image depends on the seed and its number only, so
-running it again, or with larger counts, leaves what is there as it is.
+writes OUT/gta, OUT/synthia and OUT/cityscapes. An image depends on the seed and its number only:
+running it again, or with larger counts, leaves the images that are there as they are.
 """
 
 import argparse
+import os
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from tqdm import tqdm
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+ROOT = Path(__file__).resolve().parents[1]
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
 
-from tools.demo_data.datasets import Job, demo_jobs  # noqa: E402
+from tools.demo_data.datasets import claim_folder, demo_jobs, draw  # noqa: E402
 
 
-def _size(text: str) -> tuple[int, int]:
+def size_of(text: str) -> tuple[int, int]:
+    """Parse WIDTHxHEIGHT."""
     width, _, height = text.partition("x")
+    if not (width.isdigit() and height.isdigit()):
+        raise argparse.ArgumentTypeError(f"expected WIDTHxHEIGHT such as 320x160, got {text!r}")
     return int(width), int(height)
 
 
-def main() -> None:
-    """Parse the command line, draw, say where it went."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--out", type=Path, default=Path("data/demo"), help="folder to write")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--source-images", type=int, default=120, help="GTA; half for SYNTHIA")
     parser.add_argument("--target-images", type=int, default=80, help="train split; half for val")
     parser.add_argument(
-        "--size", type=_size, metavar="WxH", help="of all images (default: 320x180, 320x190, 320x160)"
+        "--size", type=size_of, metavar="WxH", help="of all images (320x180, 320x190, 320x160)"
     )
-    args = parser.parse_args()
-    jobs: list[Job] = demo_jobs(args.out, args.source_images, args.target_images, args.size)
-    for job in tqdm(jobs, unit="image"):
-        job.run(args.seed)
-    print(f"{len(jobs)} scenes in {args.out}: gta, synthia, cityscapes")
+    parser.add_argument("--nproc", type=int, default=os.cpu_count() or 1, help="processes")
+    args = parser.parse_args(arguments)
+    try:
+        claim_folder(args.out, args.seed, args.size)
+    except ValueError as error:
+        parser.error(str(error))
+    jobs = demo_jobs(args.out, args.source_images, args.target_images, args.size)
+    with ProcessPoolExecutor(args.nproc) as pool:
+        done = pool.map(draw, jobs, [args.seed] * len(jobs), chunksize=4)
+        for _ in tqdm(done, total=len(jobs), unit="image", disable=None):
+            pass
+    print(f"{len(jobs)} street scenes in {args.out}: gta, synthia, cityscapes")
 
 
 if __name__ == "__main__":

@@ -1,15 +1,21 @@
 """Which images the demo datasets consist of."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from mmseg.files import atomic_write
+
 from .domains import CITYSCAPES, GTA, SYNTHIA, Domain
 from .writers import Rendering, render, write_cityscapes, write_gta, write_synthia
 
-SIZES = {"gta": (320, 180), "synthia": (320, 190), "cityscapes": (320, 160)}
-"""(width, height) by default: a fraction of the real ones, about their proportions."""
+Size = tuple[int, int]
+"""(width, height) in pixels."""
+
+SIZES: dict[str, Size] = {"gta": (320, 180), "synthia": (320, 190), "cityscapes": (320, 160)}
+"""Default sizes: a sixth of the real ones, in about their proportions."""
 
 TEST_IMAGES = 6
 
@@ -23,20 +29,21 @@ class Job:
 
     domain: Domain
     index: int
-    size: tuple[int, int]
+    size: Size
     write: Callable[[Rendering], None]
 
-    def run(self, seed: int) -> None:
-        """Draw and write the image, its label and its depth."""
-        self.write(render(self.domain, self.index, self.size, seed))
+
+def draw(job: Job, seed: int) -> None:
+    """Draw and write one image, its label and its depth."""
+    job.write(render(job.domain, job.index, job.size, seed))
 
 
 def demo_jobs(
-    out: Path, source_images: int, target_images: int, size: tuple[int, int] | None = None
+    out: Path, source_images: int, target_images: int, size: Size | None = None
 ) -> list[Job]:
     """List all images: GTA, half as many of SYNTHIA, Cityscapes with half as many for validation."""
 
-    def jobs(domain: Domain, count: int, start: int, write: Callable) -> list[Job]:
+    def jobs(domain: Domain, count: int, start: int, write: Callable[..., None]) -> list[Job]:
         shape = size or SIZES[domain.name]
         root = out / domain.name
         return [Job(domain, start + i, shape, partial(write, root, i)) for i in range(count)]
@@ -45,10 +52,22 @@ def demo_jobs(
     listed += jobs(SYNTHIA, source_images // 2, 0, write_synthia)
     counts = {"train": target_images, "val": target_images // 2, "test": TEST_IMAGES}
     for split, count in counts.items():
-        write = partial(_write_split, split)
-        listed += jobs(CITYSCAPES, count, SPLIT_START[split], write)
+        listed += jobs(CITYSCAPES, count, SPLIT_START[split], partial(write_cityscapes, split))
     return listed
 
 
-def _write_split(split: str, root: Path, number: int, view: Rendering) -> None:
-    write_cityscapes(root, split, number, view)
+def claim_folder(out: Path, seed: int, size: Size | None) -> None:
+    """Note seed and size in `out`; images of different settings must not come to lie in one folder.
+
+    Raises:
+        ValueError: `out` holds images drawn with other settings.
+    """
+    note = out / "settings.json"
+    settings = {"seed": seed, "size": "x".join(map(str, size)) if size else "default"}
+    if note.is_file() and (there := json.loads(note.read_text(encoding="utf-8"))) != settings:
+        raise ValueError(
+            f"expected the settings with which '{out}' was made, {there}, got {settings}; "
+            "choose another folder with --out, or delete that one"
+        )
+    with atomic_write(note, "w") as file:
+        json.dump(settings, file)

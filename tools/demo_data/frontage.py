@@ -56,9 +56,13 @@ def building(stretch: Stretch, palette: Palette, height: float) -> list[Face]:
     if rng.random() < 0.6:
         roof = palette.pick("roof")
         faces.append(
-            Face(stretch.front, rectangle(0, height, stretch.length, height + 1.6), roof, "building")
+            Face(
+                stretch.front, rectangle(0, height, stretch.length, height + 1.6), roof, "building"
+            )
         )
-        faces.append(Face(gable, rectangle(start, height, start + 12, height + 1.6), roof, "building"))
+        faces.append(
+            Face(gable, rectangle(start, height, start + 12, height + 1.6), roof, "building")
+        )
     return faces
 
 
@@ -115,7 +119,9 @@ def tree(x: float, z: float, palette: Palette, size: float = 1.0) -> Thing:
     frame = upright_frame(x, z)
     wide = 0.035 * height
     faces = [Face(frame, rectangle(-wide, 0, wide, 0.6 * height), trunk, "vegetation")]
-    faces.append(Face(frame, bar((0, 0.4 * height), (radius, 0.65 * height), wide), trunk, "vegetation"))
+    faces.append(
+        Face(frame, bar((0, 0.4 * height), (radius, 0.65 * height), wide), trunk, "vegetation")
+    )
     for depth in (0.5, 0.2, -0.1, -0.4):
         shift = rng.uniform(-0.5, 0.5, 2) * radius
         middle = shift + (0, height - radius)

@@ -58,7 +58,9 @@ def traffic_light(x: float, z: float, palette: Palette, towards: float) -> Thing
     faces += _lamps(frame, palette, 0.0, 2.3)
     if has_arm:
         reach = towards * palette.rng.uniform(2.4, 3.6)
-        faces.append(Face(frame, bar((0, height - 0.1), (reach, height - 0.1), 0.14), paint, "pole"))
+        faces.append(
+            Face(frame, bar((0, height - 0.1), (reach, height - 0.1), 0.14), paint, "pole")
+        )
         faces += _lamps(frame, palette, reach, height - 1.0)
     return _thing(faces, x, z, height)
 
@@ -104,7 +106,9 @@ def guide_sign(x: float, z: float, palette: Palette, towards: float) -> Thing:
         Face(frame, rectangle(left + s, 0, left + s + 0.12, 2.4), pole, "pole") for s in (0.4, 2.4)
     ]
     faces.append(Face(frame, rectangle(left, 2.2, left + 3.0, 3.7), blue, "traffic sign"))
-    lines = [rectangle(left + 0.3, t, left + e, t + 0.2) for t, e in ((2.5, 2.0), (2.9, 2.6), (3.3, 1.6))]
+    lines = [
+        rectangle(left + 0.3, t, left + e, t + 0.2) for t, e in ((2.5, 2.0), (2.9, 2.6), (3.3, 1.6))
+    ]
     faces += [Face(frame, line, white) for line in lines]
     return _thing(faces, x, z, 3.7)
 

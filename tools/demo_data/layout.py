@@ -9,7 +9,7 @@ from .camera import Camera, ground_frame, upright_frame
 from .domains import Domain, Range
 from .frontage import Stretch
 from .materials import Palette
-from .scene import Face, Scene, Thing, rectangle
+from .scene import Face, Scene, rectangle
 
 HORIZON = 120.0
 """Where the street ends, in meters."""
@@ -121,7 +121,9 @@ def _draw_street(domain: Domain, rng: np.random.Generator, has_track: bool) -> S
 def _ground(street: Street, domain: Domain, palette: Palette) -> list[Face]:
     """Sky, then everything flat: plain ground, sidewalks, grass strips, curbs, road, markings."""
     flat = ground_frame()
-    sky = Face(upright_frame(0, 1000.0), rectangle(-3e3, -3e3, 3e3, 3e3), palette.pick("sky"), "sky")
+    sky = Face(
+        upright_frame(0, 1000.0), rectangle(-3e3, -3e3, 3e3, 3e3), palette.pick("sky"), "sky"
+    )
 
     def strip(x0: float, x1: float, name: str, label: str | None) -> Face:
         outline = rectangle(x0, 0, x1, HORIZON)
@@ -279,7 +281,9 @@ class _Arranger:
         if not self.street.claim(lane, z - 1, z + length + 1):
             return False
         comes_towards_us = lane < -LANE / 2
-        pose = vehicles.Pose(lane, z + length, np.pi) if comes_towards_us else vehicles.Pose(lane, z)
+        pose = (
+            vehicles.Pose(lane, z + length, np.pi) if comes_towards_us else vehicles.Pose(lane, z)
+        )
         draw = getattr(vehicles, name)
         self.things.append(draw(pose, self.palette))
         return True
@@ -340,4 +344,3 @@ class _Arranger:
             return False
         self.things.append(draw[name]())
         return True
-

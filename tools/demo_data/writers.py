@@ -95,7 +95,7 @@ def write_synthia(root: Path, number: int, view: Rendering) -> None:
     write_png(root / "depth_any" / name, view.depth)
 
 
-def write_cityscapes(root: Path, split: str, number: int, view: Rendering) -> None:
+def write_cityscapes(split: str, root: Path, number: int, view: Rendering) -> None:
     """Write leftImg8bit/, depth_any/ and, except for the test split, gtFine/ with its polygons."""
     cities = CITIES[split]
     city = cities[number % len(cities)]

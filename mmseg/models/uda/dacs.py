@@ -19,6 +19,7 @@ from mmseg.models.uda.base import StepOutput, TrainingMethod, UDABatch
 from mmseg.models.uda.depthmetric import DepthMatch, DepthMetric, load_bank, soft_cross_entropy
 from mmseg.models.uda.draws import Draws
 from mmseg.models.uda.feature_distance import FeatureDistance
+from mmseg.models.uda.margins import trusted_pixels
 from mmseg.models.uda.mixing import StrongAugmentation, class_mask, paste
 from mmseg.models.uda.settings import DACSSettings
 from mmseg.models.uda.teacher import PseudoLabel, Teacher
@@ -113,7 +114,8 @@ class DACS(TrainingMethod):
             return output
         pseudo = self.teacher.label(data.target_image, data.target_metas)
         output.show(target_image=data.target_image, pseudo_label=pseudo.label)
-        trust = self._trusted_pixels(data)
+        s = self.settings
+        trust = trusted_pixels(data, s.pseudo_weight_ignore_top, s.pseudo_weight_ignore_bottom)
         if self.depth_metric is not None:
             match = self._match_depth(data, pseudo, iteration, output)
             guidance_runs, indices = _read_decisions(match)
@@ -144,27 +146,6 @@ class DACS(TrainingMethod):
             losses["src.loss_imnet_feat_dist"] = loss
             output.show(**pictures)
         output.backward(losses)
-
-    def _trusted_pixels(self, data: UDABatch) -> Tensor:
-        """Return (B, H, W) of 0/1: where pseudo-labels count at all."""
-        top = self.settings.pseudo_weight_ignore_top
-        bottom = self.settings.pseudo_weight_ignore_bottom
-        if data.valid_pseudo_mask is not None and (top or bottom):
-            raise ConfigError(
-                "expected either uda.pseudo_weight_ignore_top/bottom or crop_pseudo_margins of the "
-                "target dataset, got both; remove one."
-            )
-        if data.valid_pseudo_mask is not None:
-            return data.valid_pseudo_mask[:, 0].to(data.target_image.dtype)
-        batch, _, height, width = data.target_image.shape
-        trust = data.target_image.new_ones(batch, height, width)
-        trust[:, :top] = 0
-        trust[:, height - bottom :] = 0
-        for image_trust, meta in zip(trust, data.target_metas, strict=False):
-            inner_height, inner_width = meta.get("img_shape", (height, width))[:2]
-            image_trust[inner_height:] = 0  # padding
-            image_trust[:, inner_width:] = 0
-        return trust
 
     def _match_depth(
         self, data: UDABatch, pseudo: PseudoLabel, iteration: int, output: StepOutput

@@ -1,0 +1,32 @@
+"""Where pseudo-labels count at all: not on image borders, not on the own car, not on padding."""
+
+from torch import Tensor
+
+from mmseg.models.uda.base import UDABatch
+from mmseg.registry import ConfigError
+
+
+def trusted_pixels(data: UDABatch, top: int, bottom: int) -> Tensor:
+    """Return (B, H, W) float of 0/1 to multiply pseudo-label weights with.
+
+    Args:
+        data: batch; its `valid_pseudo_mask` takes the place of `top` and `bottom`.
+        top: rows without trust at the upper end of every crop.
+        bottom: rows without trust at the lower end.
+    """
+    if data.valid_pseudo_mask is not None and (top or bottom):
+        raise ConfigError(
+            "expected either uda.pseudo_weight_ignore_top/bottom or crop_pseudo_margins of the "
+            "target dataset, got both; remove one."
+        )
+    if data.valid_pseudo_mask is not None:
+        return data.valid_pseudo_mask[:, 0].to(data.target_image.dtype)
+    batch, _, height, width = data.target_image.shape
+    trust = data.target_image.new_ones(batch, height, width)
+    trust[:, :top] = 0
+    trust[:, height - bottom :] = 0
+    for image_trust, meta in zip(trust, data.target_metas, strict=False):
+        inner_height, inner_width = meta.get("img_shape", (height, width))[:2]
+        image_trust[inner_height:] = 0  # padding
+        image_trust[:, inner_width:] = 0
+    return trust

@@ -1,0 +1,34 @@
+"""Untrusted margins against the recorded reference."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mmseg.models.uda.base import UDABatch
+from mmseg.models.uda.margins import trusted_pixels
+
+STORED = np.load(Path(__file__).parents[2] / "golden" / "E" / "E.npz")
+
+
+def batch(**changes: Any) -> UDABatch:
+    images = torch.zeros(2, 3, 32, 40)
+    labels = torch.zeros(2, 1, 32, 40).long()
+    parts = {"img": images, "gt_semantic_seg": labels, "target_img": images, **changes}
+    return UDABatch.from_loader(parts)
+
+
+def test_rows_at_both_ends_lose_their_weight_as_recorded() -> None:
+    got = torch.from_numpy(STORED["E9_pw"]) * trusted_pixels(batch(), 5, 9)
+    assert torch.equal(got, torch.from_numpy(STORED["E9_filter_topbottom"]))
+
+
+def test_valid_mask_takes_weight_as_recorded() -> None:
+    mask = torch.from_numpy(STORED["E9_valid_mask"]).byte()
+    got = torch.from_numpy(STORED["E9_pw"]) * trusted_pixels(batch(valid_pseudo_mask=mask), 0, 0)
+    assert torch.equal(got, torch.from_numpy(STORED["E9_filter_mask"]))
+
+
+def test_no_margins_trust_everything() -> None:
+    assert trusted_pixels(batch(), 0, 0).min() == 1
