@@ -30,8 +30,8 @@ from tools.demo_data.layout import draw_scene  # noqa: E402
 from tools.demo_data.materials import LOOKS, Palette  # noqa: E402
 from tools.demo_data.people import person  # noqa: E402
 from tools.demo_data.render import Shape, index_map, labelled, project  # noqa: E402
+from tools.demo_data.rendering import render  # noqa: E402
 from tools.demo_data.scene import rectangle  # noqa: E402
-from tools.demo_data.writers import render  # noqa: E402
 from tools.make_demo_data import main as make_demo_data  # noqa: E402
 
 SIZE = (160, 90)
@@ -213,7 +213,8 @@ def test_command_writes_all_three_datasets_and_explains_a_bad_size(tmp_path, cap
     subprocess.run(
         [*command, *counts, "--size", "64x48"], cwd=ROOT, check=True, capture_output=True
     )
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["cityscapes", "gta", "synthia"]
+    folders = sorted(path.name for path in tmp_path.iterdir() if path.is_dir())
+    assert folders == ["cityscapes", "gta", "synthia"]
     assert Image.open(tmp_path / "gta/images/00001.png").size == (64, 48)
     polygons = next(tmp_path.rglob("*_polygons.json"))
     assert json.loads(polygons.read_text())["imgHeight"] == 48

@@ -6,11 +6,20 @@ from typing import Any
 
 from torch import nn
 
-from mmseg.registry import SEGMENTORS, UDA
+# Importing the first four registers what they define.
+from mmseg.models import backbones, decode_heads, losses, segmentors  # noqa: F401
+from mmseg.registry import BACKBONES, HEADS, LOSSES, NECKS, SEGMENTORS, UDA
 
-# Importing a module registers what it defines.
-from . import backbones, decode_heads, losses, segmentors  # noqa: F401
-
+__all__ = [
+    "BACKBONES",
+    "HEADS",
+    "LOSSES",
+    "NECKS",
+    "SEGMENTORS",
+    "UDA",
+    "build_segmentor",
+    "build_train_model",
+]
 Cfg = Mapping[str, Any]
 
 
@@ -38,11 +47,11 @@ def build_train_model(
         test_cfg: likewise.
     """
     importlib.import_module("mmseg.models.uda")  # registers the methods; it imports this module
-    model = dict(cfg["model"]) if not hasattr(cfg["model"], "copy") else cfg["model"].copy()
+    model = cfg["model"].copy()
     for key, value in (("train_cfg", train_cfg), ("test_cfg", test_cfg)):
         if value is not None and model.get(key) is None:
             model[key] = value
-    method = cfg["uda"].copy() if cfg.get("uda") else {"type": "Supervised"}
+    method: dict[str, Any] = cfg["uda"].copy() if cfg.get("uda") else {"type": "Supervised"}
     method["model"] = model
-    method["max_iters"] = cfg["runner"]["max_iters"]
+    method["max_iters"] = (cfg.get("runner") or {}).get("max_iters")
     return UDA.build(method)

@@ -5,8 +5,8 @@ Legend. World: X to the right, Y up, Z forward, meters; the road is Y = 0 and th
 (0, 0). A plane carries its own coordinates (s, t) in meters.
 
 One 3x3 matrix says everything about a plane. `H = K [s_axis, t_axis, origin]` takes (s, t, 1) to
-Z (u, v, 1), so its inverse takes a pixel (u, v, 1) to (s, t, 1) / Z: texture coordinates, and as third
-entry the inverse depth, which is therefore affine in the image.
+Z (u, v, 1), so its inverse takes a pixel (u, v, 1) to (s, t, 1) / Z: texture coordinates, and as
+third entry the inverse depth, which is therefore affine in the image.
 """
 
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ def ground_frame(height: float = 0.0) -> Frame:
 
 
 def upright_frame(x: float, z: float, yaw: float = 0.0) -> Frame:
-    """Return a vertical plane through (x, 0, z); yaw 0 faces the camera, pi/2 runs along the road."""
+    """Return a vertical plane through (x, 0, z); yaw 0 faces us, pi/2 runs along the road."""
     along = np.array([np.cos(yaw), 0, np.sin(yaw)])
     return Frame(np.array([x, 0.0, z]), along, np.array([0, 1.0, 0]))
 

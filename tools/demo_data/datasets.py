@@ -9,7 +9,8 @@ from pathlib import Path
 from mmseg.files import atomic_write
 
 from .domains import CITYSCAPES, GTA, SYNTHIA, Domain
-from .writers import Rendering, render, write_cityscapes, write_gta, write_synthia
+from .rendering import Rendering, render
+from .writers import write_cityscapes, write_gta, write_synthia
 
 Size = tuple[int, int]
 """(width, height) in pixels."""
@@ -41,7 +42,7 @@ def draw(job: Job, seed: int) -> None:
 def demo_jobs(
     out: Path, source_images: int, target_images: int, size: Size | None = None
 ) -> list[Job]:
-    """List all images: GTA, half as many of SYNTHIA, Cityscapes with half as many for validation."""
+    """List all images: GTA, half as many of SYNTHIA; Cityscapes, val half as large as train."""
 
     def jobs(domain: Domain, count: int, start: int, write: Callable[..., None]) -> list[Job]:
         shape = size or SIZES[domain.name]

@@ -1,10 +1,10 @@
 """The three datasets as this demo draws them: camera, street, traffic, paints, light and lens.
 
-GTA and SYNTHIA are the sources: clean renderings in the sun, one in warm, contrasty colors and rich
-texture, the other flat, saturated and seen from higher up. Cityscapes is the target: an overcast day,
-a camera close to the road behind the car's hood, haze, faded greenish colors, coarser texture, blur,
-noise and another mix of traffic. Streets, shapes and sizes are the same everywhere: they are what a
-network can carry over.
+GTA and SYNTHIA are the sources: clean renderings in the sun, one in warm, contrasty colors and
+rich texture, the other flat, saturated and seen from higher up. Cityscapes is the target: an
+overcast day, a camera close to the road behind the car's hood, haze, faded greenish colors, coarser
+texture, blur, noise and another mix of traffic. Streets, shapes and sizes are the same
+everywhere: they are what a network can carry over.
 """
 
 from dataclasses import dataclass, field
@@ -46,13 +46,13 @@ class Light:
     roughness: float = 1.0  # contrast of all textures
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Domain:
     """One dataset. `traffic` is the mean number of each thing per image.
 
     `guests` are rare things, one or two of which every image is sure to show in turn, so that a
-    small dataset has all of its classes. `absent` are labels that the dataset does not have: such things
-    are not drawn, except lane markings, which count as road.
+    small dataset has all of its classes. `absent` are labels that the dataset does not have:
+    such things are not drawn, except lane markings, which count as road.
     """
 
     name: str
@@ -125,20 +125,22 @@ CITYSCAPES = Domain(
     view=View(focal=(0.7, 0.85), horizon=(0.4, 0.46), eye=(1.15, 1.3), has_hood=True),
     light=Light(
         ambient=0.86, sun=0.12, shadow=0.72, shadow_reach=(0.0, 0.06), shadow_blur=3.0,
-        haze_distance=110.0, haze=(0.72, 0.76, 0.73), cast=(0.84, 1.0, 0.86), saturation=0.6,
-        contrast=0.78, exposure=(0.78, 1.0), vignette=0.35, blur=0.55, noise=0.025, roughness=1.5,
+        haze_distance=200.0, haze=(0.72, 0.76, 0.73), cast=(0.92, 1.0, 0.92), saturation=0.75,
+        contrast=0.88, exposure=(0.85, 1.05), vignette=0.25, blur=0.55, noise=0.018, roughness=1.3,
     ),
     looks=repaint(
         sky={"colors": ((214, 220, 220), (190, 200, 205)), "mark": (236, 238, 236)},
-        road={"colors": ((112, 112, 108), (92, 90, 88))},
-        sidewalk={"colors": ((156, 150, 142), (170, 150, 136)), "scale": 1.6},
+        road={"colors": ((102, 102, 102), (92, 91, 92))},
+        sidewalk={"colors": ((172, 160, 150), (180, 160, 146)), "scale": 1.8},
         building={
-            "colors": ((184, 168, 140), (164, 158, 148), (190, 150, 116), (140, 120, 110)),
+            "colors": ((190, 168, 136), (174, 164, 150), (190, 146, 114), (154, 126, 112)),
             "scale": 7.2,
         },
         terrain={"colors": ((120, 128, 70), (140, 126, 84)), "scale": 4.0},
         leaves={"colors": ((62, 92, 44), (86, 100, 50), (52, 80, 48)), "scale": 4.4},
-        car={"colors": ((52, 54, 60), (150, 154, 160), (200, 204, 206), (40, 54, 96), (120, 40, 44))},
+        car={
+            "colors": ((52, 54, 60), (150, 154, 160), (200, 204, 206), (40, 54, 96), (120, 40, 44))
+        },
         bus={"colors": ((226, 176, 60), (190, 190, 184), (206, 130, 50))},
         train={"colors": ((70, 140, 140), (120, 150, 140)), "spread": 0.12},
         shirt={"colors": ((60, 62, 74), (140, 60, 60), (170, 164, 150), (70, 90, 120))},

@@ -1,7 +1,8 @@
 """What lines a street: buildings, walls, fences, hedges and trees.
 
 A stretch of frontage runs from `near` to `far` (Z, meters) at lateral position `x`; `side` is -1 on
-the left and 1 on the right. Everything here is background: it is drawn before what stands in the street.
+the left and 1 on the right. Everything here is background, drawn before
+what stands in the street.
 """
 
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ class Stretch:
 
 
 def building(stretch: Stretch, palette: Palette, height: float) -> list[Face]:
-    """A house: windowed front and gable, a door, sometimes a ground floor of shop windows."""
+    """Draw a house: windowed front and gable, a door, sometimes a ground floor of shop windows."""
     rng = palette.rng
     paint = palette.pick("building")
     door = palette.pick("door")
@@ -67,7 +68,7 @@ def building(stretch: Stretch, palette: Palette, height: float) -> list[Face]:
 
 
 def wall(stretch: Stretch, palette: Palette) -> list[Face]:
-    """A free-standing wall of 1.8 to 3 m with a coping."""
+    """Draw a free-standing wall of 1.8 to 3 m with a coping."""
     height = palette.rng.uniform(1.8, 3.0)
     paint, coping = palette.pick_all("wall", "curb")
     gable, start = stretch.end(stretch.near, 0.4)
@@ -80,20 +81,20 @@ def wall(stretch: Stretch, palette: Palette) -> list[Face]:
 
 
 def fence(stretch: Stretch, palette: Palette) -> list[Face]:
-    """Posts, two rails and pales; one sees through between them, and yet all of it is `fence`."""
+    """Draw pales on two rails; one sees through between them, and yet all of it is `fence`."""
     height = palette.rng.uniform(1.3, 2.0)
     paint = palette.pick("fence")
     front = stretch.front
     faces = [Face(front, rectangle(0, 0, stretch.length, height), None, "fence")]
     gap = max(0.32, stretch.near * 0.02)
     pales = np.arange(0, stretch.length, gap)
-    faces += [Face(front, rectangle(s, 0, s + 0.45 * gap, height), paint) for s in pales]
+    faces += [Face(front, rectangle(s, 0, s + 0.55 * gap, height), paint) for s in pales]
     rails = [rectangle(0, t, stretch.length, t + 0.12) for t in (0.25 * height, 0.85 * height)]
     return faces + [Face(front, rail, paint) for rail in rails]
 
 
 def hedge(stretch: Stretch, palette: Palette) -> list[Face]:
-    """A clipped hedge of 1 to 2.5 m."""
+    """Draw a clipped hedge of 1 to 2.5 m."""
     height = palette.rng.uniform(1.0, 2.5)
     paint = palette.pick("leaves")
     gable, start = stretch.end(stretch.near, 1.0)
@@ -111,7 +112,7 @@ def lawn(stretch: Stretch, palette: Palette, depth: float = 40.0) -> list[Face]:
 
 
 def tree(x: float, z: float, palette: Palette, size: float = 1.0) -> Thing:
-    """A tree: a trunk and a crown of overlapping clumps of leaves, 4 to 9 m high."""
+    """Draw a tree: a trunk and a crown of overlapping clumps of leaves, 4 to 9 m high."""
     rng = palette.rng
     height = size * rng.uniform(4.5, 8.0)
     radius = height * rng.uniform(0.22, 0.32)
@@ -133,7 +134,7 @@ def tree(x: float, z: float, palette: Palette, size: float = 1.0) -> Thing:
 
 
 def bush(x: float, z: float, palette: Palette) -> Thing:
-    """A round bush of 1 to 2 m."""
+    """Draw a round bush of 1 to 2 m."""
     rng = palette.rng
     radius = rng.uniform(0.5, 1.0)
     outline = np.maximum((0, 0.8 * radius) + radius * _blob(rng), (-9, 0))

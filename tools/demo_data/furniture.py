@@ -13,7 +13,7 @@ def _thing(faces: list[Face], x: float, z: float, height: float, radius: float =
 
 
 def lamp_post(x: float, z: float, palette: Palette, towards: float) -> Thing:
-    """A street lamp, 6 to 8 m high, whose arm reaches towards the road (`towards` is 1 or -1)."""
+    """Draw a street lamp of 6 to 8 m; its arm reaches towards the road (1: right, -1: left)."""
     height = palette.rng.uniform(6, 8)
     paint, lamp = palette.pick_all("pole", "sign white")
     frame = upright_frame(x, z)
@@ -27,7 +27,7 @@ def lamp_post(x: float, z: float, palette: Palette, towards: float) -> Thing:
 
 
 def bollard(x: float, z: float, palette: Palette) -> Thing:
-    """A plain post, 2.5 to 5 m high."""
+    """Draw a plain post, 2.5 to 5 m high."""
     height = palette.rng.uniform(2.5, 5.0)
     faces = [
         Face(upright_frame(x, z), rectangle(-0.1, 0, 0.1, height), palette.pick("pole"), "pole")
@@ -36,7 +36,7 @@ def bollard(x: float, z: float, palette: Palette) -> Thing:
 
 
 def _lamps(frame: Frame, palette: Palette, s: float, bottom: float) -> list[Face]:
-    """A box of 0.44 m x 1.15 m with three lenses, one of them lit."""
+    """Draw a box of 0.44 m x 1.15 m with three lenses, one of them lit."""
     housing, off = palette.pick_all("housing", "dark lens")
     lit = int(palette.rng.integers(3))
     faces = [
@@ -49,7 +49,7 @@ def _lamps(frame: Frame, palette: Palette, s: float, bottom: float) -> list[Face
 
 
 def traffic_light(x: float, z: float, palette: Palette, towards: float) -> Thing:
-    """A traffic light on its post; one in two also hangs over the road."""
+    """Draw a traffic light on its post; one in two also hangs over the road."""
     paint = palette.pick("pole")
     frame = upright_frame(x, z)
     has_arm = palette.rng.random() < 0.5
@@ -83,7 +83,7 @@ def _plates() -> list[list[tuple[Array, str]]]:
 
 
 def traffic_sign(x: float, z: float, palette: Palette) -> Thing:
-    """One or two plates of 0.9 m on a post, 2 m above the ground."""
+    """Draw one or two plates of 0.9 m on a post, 2 m above the ground."""
     rng = palette.rng
     frame = upright_frame(x, z, rng.uniform(-0.25, 0.25))
     designs = _plates()
@@ -98,7 +98,7 @@ def traffic_sign(x: float, z: float, palette: Palette) -> Thing:
 
 
 def guide_sign(x: float, z: float, palette: Palette, towards: float) -> Thing:
-    """A large blue direction sign of 3 m x 1.5 m on two posts."""
+    """Draw a large blue direction sign of 3 m x 1.5 m on two posts."""
     frame = upright_frame(x, z)
     pole, blue, white = palette.pick_all("pole", "sign blue", "sign white")
     left = 0.0 if towards > 0 else -3.0
@@ -114,7 +114,7 @@ def guide_sign(x: float, z: float, palette: Palette, towards: float) -> Thing:
 
 
 def litter_bin(x: float, z: float, palette: Palette) -> Thing:
-    """A bin of 1 m: Cityscapes calls it static and does not train it."""
+    """Draw a bin of 1 m: Cityscapes calls it static and does not train it."""
     dark, paint = palette.pick_all("housing", "bin")
     frame = upright_frame(x, z)
     faces = [

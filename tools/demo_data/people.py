@@ -24,22 +24,22 @@ def _thing(frame: Frame, faces: list[Face], half_width: float, height: float) ->
 
 
 def person(x: float, z: float, palette: Palette) -> Thing:
-    """A pedestrian of 1.5 to 1.9 m, walking or standing."""
+    """Draw a pedestrian of 1.5 to 1.9 m, walking or standing."""
     rng = palette.rng
     tall = rng.uniform(0.88, 1.06) * 1.75
     stride = rng.choice([0.03, 0.12, 0.2])
     swing = stride * rng.choice([-0.4, 0.4])
     skin, hair, shirt, trousers = palette.pick_all("skin", "hair", "shirt", "trousers")
+    chest = [(-0.17, 0.8), (0.17, 0.8), (0.25, 1.42), (0.1, 1.5), (-0.1, 1.5), (-0.25, 1.42)]
     parts = [
         (bar((-0.07, 0.86), (-0.06 - stride, 0.0), 0.17), trousers),
         (bar((0.07, 0.86), (0.06 + stride, 0.0), 0.17), trousers),
         (bar((-0.22, 1.4), (-0.28 - swing, 0.82), 0.11), shirt),
         (bar((0.22, 1.4), (0.28 + swing, 0.82), 0.11), shirt),
-        (np.array([(-0.17, 0.8), (0.17, 0.8), (0.25, 1.42), (0.1, 1.5), (-0.1, 1.5), (-0.25, 1.42)]),
-         shirt),
+        (np.array(chest), shirt),
         (disc(0, 1.62, 0.125, 9), skin),
         (disc(0.01, 1.68, 0.1, 8), hair),
-    ]  # fmt: skip
+    ]
     scale = tall / 1.75
     frame = upright_frame(x, z, rng.uniform(-0.5, 0.5))
     faces = _painted(frame, "person", [(outline * scale, paint) for outline, paint in parts])
@@ -47,7 +47,7 @@ def person(x: float, z: float, palette: Palette) -> Thing:
 
 
 def _bicycle_side(frame: Frame, palette: Palette) -> list[Face]:
-    """A bicycle seen from the side, 1.75 m long; the ground shows through its wheels."""
+    """Draw a bicycle seen from the side, 1.75 m long; the ground shows through its wheels."""
     tyre, paint = palette.pick_all("tyre", "bicycle")
     rear, front, radius = (-0.53, 0.34), (0.53, 0.34), 0.34
     hull = np.array([rear, (-0.25, 0.92), (0.36, 0.95), front, (0.05, 0.28)])
@@ -62,7 +62,7 @@ def _bicycle_side(frame: Frame, palette: Palette) -> list[Face]:
 
 
 def _bicycle_end(frame: Frame, palette: Palette) -> list[Face]:
-    """A bicycle seen from behind or from the front."""
+    """Draw a bicycle seen from behind or from the front."""
     tyre, paint, lamp = palette.pick_all("tyre", "bicycle", "tail light")
     parts = [
         (rectangle(-0.045, 0, 0.045, 0.7), tyre),
@@ -74,7 +74,7 @@ def _bicycle_end(frame: Frame, palette: Palette) -> list[Face]:
 
 
 def _motorcycle_side(frame: Frame, palette: Palette) -> list[Face]:
-    """A motorcycle seen from the side, 2.1 m long: fat wheels, engine, tank, seat, exhaust."""
+    """Draw a motorcycle seen from the side, 2.1 m long: fat wheels, engine, tank, seat, exhaust."""
     tyre, paint, engine, dark = palette.pick_all("tyre", "motorcycle", "engine", "housing")
     parts = [
         (disc(-0.7, 0.32, 0.32), tyre),
@@ -93,7 +93,7 @@ def _motorcycle_side(frame: Frame, palette: Palette) -> list[Face]:
 
 
 def _motorcycle_end(frame: Frame, palette: Palette) -> list[Face]:
-    """A motorcycle seen from behind."""
+    """Draw a motorcycle seen from behind."""
     tyre, paint, lamp, plate, dark = palette.pick_all(
         "tyre", "motorcycle", "tail light", "plate", "housing"
     )
@@ -109,9 +109,10 @@ def _motorcycle_end(frame: Frame, palette: Palette) -> list[Face]:
 
 
 def _rider_side(frame: Frame, palette: Palette, seat: float, with_vest: bool) -> list[Face]:
-    """Someone leaning forward to the handlebar, seat at height `seat`."""
+    """Draw someone leaning forward to the handlebar, seat at height `seat`."""
     skin, helmet, trousers = palette.pick_all("skin", "helmet", "trousers")
     shirt = palette.pick("vest" if with_vest else "shirt")
+    shell = np.array([(0.05, 0.82), (0.35, 0.82), (0.3, 0.97), (0.1, 0.97)]) + (0, seat)
     hip, shoulder = (-0.2, seat + 0.08), (0.1, seat + 0.62)
     parts = [
         (bar(hip, (0.2, seat - 0.12), 0.19), trousers),
@@ -119,14 +120,13 @@ def _rider_side(frame: Frame, palette: Palette, seat: float, with_vest: bool) ->
         (bar((hip[0], hip[1] - 0.1), shoulder, 0.32), shirt),
         (bar(shoulder, (0.4, seat + 0.26), 0.11), shirt),
         (disc(0.2, seat + 0.8, 0.12, 9), skin),
-        (np.array([(0.05, seat + 0.82), (0.35, seat + 0.82), (0.3, seat + 0.97), (0.1, seat + 0.97)]),
-         helmet),
-    ]  # fmt: skip
+        (shell, helmet),
+    ]
     return _painted(frame, "rider", parts)
 
 
 def _rider_end(frame: Frame, palette: Palette, seat: float, with_vest: bool) -> list[Face]:
-    """Someone on a seat, seen from behind: knees apart, arms out to the handlebar."""
+    """Draw someone on a seat, seen from behind: knees apart, arms out to the handlebar."""
     helmet, trousers = palette.pick_all("helmet", "trousers")
     shirt = palette.pick("vest" if with_vest else "shirt")
     parts = [
@@ -141,14 +141,11 @@ def _rider_end(frame: Frame, palette: Palette, seat: float, with_vest: bool) -> 
 
 
 def two_wheeler(x: float, z: float, palette: Palette, kind: str, is_ridden: bool) -> Thing:
-    """A bicycle or motorcycle (`kind`), with or without somebody on it, from the side or behind."""
+    """Draw a bicycle or motorcycle (`kind`), ridden or not, from the side or from behind."""
     rng = palette.rng
     from_side = rng.random() < 0.6
-    if from_side:
-        yaw = rng.uniform(-0.6, 0.6) + np.pi * rng.integers(2)
-    else:
-        yaw = rng.uniform(-0.3, 0.3)
-    frame = upright_frame(x, z, yaw)
+    turn = rng.uniform(-0.6, 0.6) + np.pi * rng.integers(2) if from_side else rng.uniform(-0.3, 0.3)
+    frame = upright_frame(x, z, turn)
     machine = {
         ("bicycle", True): _bicycle_side,
         ("bicycle", False): _bicycle_end,

@@ -16,13 +16,14 @@ from PIL import Image, ImageDraw
 
 from .camera import Array, Camera, ground_frame
 from .domains import Light
-from .scene import Face, Scene
+from .scene import Face, Material, Scene
 from .textures import TEXELS, TILE_NUMBER
 
 SUPERSAMPLING = 2
 """The picture is drawn this many times larger and averaged: smooth edges, as a lens makes them."""
 
 SUN = np.array([0.5, 0.75, -0.43])
+"""Direction towards the sun: to the right, high, behind the camera."""
 
 
 @dataclass(frozen=True)
@@ -76,12 +77,12 @@ def index_map(shapes: list[Shape], size: tuple[int, int]) -> NDArray[np.int32]:
 
 
 def depth_map(shapes: list[Shape], index: NDArray[np.int32]) -> NDArray[np.uint8]:
-    """Return relative inverse depth: 255 nearest, 0 farthest, as Depth Anything's maps are stored."""
+    """Return relative inverse depth as Depth Anything stores it: 255 nearest, 0 farthest."""
     v, u = np.indices(index.shape)
     a, b, c = np.array([shape.to_plane[2] for shape in shapes]).T  # (F,) each
     inverse = a[index] * u + b[index] * v + c[index]
     span = inverse.max() - inverse.min()
-    return (255 * (inverse - inverse.min()) / span).astype(np.uint8)
+    return (255 * ((inverse - inverse.min()) / span)).astype(np.uint8)
 
 
 def picture(
@@ -101,13 +102,17 @@ def picture(
     return color, cv2.resize(distance, small, interpolation=cv2.INTER_AREA)
 
 
-def _fine(polygon: Array) -> list[tuple[float, float]]:
+def _materials(shapes: list[Shape]) -> list[Material]:
+    return [material for shape in shapes if (material := shape.face.material)]
+
+
+def _fine(polygon: Array) -> list[tuple[float, ...]]:
     """Return a polygon in the pixels of the enlarged picture."""
     shift = (SUPERSAMPLING - 1) / 2
     return [tuple(point) for point in (polygon * SUPERSAMPLING + shift).tolist()]
 
 
-def _fine_index_map(shapes: list[Shape], size: tuple[int, int]) -> NDArray[np.int32]:
+def _fine_index_map(shapes: list[Shape], size: tuple[int, int]) -> NDArray[np.intp]:
     image = Image.new("I", size, 0)
     draw = ImageDraw.Draw(image)
     for number, shape in enumerate(shapes):
@@ -116,7 +121,7 @@ def _fine_index_map(shapes: list[Shape], size: tuple[int, int]) -> NDArray[np.in
 
 
 def _plane_coordinates(
-    shapes: list[Shape], index: NDArray[np.int32]
+    shapes: list[Shape], index: NDArray[np.intp]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     """Return s, t in meters and the distance Z of each pixel of the enlarged picture."""
     height, width = index.shape
@@ -134,13 +139,13 @@ def _plane_coordinates(
 
 def _textured(
     shapes: list[Shape],
-    index: NDArray[np.int32],
+    index: NDArray[np.intp],
     s: NDArray[np.float32],
     t: NDArray[np.float32],
     atlas: NDArray[np.float32],
 ) -> NDArray[np.float32]:
     """Look up each pixel's texel; where texels are finer than pixels, fade to the tile's mean."""
-    materials = [shape.face.material for shape in shapes]
+    materials = _materials(shapes)
     tile = np.array([TILE_NUMBER[m.tile] for m in materials]).take(index)
     fineness = np.array([TEXELS / m.scale for m in materials], dtype=np.float32).take(index)
     column = (s * fineness).astype(np.int64) % TEXELS
@@ -167,13 +172,13 @@ def _brightness(shapes: list[Shape], camera: Camera, light: Light) -> NDArray[np
     normals = np.cross(axes[..., 0], axes[..., 1])
     away = np.sum(normals * (camera.position - axes[..., 2]), axis=-1) < 0
     normals[away] *= -1
-    glow = np.array([shape.face.material.glow for shape in shapes])
+    glow = np.array([material.glow for material in _materials(shapes)])
     lit = light.ambient + light.sun * np.clip(normals @ SUN, 0, 1) / SUN[1]
     return (glow + (1 - glow) * lit).astype(np.float32)
 
 
 def _shadow(
-    scene: Scene, shapes: list[Shape], index: NDArray[np.int32], light: Light
+    scene: Scene, shapes: list[Shape], index: NDArray[np.intp], light: Light
 ) -> NDArray[np.float32]:
     """Return 1 in the light, `light.shadow` in shadows; they fall on the ground only."""
     image = Image.new("L", index.shape[::-1], 0)

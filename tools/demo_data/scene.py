@@ -15,8 +15,8 @@ Color = tuple[float, float, float]
 class Material:
     """How a face is painted: its color, and a texture tile that repeats every `scale` meters.
 
-    A tile has two channels: grain (brightness, mean 1) and marks (mortar, window panes, gaps between
-    leaves; 0...1), which are painted in `mark`.
+    A tile has two channels: grain (brightness, mean 1) and marks (mortar, window panes, gaps
+    between leaves; 0...1), which are painted in `mark`.
     """
 
     color: Color
@@ -72,7 +72,7 @@ class Scene:
         yield from ((0, face) for face in self.foreground)
 
     def shadows(self, reach: tuple[float, float]) -> Iterable[Array]:
-        """Yield the shadow of each thing, (n, 2) in (X, Z): its footprint drawn out by height x reach."""
+        """Yield each thing's shadow (n, 2) in (X, Z): its footprint drawn out by height x reach."""
         for thing in self.things:
             shifted = thing.footprint + thing.height * np.array(reach)
             yield convex_hull(np.concatenate([thing.footprint, shifted]))

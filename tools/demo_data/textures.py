@@ -1,6 +1,7 @@
 """Texture tiles: small repeating pictures of grain (brightness, mean 1) and marks (0...1).
 
-A tile is (TEXELS, TEXELS, 2) float32 and repeats in both directions. Row is t (up or forward), column s.
+A tile is (TEXELS, TEXELS, 2) float32 and repeats in both directions. Rows are t (up or
+forward), columns s.
 """
 
 import cv2

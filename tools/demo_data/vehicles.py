@@ -1,7 +1,7 @@
 """Cars, trucks, buses and trains: side profiles pulled out to their width.
 
-A profile is a closed polygon of (length, height) in meters, counter-clockwise seen from the right-hand
-side, with length 0 at the rear bumper; the heading says where the front points.
+A profile is a closed polygon of (length, height) in meters that goes up the rear, forward over the
+roof and down the front; length 0 is the rear bumper, and the heading says where the front points.
 """
 
 from dataclasses import dataclass
@@ -51,9 +51,9 @@ class Body:
     """A profile, its width, and what is painted on it.
 
     `strips` gives a material to single edges of the profile (edge i runs from point i to i + 1).
-    `side` are (outline, material) on both flanks, `ends` (edge, outline, material) on an edge, where an
-    outline's s runs over the width, left to right seen from outside, and t up along the edge. `wheels`
-    are (length, radius).
+    `side` are (outline, material) on both flanks. `ends` are (edge, outline, material) on an edge,
+    where s runs over the width from the left-hand side and t along the edge. `wheels` are (length,
+    radius).
     """
 
     label: str
@@ -150,7 +150,7 @@ def _front_lights(palette: Palette, edge: int, width: float, top: float) -> list
 
 
 def car(pose: Pose, palette: Palette) -> Thing:
-    """A passenger car, 3.9 to 4.6 m long, 1.4 to 1.6 m high."""
+    """Draw a passenger car, 3.9 to 4.6 m long, 1.4 to 1.6 m high."""
     rng = palette.rng
     long, tall, width = rng.uniform(0.95, 1.12), rng.uniform(0.95, 1.08), 1.76
     is_estate = rng.random() < 0.4
@@ -179,7 +179,7 @@ def car(pose: Pose, palette: Palette) -> Thing:
 
 
 def bus(pose: Pose, palette: Palette) -> Thing:
-    """A city bus, 9 to 12 m long, with a window band and a display above the screen."""
+    """Draw a city bus, 9 to 12 m long, with a window band and a display above the screen."""
     length, height, width = palette.rng.uniform(9, 12), 3.1, 2.5
     profile = np.array(
         [(0, 0.35), (0, height), (length - 0.1, height), (length, 0.35)], dtype=float
@@ -200,7 +200,7 @@ def bus(pose: Pose, palette: Palette) -> Thing:
 
 
 def truck(pose: Pose, palette: Palette) -> Thing:
-    """A box truck: a tall ribbed box behind a cab of another color."""
+    """Draw a box truck: a tall ribbed box behind a cab of another color."""
     length, width = palette.rng.uniform(4.6, 6.5), 2.45
     top = palette.rng.uniform(3.1, 3.6)
     box = np.array([(0, 0.85), (0, top), (length, top), (length, 0.85)])
@@ -208,9 +208,15 @@ def truck(pose: Pose, palette: Palette) -> Thing:
     paint, cab_paint, glass, dark = palette.pick_all("truck box", "truck cab", "glass", "housing")
     ends = [(0, rectangle(width / 2 - 0.03, 0.1, width / 2 + 0.03, top - 1), dark)]
     under = Body(
-        "truck", np.array([(0.1, 0.45), (0.1, 0.85), (length, 0.85), (length, 0.45)]), 2.1, dark, {},
-        [], _rear_lights(palette, 0, 2.1, 0.12), [],
-    )  # fmt: skip
+        label="truck",
+        profile=np.array([(0.1, 0.45), (0.1, 0.85), (length, 0.85), (length, 0.45)]),
+        width=2.1,
+        paint=dark,
+        strips={},
+        side=[],
+        ends=_rear_lights(palette, 0, 2.1, 0.12),
+        wheels=[],
+    )
     wheels = [(0.8, 0.5), (1.9, 0.5)]
     load = Body("truck", box, width, paint, {}, [], ends, wheels)
     window = np.array([(0.45, 1.6), (0.45, 2.45), (1.2, 2.45), (1.6, 1.6)])
@@ -221,7 +227,7 @@ def truck(pose: Pose, palette: Palette) -> Thing:
 
 
 def train(pose: Pose, palette: Palette) -> Thing:
-    """A tram of two coaches: rounded ends, a continuous window band, a pale stripe, bogies hidden."""
+    """Draw a tram of two coaches: rounded ends, a long window band, a pale stripe."""
     coach, height, width = palette.rng.uniform(11, 14), 3.5, 2.6
     paint, stripe, glass, dark = palette.pick_all("train", "train stripe", "glass", "housing")
     profile = np.array(

@@ -2,9 +2,6 @@
 
 import io
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import cv2
@@ -21,11 +18,7 @@ from mmseg.datasets.labels import (
 )
 from mmseg.files import atomic_write
 
-from .domains import Domain
-from .layout import draw_scene
-from .photograph import photograph
-from .render import Shape, depth_map, index_map, labelled, picture, project
-from .textures import make_atlas
+from .rendering import Rendering
 
 SYNTHIA_IDS = {CLASSES[train_id]: id_ for id_, train_id in SYNTHIA_ID_TO_TRAIN_ID.items()}
 SYNTHIA_IDS["lane marking"] = 22  # SYNTHIA's own class: the converter ignores it
@@ -37,45 +30,8 @@ CITIES = {
 }
 
 
-@dataclass(frozen=True)
-class Rendering:
-    """One finished view: RGB image (H, W, 3), depth (H, W), labelled shapes, and which is where."""
-
-    image: NDArray[np.uint8]
-    depth: NDArray[np.uint8]
-    shapes: list[Shape]
-    index: NDArray[np.int32]
-
-    def look_up(self, value_of: Callable[[Shape], int]) -> NDArray[np.int64]:
-        """Return a value of the shape that each pixel shows, (H, W)."""
-        return np.array([value_of(shape) for shape in self.shapes])[self.index]
-
-
-@lru_cache
-def _atlas(domain_number: int, roughness: float) -> NDArray[np.float32]:
-    """Return the domain's textures: the same for all of its images."""
-    return make_atlas(np.random.default_rng((0, domain_number)), roughness)
-
-
-def render(domain: Domain, index: int, size: tuple[int, int], seed: int) -> Rendering:
-    """Draw image `index` of a domain: a pure function of its arguments; `size` is (width, height)."""
-    rng = np.random.default_rng((seed, domain.number, index))
-    scene = draw_scene(domain, index, size, rng)
-    shapes = project(scene)
-    atlas = _atlas(domain.number, domain.light.roughness)
-    color, distance = picture(scene, shapes, domain.light, atlas)
-    visible = labelled(shapes, domain.absent)
-    numbers = index_map(visible, size)
-    return Rendering(
-        photograph(color, distance, domain.light, rng),
-        depth_map(visible, numbers),
-        visible,
-        numbers,
-    )
-
-
 def write_gta(root: Path, number: int, view: Rendering) -> None:
-    """Write images/, labels/ (palette PNG of Cityscapes ids) and depth_any/; names from 00001."""
+    """Write images/, labels/ (palette PNG of Cityscapes ids), depth_any/; from 00001."""
     name = f"{number + 1:05d}.png"
     label = Image.fromarray(cityscapes_ids(view))
     label.putpalette(flat_palette(CITYSCAPES_ID_PALETTE))
@@ -85,7 +41,7 @@ def write_gta(root: Path, number: int, view: Rendering) -> None:
 
 
 def write_synthia(root: Path, number: int, view: Rendering) -> None:
-    """Write RGB/, GT/LABELS/ (16 bit: red class, green instance) and depth_any/; names from 0000000."""
+    """Write RGB/, GT/LABELS/ (16 bit: red class, green instance), depth_any/; from 0000000."""
     name = f"{number:07d}.png"
     label = np.zeros((*view.index.shape, 3), np.uint16)  # OpenCV's order: blue, green, red
     label[..., 2] = view.look_up(lambda shape: SYNTHIA_IDS.get(shape.face.label or "", 0))

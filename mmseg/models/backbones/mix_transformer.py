@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from mmseg.models.backbones.pretrained import load_pretrained
 from mmseg.models.layers import DropPath, map_to_tokens, tokens_to_map
-from mmseg.registry import BACKBONES
+from mmseg.registry import BACKBONES, ConfigError
 
 Size = tuple[int, int]
 SMALL, LARGE = (32, 64, 160, 256), (64, 128, 320, 512)  # channels of B0, and of B1 … B5
@@ -47,7 +47,7 @@ class EfficientAttention(nn.Module):
     ) -> None:
         super().__init__()
         if dim % heads:
-            raise ValueError(
+            raise ConfigError(
                 f"expected embed_dims divisible by num_heads, got {dim} and {heads}; change one."
             )
         self.heads = heads

@@ -115,14 +115,14 @@ class BaseDecodeHead(nn.Module, ABC):
         index = [self.in_index] if isinstance(self.in_index, int) else list(self.in_index)
         name = type(self).__name__
         if max(index) >= len(inputs) or min(index) < -len(inputs):
-            raise ValueError(
+            raise ConfigError(
                 f"{name}: expected features for in_index {index}, got {len(inputs)} features; "
                 "lower in_index or let the backbone return more."
             )
         features = [inputs[i] for i in index]
         got = [feature.shape[1] for feature in features]
         if got != self.feature_channels:
-            raise ValueError(
+            raise ConfigError(
                 f"{name}: expected features with {self.feature_channels} channels at in_index "
                 f"{index}, got {got}; set in_channels to those of the backbone."
             )

@@ -2,6 +2,8 @@
 
 from torch import Tensor, nn
 
+from mmseg.registry import ConfigError
+
 
 def drop_path(x: Tensor, rate: float) -> Tensor:
     """Zero whole samples of `x` (N, ...) with probability `rate`; scale the others by 1/(1−rate).
@@ -19,7 +21,7 @@ class DropPath(nn.Module):
     def __init__(self, drop_prob: float = 0.0) -> None:
         super().__init__()
         if not 0.0 <= drop_prob <= 1.0:
-            raise ValueError(
+            raise ConfigError(
                 f"expected a stochastic depth rate between 0 and 1, got {drop_prob}; "
                 "set drop_path_rate accordingly."
             )

@@ -4,11 +4,16 @@ Legend: N images, C classes, (...) further axes, usually H×W pixels.
 """
 
 from collections.abc import Sequence
+from typing import overload
 
 import torch
 from torch import Tensor
 
 
+@overload
+def accuracy(prediction: Tensor, target: Tensor, topk: int = 1) -> Tensor: ...
+@overload
+def accuracy(prediction: Tensor, target: Tensor, topk: Sequence[int]) -> list[Tensor]: ...
 @torch.no_grad()
 def accuracy(
     prediction: Tensor, target: Tensor, topk: int | Sequence[int] = 1

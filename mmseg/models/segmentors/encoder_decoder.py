@@ -56,8 +56,8 @@ class EncoderDecoder(nn.Module):
         self.neck = NECKS.build(neck) if neck is not None else None
         self.decode_head = HEADS.build(decode_head)
         self.auxiliary_head = _build_auxiliary(auxiliary_head)
-        self.train_cfg = train_cfg if train_cfg is not None else {}
-        self.test_cfg = test_cfg if test_cfg is not None else {"mode": "whole"}
+        self.train_cfg: Cfg = train_cfg if train_cfg is not None else {}
+        self.test_cfg: Cfg = test_cfg if test_cfg is not None else {"mode": "whole"}
         self._check_test_cfg()
 
     @property
@@ -88,7 +88,8 @@ class EncoderDecoder(nn.Module):
 
     def init_weights(self) -> None:
         """Load `pretrained` into the backbone and draw the initial weights of the other parts."""
-        for part in (self.backbone, self.neck, self.decode_head, *self._auxiliary_heads().values()):
+        parts: list[Any] = [self.backbone, self.neck, self.decode_head]
+        for part in parts + list(self._auxiliary_heads().values()):
             if hasattr(part, "init_weights"):
                 part.init_weights()
 

@@ -3,6 +3,8 @@
 Legend: B images, C classes, H×W pixels, D = 256 depth bins (0…255), M source crops.
 """
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -45,24 +47,38 @@ def depth_histogram(label: Tensor, depth: Tensor, num_classes: int = 19) -> Tens
     return counts[:-1].view(*leading, num_classes, DEPTH_BINS)
 
 
-def class_similarity(target: Tensor, bank: Tensor) -> Tensor:
+@dataclass(frozen=True)
+class Bank:
+    """Histograms class first, so that each class is one contiguous matrix, and what repeats."""
+
+    counts: Tensor  # (C, M, D)
+    sizes: Tensor  # (C, M) pixels of the class in a crop
+    norms: Tensor  # (C, M) L2 norm of a histogram
+
+    @classmethod
+    def of(cls, histograms: Tensor) -> "Bank":
+        """Rearrange (M, C, D) histograms."""
+        counts = histograms.float().transpose(0, 1).contiguous()
+        return cls(counts, counts.sum(2), counts.norm(dim=2))
+
+
+def class_similarity(target: Tensor, bank: Bank) -> Tensor:
     """Compare class-wise depth distributions: sim_c = (cos_c + 1 - l1_c) / 2.
 
     cos_c compares the shapes of the two distributions, l1_c also their sizes.
 
     Args:
         target: (B, C, D) counts.
-        bank: (C, M, D) counts (class first, so that each class is one contiguous matrix).
+        bank: of M source crops.
 
     Returns:
         (B, M, C) in [0, 1]; 0 for classes that the target does not have.
     """
     by_class = target.transpose(0, 1)  # (C, B, D)
-    dot = torch.bmm(by_class, bank.transpose(1, 2))  # (C, B, M)
-    norms = by_class.norm(dim=2)[:, :, None] * bank.norm(dim=2)[:, None, :]
+    sizes = by_class.sum(2, keepdim=True)  # (C, B, 1)
+    dot = torch.bmm(by_class, bank.counts.transpose(1, 2))  # (C, B, M)
+    norms = by_class.norm(dim=2, keepdim=True) * bank.norms[:, None]
     cosine = torch.where(norms > 0, dot / norms, 0.0)
-    size = by_class.sum(2)[:, :, None] + bank.sum(2)[:, None, :]
-    distance = torch.cdist(by_class, bank, p=1) / size.clamp(min=1)
-    similarity = (cosine + 1 - distance) / 2
-    is_present = by_class.sum(2)[:, :, None] > 0
-    return torch.where(is_present, similarity, 0.0).permute(1, 2, 0)
+    distance = torch.cdist(by_class, bank.counts, p=1)
+    similarity = (cosine + 1 - distance / (sizes + bank.sizes[:, None]).clamp(min=1)) / 2
+    return torch.where(sizes > 0, similarity, 0.0).permute(1, 2, 0)

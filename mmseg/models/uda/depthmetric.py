@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmseg.models.uda.depth_similarity import DEPTH_BINS, class_similarity, depth_histogram
+from mmseg.models.uda.depth_similarity import DEPTH_BINS, Bank, class_similarity, depth_histogram
 from mmseg.models.uda.guidance import guidance_prior, soft_cross_entropy, soft_labels
 from mmseg.models.uda.reweighting import reweight, reweight_as_released, reweight_table
 
@@ -89,8 +89,10 @@ class DepthMetric(nn.Module):
         reference_quirks: behave as the released code does.
     """
 
-    bank: Tensor
-    is_labeled: Tensor
+    counts: Tensor  # (C, M, D), and see `Bank`
+    sizes: Tensor
+    norms: Tensor
+    is_labeled: Tensor  # (C,) bool
 
     def __init__(
         self,
@@ -116,9 +118,9 @@ class DepthMetric(nn.Module):
         self.relabel_threshold = relabel_threshold
         self.threshold_decay = threshold_decay
         self.reference_quirks = reference_quirks
-        # Class first: one contiguous (M, D) matrix per class. Not saved: it is a file of its own.
-        by_class = bank.float().transpose(0, 1).contiguous()
-        self.register_buffer("bank", by_class, persistent=False)
+        # Not saved with the method: the bank is a file of its own.
+        for name, value in vars(Bank.of(bank)).items():
+            self.register_buffer(name, value, persistent=False)
         labeled = torch.ones(bank.shape[1], dtype=torch.bool)
         labeled[[c for c in UNLABELED_CLASSES[dataset] if c < len(labeled)]] = False
         self.register_buffer("is_labeled", labeled, persistent=False)
@@ -126,12 +128,12 @@ class DepthMetric(nn.Module):
     @property
     def num_crops(self) -> int:
         """M, the number of source crops in the bank."""
-        return self.bank.shape[1]
+        return self.counts.shape[1]
 
     @property
     def num_classes(self) -> int:
         """C, the number of classes in the bank."""
-        return self.bank.shape[0]
+        return self.counts.shape[0]
 
     def thresholds(self, iteration: int) -> tuple[float, float]:
         """Return the (reweight, relabel) thresholds in force at an iteration."""
@@ -163,7 +165,7 @@ class DepthMetric(nn.Module):
             similarities, is_reweighted[:, None] & is_present & self.is_labeled
         )
         change = reweight_as_released if self.reference_quirks else reweight
-        source = self.bank[:, best].transpose(0, 1)  # (B, C, D)
+        source = self.counts[:, best].transpose(0, 1)  # (B, C, D)
         is_missing = is_guided[:, None] & ~is_present & (source.sum(2) > 0)
         table, runs = self._guidance(guidance_prior(source, is_missing), is_missing, depth)
         return DepthMatch(
@@ -182,9 +184,10 @@ class DepthMetric(nn.Module):
 
     def _best_match(self, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the best crop's index (B,), class similarities (B, C) and mean similarity (B,)."""
-        similarity = class_similarity(target, self.bank)  # (B, M, C)
-        counts, source_counts = target.sum(2), self.bank.sum(2).T  # (B, C), (M, C)
-        alike = F.cosine_similarity(counts[:, None], source_counts[None], dim=2)  # (B, M)
+        bank = Bank(self.counts, self.sizes, self.norms)
+        similarity = class_similarity(target, bank)  # (B, M, C)
+        counts = target.sum(2)  # (B, C)
+        alike = F.cosine_similarity(counts[:, None], self.sizes.T[None], dim=2)  # (B, M)
         score = similarity.sum(2) * alike
         best = score.argmax(1)
         image = torch.arange(len(best), device=best.device)

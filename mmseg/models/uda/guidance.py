@@ -31,22 +31,36 @@ def soft_labels(label: Tensor, depth: Tensor, table: Tensor) -> Tensor:
     """Add the guidance to the one-hot pseudo-label, keeping the sum of every labeled pixel at 1.
 
     Args:
-        label: (B, H, W) int64, 255 is ignored; depth: (B, H, W) depth bins;
+        label: (B, H, W) int64, 255 is ignored.
+        depth: (B, H, W) depth bins.
         table: (B, C, D) from `guidance_prior`.
 
     Returns:
-        (B, C, H, W). What the guided classes get is taken from the pseudo-label's own entry (which
-        may become negative where several classes are guided); ignored pixels hold guidance only.
+        (B, C, H, W); ignored pixels hold guidance only.
     """
     classes = table.shape[1]
     bins = depth.to(torch.int64)
     is_counted = (bins >= 0) & (bins < DEPTH_BINS)
     column = bins.clamp(0, DEPTH_BINS - 1).flatten(1)[:, None].expand(-1, classes, -1)
     prior = table.gather(2, column).unflatten(2, label.shape[1:])  # (B, C, H, W)
-    prior = prior * is_counted[:, None]
-    own = 1 - prior.sum(1, keepdim=True)  # 2 - sum of the row, the one-hot entry included
     one_hot = label[:, None] == torch.arange(classes, device=label.device).view(-1, 1, 1)
-    return torch.where(one_hot, own, prior)
+    return lower_excess(one_hot + prior * is_counted[:, None])
+
+
+def lower_excess(target: Tensor) -> Tensor:
+    """Take what a pixel's sum exceeds 1 by from its entry that equals 1: 1 becomes 2 - sum.
+
+    The entry may become negative where several classes are guided. Pixels without such an entry
+    (ignored ones) and pixels that do not exceed 1 stay as they are.
+
+    Args:
+        target: (B, C, H, W).
+
+    >>> lower_excess(torch.tensor([1.0, 0.25, 0.0]).view(1, 3, 1, 1)).flatten()
+    tensor([0.7500, 0.2500, 0.0000])
+    """
+    total = target.sum(1, keepdim=True)
+    return torch.where((target == 1) & (total > 1), 2 - total, target)
 
 
 def soft_cross_entropy(
@@ -56,7 +70,7 @@ def soft_cross_entropy(
 
     Args:
         logits: (B, C, h, w), up-sampled bilinearly to H×W.
-        soft_label: (B, C, H, W).
+        soft_label: (B, C, H, W); a pixel that exceeds 1 is lowered first, see `lower_excess`.
         weight: (B, H, W), or (B, 1, H, W).
         reference_quirks: weight every image with every image's weights, as the released code does
             (Q3 in the README's table); equal for B = 1.
@@ -73,6 +87,7 @@ def soft_cross_entropy(
         )
     if logits.shape[2:] != weight.shape[1:]:
         logits = F.interpolate(logits, weight.shape[1:], mode="bilinear", align_corners=False)
+    soft_label = lower_excess(soft_label)
     loss = -(soft_label * logits.log_softmax(1)).sum(1)  # (B, H, W)
     if reference_quirks:
         weight = weight.mean(0)

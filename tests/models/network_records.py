@@ -1,0 +1,45 @@
+"""Recorded statistics of network outputs, and small helpers of the network tests."""
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from golden_init import arr
+from torch import Tensor, nn
+
+RECORDS = Path(__file__).parents[1] / "golden" / "C"
+NOISE = {"rtol": 1e-4, "atol": 1e-4}  # float32 noise of one forward pass
+
+
+@cache
+def recorded_statistics() -> dict[str, Any]:
+    return json.loads((RECORDS / "stats.json").read_text())
+
+
+@cache
+def recorded_arrays(name: str) -> dict[str, np.ndarray]:
+    with np.load(RECORDS / name) as stored:
+        return dict(stored)
+
+
+def normal(name: str, *shape: int) -> Tensor:
+    return torch.from_numpy(arr(name, shape))
+
+
+def assert_matches_statistics(output: Tensor, key: str) -> None:
+    """Compare shape, mean, spread, absolute sum, the first 64 and the last 8 values."""
+    record = recorded_statistics()[key]
+    assert list(output.shape) == record["shape"]
+    values = output.detach().double().flatten().numpy()
+    np.testing.assert_allclose(values[:64], record["first64"], **NOISE)
+    np.testing.assert_allclose(values[-8:], record["last8"], **NOISE)
+    np.testing.assert_allclose(np.abs(values).sum(), record["abs_sum"], rtol=1e-4)
+    np.testing.assert_allclose(values.mean(), record["mean"], **NOISE)
+    np.testing.assert_allclose(values.std(), record["std"], **NOISE)
+
+
+def keys_and_shapes(network: nn.Module) -> list[list[Any]]:
+    return [[key, list(value.shape)] for key, value in network.state_dict().items()]

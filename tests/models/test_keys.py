@@ -1,0 +1,61 @@
+"""State-dict keys and shapes are those of the published checkpoints, in order (goldens A and K)."""
+
+import copy
+import json
+
+import pytest
+import torch
+from golden_init import init_module
+from network_records import keys_and_shapes
+
+from mmseg.models import BACKBONES, build_segmentor
+
+SHIPPED = [
+    "configs/cdda/gta2cs_cdda_daformer.py",
+    "configs/cdda/synthia2cs_cdda_daformer.py",
+    "configs/daformer/gta2cs_uda_warm_fdthings_rcs_croppl_a999_daformer_mitb5_s0.py",
+]
+BASES = [
+    "configs/_base_/models/daformer_aspp_mitb5.py",
+    "configs/_base_/models/daformer_conv1_mitb5.py",
+    "configs/_base_/models/daformer_isa_mitb5.py",
+    "configs/_base_/models/daformer_sepaspp_bottleneck_mitb5.py",
+    "configs/_base_/models/daformer_sepaspp_mitb5.py",
+]
+
+
+def build_without_values(cfg):
+    """Build a network on the meta device: keys and shapes, but no memory and no numbers."""
+    with torch.device("meta"):
+        return build_segmentor({**copy.deepcopy(cfg), "pretrained": None})
+
+
+@pytest.mark.parametrize("config", SHIPPED)
+def test_shipped_configs_have_the_recorded_keys(config, golden):
+    cfg = json.loads((golden / "B" / "config_dump.json").read_text())[config]["model"]
+    recorded = json.loads((golden / "A" / "keys.json").read_text())
+    entry = recorded["configs"][config]
+    network = build_without_values(cfg)
+    assert keys_and_shapes(network) == recorded["key_lists"][entry["segmentor"]]
+    parameters = sum(p.numel() for p in network.parameters())
+    assert parameters == entry["segmentor_num_params"]
+
+
+@pytest.mark.parametrize("config", BASES)
+def test_model_bases_have_the_recorded_keys(config, golden):
+    bases = json.loads((golden / "K" / "base_configs.json").read_text())
+    cfg = bases[config]["model"]
+    cfg.pop("neck", None)  # SegFormerAdapter has no parameters
+    recorded = json.loads((golden / "K" / "segmentor_keys.json").read_text())
+    entry = recorded["configs"][config]
+    expected = sum((recorded["key_lists"][name] for name in entry["key_lists"]), [])
+    assert keys_and_shapes(build_without_values(cfg)) == expected
+
+
+def test_a_filled_network_survives_a_round_trip_of_its_state_dict():
+    cfg = {"type": "mit_b0"}
+    first, second = init_module(BACKBONES.build(cfg)), BACKBONES.build(cfg)
+    second.load_state_dict(first.state_dict())
+    assert all(
+        torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True)
+    )

@@ -1,0 +1,127 @@
+"""Building blocks: convolution modules, norms, activations, resizing, memory layout."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from network_records import normal
+from torch import nn
+
+from mmseg.models.layers import (
+    ConvModule,
+    DepthwiseSeparableConvModule,
+    build_activation,
+    build_norm,
+    map_to_tokens,
+    resize,
+    tokens_to_map,
+)
+from mmseg.models.layers.dilated import dilated_depthwise
+from mmseg.registry import ConfigError
+
+
+@pytest.mark.parametrize("size", [(7, 12), (5, 3), (1, 9), (6, 6)])
+@pytest.mark.parametrize("dilation", [2, 3, 6])
+def test_dilated_depthwise_equals_the_plain_convolution(size, dilation):
+    x = normal("x", 2, 4, *size).requires_grad_()
+    weight, bias = normal("w", 4, 1, 3, 3).requires_grad_(), normal("b", 4)
+    expected = F.conv2d(x, weight, bias, padding=dilation, dilation=dilation, groups=4)
+    result = dilated_depthwise(x, weight, bias, dilation)
+    torch.testing.assert_close(result, expected, rtol=1e-5, atol=1e-5)
+    upstream = normal("g", *expected.shape)
+    ours = torch.autograd.grad(result, (x, weight), upstream)
+    theirs = torch.autograd.grad(expected, (x, weight), upstream)
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+def test_conv_module_convolves_normalizes_and_activates():
+    module = ConvModule(3, 5, 3, padding=1, norm_cfg={"type": "BN"}).eval()
+    module.bn.running_mean.copy_(normal("mean", 5))
+    x = normal("x", 2, 3, 6, 8)
+    torch.testing.assert_close(module(x), module.bn(module.conv(x)).relu())
+    assert module.conv.bias is None
+
+
+def test_conv_module_without_norm_has_a_bias_that_starts_at_zero():
+    module = ConvModule(3, 5, 1, act_cfg=None)
+    assert (module.conv.bias == 0).all()
+    x = normal("x", 2, 3, 6, 8)
+    torch.testing.assert_close(module(x), module.conv(x))
+
+
+def test_conv_module_starts_from_kaiming_weights():
+    module = ConvModule(40, 64, 3)  # fan out 576
+    assert module.conv.weight.std().item() == pytest.approx((2 / 576) ** 0.5, rel=0.02)
+    leaky = ConvModule(40, 64, 3, act_cfg={"type": "LeakyReLU", "negative_slope": 0.5})
+    assert leaky.conv.weight.std().item() == pytest.approx((2 / 1.25 / 576) ** 0.5, rel=0.02)
+
+
+def test_separable_convolution_has_the_names_of_published_checkpoints():
+    norm = {"type": "GN", "num_groups": 2}
+    module = DepthwiseSeparableConvModule(4, 6, 3, padding=2, dilation=2, norm_cfg=norm)
+    shapes = {k: tuple(v.shape) for k, v in module.state_dict().items()}
+    assert shapes["depthwise_conv.conv.weight"] == (4, 1, 3, 3)
+    assert shapes["pointwise_conv.conv.weight"] == (6, 4, 1, 1)
+    assert shapes["pointwise_conv.gn.bias"] == (6,)
+    assert module(normal("x", 2, 4, 5, 7)).shape == (2, 6, 5, 7)
+
+
+@pytest.mark.parametrize(
+    ("cfg", "name", "kind"),
+    [
+        ({"type": "BN"}, "bn", nn.BatchNorm2d),
+        ({"type": "SyncBN"}, "bn", nn.SyncBatchNorm),
+        ({"type": "LN", "eps": 1e-6}, "ln", nn.LayerNorm),
+        ({"type": "GN", "num_groups": 3}, "gn", nn.GroupNorm),
+        ({"type": "IN"}, "in", nn.InstanceNorm2d),
+    ],
+)
+def test_norms_are_found_by_their_config_names(cfg, name, kind):
+    built_name, layer = build_norm(cfg, 6)
+    assert built_name == name
+    assert isinstance(layer, kind)
+
+
+def test_synchronized_norm_is_plain_batch_norm_on_one_process():
+    _, synchronized = build_norm({"type": "SyncBN"}, 3)
+    _, plain = build_norm({"type": "BN"}, 3)
+    x = 2 * normal("x", 4, 3, 5, 6) + 1
+    torch.testing.assert_close(synchronized.train()(x), plain.train()(x))
+    torch.testing.assert_close(synchronized.running_var, plain.running_var)
+    torch.testing.assert_close(synchronized.eval()(x), plain.eval()(x))
+
+
+def test_a_frozen_norm_has_no_trainable_parameters():
+    _, layer = build_norm({"type": "BN", "requires_grad": False}, 3)
+    assert not any(p.requires_grad for p in layer.parameters())
+
+
+def test_unknown_norm_key_and_activation_suggest_the_nearest():
+    with pytest.raises(ConfigError, match="did you mean 'SyncBN'"):
+        build_norm({"type": "SyncBatchNorm"}, 3)
+    with pytest.raises(ConfigError, match="unknown key 'momentun'.*'momentum'"):
+        build_norm({"type": "BN", "momentun": 0.1}, 3)
+    with pytest.raises(ConfigError, match="did you mean 'ReLU'"):
+        build_activation({"type": "Relu"})
+
+
+@pytest.mark.parametrize("kind", ["ReLU", "GELU", "PReLU", "LeakyReLU", "SiLU", "Sigmoid"])
+def test_activations_are_found_by_their_config_names(kind):
+    assert type(build_activation({"type": kind})).__name__ == kind
+
+
+def test_resize_keeps_a_map_of_the_right_size_and_samples_bilinearly():
+    x = torch.tensor([[[[0.0, 4.0]]]])
+    assert resize(x, (1, 2)) is x
+    assert resize(x, (1, 4)).flatten().tolist() == [0, 1, 3, 4]
+    assert resize(x, (1, 4), mode="nearest").flatten().tolist() == [0, 0, 4, 4]
+    corners = resize(x, (1, 5), align_corners=True).flatten().tolist()
+    assert corners == pytest.approx([0, 1, 2, 3, 4])
+
+
+def test_tokens_become_a_map_and_tokens_again_without_a_copy():
+    tokens = normal("t", 2, 15, 4)
+    feature = tokens_to_map(tokens, (3, 5))
+    assert feature.shape == (2, 4, 3, 5)
+    assert torch.equal(feature[1, :, 2, 4], tokens[1, 14])
+    assert map_to_tokens(feature).data_ptr() == tokens.data_ptr()
+    assert torch.equal(map_to_tokens(feature), tokens)
