@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from mmseg.registry import ConfigError
+
 SEEDS = (0, 1, 2)
 MODEL_FILES = {"daformer_sepaspp": "daformer_sepaspp_mitb5", "dlv2red": "deeplabv2red_r50-d8"}
 SINGLE_SCALE_HEADS = {"daformer_sepaspp": "DAFormerHead", "dlv2red": "DLV2Head"}
@@ -141,7 +143,7 @@ def generate_experiment_cfgs(experiment_id: int) -> list[dict[str, Any]]:
     """Return the configs of an experiment; their `_base_` files are relative to `configs/`."""
     if experiment_id not in TABLES:
         known = ", ".join(map(str, TABLES))
-        raise ValueError(f"expected an experiment among {known}, got {experiment_id}.")
+        raise ConfigError(f"expected an experiment among {known}, got {experiment_id}.")
     return list(_configs(experiment_id))
 
 

@@ -13,8 +13,10 @@ ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
+from mmseg.apis.commands import user_errors  # noqa: E402
 from mmseg.config import load_config  # noqa: E402
 from mmseg.datasets import build_dataset  # noqa: E402
+from mmseg.registry import ConfigError, nearest  # noqa: E402
 from mmseg.visualization.contact_sheet import contact_sheet  # noqa: E402
 from mmseg.visualization.palettes import save_picture  # noqa: E402
 
@@ -36,8 +38,18 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command."""
     args = parse_arguments(arguments)
+    with user_errors():
+        draw(args)
+    print(args.out)
+
+
+def draw(args: argparse.Namespace) -> None:
+    """Write the sheet."""
     dataset_cfg = load_config(args.config).data
     for part in args.split.split("."):
+        if part not in dataset_cfg:
+            hint = nearest(part, dataset_cfg)
+            raise ConfigError(f"{args.config}: unknown part {part!r} in --split {args.split}{hint}")
         dataset_cfg = dataset_cfg[part]
     dataset = build_dataset(dataset_cfg, test_mode=True)
     step = max(1, len(dataset) // args.num)
@@ -49,7 +61,6 @@ def main(arguments: list[str] | None = None) -> None:
         dataset_cfg.get("dep_dir") if args.depth else None,
     )
     save_picture(args.out, sheet)
-    print(args.out)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("run_dirs", nargs="+", metavar="RUN_DIR")
     for run_dir in parser.parse_args(arguments).run_dirs:
-        print(plot_curves(run_dir))
+        try:
+            print(plot_curves(run_dir))
+        except (OSError, ValueError) as error:
+            sys.exit(f"plot_curves.py: {error}")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ if str(ROOT) not in sys.path:
 
 import torch  # noqa: E402
 
+from mmseg.apis.commands import user_errors  # noqa: E402
+from mmseg.engine.checkpoint import read_checkpoint  # noqa: E402
 from mmseg.files import atomic_write  # noqa: E402
 
 
@@ -23,9 +25,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--keep-precision", action="store_true", help="do not halve the weights")
     options = parser.parse_args(arguments)
-    if not options.checkpoint.is_file():
-        parser.error(f"expected a checkpoint at '{options.checkpoint}', got no such file.")
-    checkpoint = torch.load(options.checkpoint, map_location="cpu", weights_only=True)
+    with user_errors():
+        checkpoint = read_checkpoint(options.checkpoint)
     state = {}
     for key, value in checkpoint["state_dict"].items():
         if not key.startswith("model."):
@@ -34,7 +35,8 @@ def main(arguments: list[str] | None = None) -> None:
         state[key.removeprefix("model.")] = value.half() if is_halved else value
     if not state:
         parser.error(f"'{options.checkpoint}' holds no student (keys starting with 'model.').")
-    meta = {k: checkpoint["meta"][k] for k in ("CLASSES", "PALETTE") if k in checkpoint["meta"]}
+    facts = checkpoint.get("meta") or {}
+    meta = {key: facts[key] for key in ("CLASSES", "PALETTE") if key in facts}
     with atomic_write(options.out) as file:
         torch.save({"meta": meta, "state_dict": state}, file)
     print(f"{len(state)} tensors, {options.out.stat().st_size / 2**20:.1f} MB: {options.out}")

@@ -5,9 +5,9 @@ _base_ = ["source_only.py"]
 data = dict(samples_per_gpu=4)
 optimizer = dict(lr=1e-3, paramwise_cfg=dict(custom_keys=dict(head=dict(lr_mult=1.0))))
 lr_config = dict(warmup_iters=200)
-runner = dict(max_iters=2500)
+runner = dict(max_iters=2000)
 evaluation = dict(interval=500)
-checkpoint_config = dict(interval=2500)
+checkpoint_config = dict(interval=2000)
 log_config = dict(interval=50, img_interval=500)
 
 name = "demo_source_pretraining"

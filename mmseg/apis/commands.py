@@ -11,9 +11,7 @@ from mmseg.apis.run_names import child_of_experiment, child_of_file
 from mmseg.apis.train import TrainOptions, run_training
 from mmseg.config import load_config, parse_options
 from mmseg.engine.checkpoint import CheckpointError
-from mmseg.registry import ConfigError
-
-USER_ERRORS = (ConfigError, CheckpointError, FileNotFoundError, FloatingPointError)
+from mmseg.errors import is_for_user
 
 
 @contextmanager
@@ -21,7 +19,9 @@ def user_errors() -> Iterator[None]:
     """End the command with one sentence instead of a traceback for errors of config and files."""
     try:
         yield
-    except USER_ERRORS as error:
+    except (CheckpointError, FloatingPointError, ValueError, OSError, ImportError) as error:
+        if not (isinstance(error, CheckpointError | FloatingPointError) or is_for_user(error)):
+            raise
         sys.exit(f"{type(error).__name__}: {error}")
     distributed.shut_down()
 

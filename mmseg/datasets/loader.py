@@ -7,6 +7,7 @@ prefetching nor a restart changes it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -16,6 +17,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from mmseg.datasets.base import Sample
+from mmseg.errors import is_for_user
 
 Batch = dict[str, Any]
 
@@ -33,6 +35,41 @@ class Drawable(Protocol):
     def sample(self, index: int, rng: np.random.Generator) -> Sample:
         """Return sample `index`, drawn with `rng`."""
         ...
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """An error in the place of a sample."""
+
+    error: Exception
+
+
+class Guarded(Dataset):
+    """A data set whose errors for the user come as values, until `unguarded` raises them.
+
+    A worker's error would otherwise reach the user inside of two tracebacks.
+    """
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Any:
+        try:
+            return self.dataset[index]
+        except (OSError, ValueError) as error:
+            if not is_for_user(error):
+                raise
+            return _Failure(error)
+
+
+def unguarded(item: Any) -> Any:
+    """Return what a `Guarded` data set gave, or raise the error that it met."""
+    if isinstance(item, _Failure):
+        raise item.error
+    return item
 
 
 class NumberedSamples(Dataset):
@@ -101,7 +138,7 @@ class _Unpacked:
         return len(self.loader)
 
     def __iter__(self) -> Iterator[Any]:
-        return (packed.content for packed in self.loader)
+        return (unguarded(packed.content) for packed in self.loader)
 
 
 def build_train_loader(
@@ -121,7 +158,7 @@ def build_train_loader(
     """
     batches = _Batches(start_iteration, max_iters, samples_per_gpu, rank, world_size)
     loader = DataLoader(
-        NumberedSamples(dataset, seed),
+        Guarded(NumberedSamples(dataset, seed)),
         batch_sampler=batches,
         collate_fn=_collate_train,
         **_worker_options(workers),
@@ -138,7 +175,7 @@ def build_test_loader(
     """
     indices = range(rank, len(dataset), world_size)
     loader = DataLoader(
-        _IndexedSamples(dataset, indices),
+        Guarded(_IndexedSamples(dataset, indices)),
         batch_size=1,
         collate_fn=_collate_test,
         **_worker_options(workers),
@@ -182,10 +219,13 @@ def _collate_values(values: list[Any]) -> Any:
 
 
 def _collate_train(samples: Sequence[Sample]) -> _Pinnable:
-    return _Pinnable(collate(samples))
+    failures = [sample for sample in samples if isinstance(sample, _Failure)]
+    return _Pinnable(failures[0] if failures else collate(samples))
 
 
-def _collate_test(items: Sequence[tuple[int, Sample]]) -> _Pinnable:
+def _collate_test(items: Sequence[Any]) -> _Pinnable:
+    if isinstance(items[0], _Failure):
+        return _Pinnable(items[0])
     index, sample = items[0]
     return _Pinnable((index, collate([sample])))
 

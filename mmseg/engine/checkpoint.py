@@ -4,7 +4,6 @@ A checkpoint is a dictionary: `meta` (plain values), `state_dict` (with the pref
 the student and `ema_model.` for the teacher), `optimizer`, `schedule`, `iteration`, `seed`, `best`.
 """
 
-import pickle
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mmseg.errors import UNREADABLE, reason_unreadable
 from mmseg.files import atomic_write
 
 WRAPPERS = ("module.", "_orig_mod.", "model.")  # around the student: taken off
@@ -43,10 +43,10 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     try:
         with _numpy_scalars_allowed():
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+    except (*UNREADABLE, OSError) as error:
         raise CheckpointError(
             f"expected a checkpoint of tensors and plain values at {str(path)!r}, got a file that "
-            f"cannot be read as one ({_reason(error)}); copy or save it again."
+            f"cannot be read as one ({reason_unreadable(error)}); copy or save it again."
         ) from error
     if not isinstance(content, dict):
         raise CheckpointError(f"expected a dictionary in {str(path)!r}, got {type(content)}.")
@@ -157,12 +157,6 @@ def make_meta(
         "versions": {"cdda-seg": mmseg.__version__, "torch": str(torch.__version__)},
         **facts,
     }
-
-
-def _reason(error: Exception) -> str:
-    """Return the telling line of an error of `torch.load`."""
-    lines = str(error).strip().splitlines() or [repr(error)]
-    return next((line.strip() for line in lines if "Unsupported" in line), lines[0])
 
 
 def _own_names(method: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -16,6 +16,7 @@ import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
 from mmseg.datasets.image_files import read_label
+from mmseg.datasets.loader import Guarded, unguarded
 from mmseg.files import atomic_write
 from mmseg.visualization.pixels import denormalize
 
@@ -103,9 +104,10 @@ def draw_crop(dataset: Any, seed: int, index: int) -> Crop:
 
 def each_item(task: Dataset[Any], workers: int) -> Iterator[Any]:
     """Yield `task[0]`, `task[1]`, … in order, computed by `workers` processes (0: this one)."""
-    yield from DataLoader(
-        task, batch_size=None, num_workers=workers, worker_init_fn=_use_one_thread
+    loader = DataLoader(
+        Guarded(task), batch_size=None, num_workers=workers, worker_init_fn=_use_one_thread
     )
+    yield from map(unguarded, loader)
 
 
 def _use_one_thread(_worker: int) -> None:

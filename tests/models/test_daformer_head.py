@@ -63,9 +63,9 @@ def test_full_width_head_equals_the_recorded_one():
 def test_interlaced_attention_equals_a_slow_loop_on_a_map_that_needs_padding():
     """Among the pixels with equal offset in their neighborhood, then within each neighborhood."""
     layer = init_module(ISALayer(5, 6, isa_channels=4, down_factor=(4, 3))).eval()
-    x = normal("isa", 2, 5, 7, 8)  # padded to 8 × 9: one row below, one column to the right
+    x = normal("isa", 2, 5, 6, 7)  # padded to 8 × 9: one row or column on each side
     with torch.no_grad():
-        y = torch.nn.functional.pad(layer.in_conv(x), (0, 1, 0, 1))
+        y = torch.nn.functional.pad(layer.in_conv(x), (1, 1, 1, 1))
         spread, local = torch.zeros_like(y), torch.zeros_like(y)
         for i in range(4):
             for j in range(3):
@@ -74,7 +74,7 @@ def test_interlaced_attention_equals_a_slow_loop_on_a_map_that_needs_padding():
             for left in range(0, 9, 3):
                 box = (..., slice(top, top + 4), slice(left, left + 3))
                 local[box] = layer.local_relation(spread[box])
-        expected = local[:, :, :7, :8]
+        expected = local[:, :, 1:7, 1:8]
         torch.testing.assert_close(layer(x), expected, rtol=1e-5, atol=1e-5)
 
 

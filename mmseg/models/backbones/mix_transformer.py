@@ -68,7 +68,7 @@ class EfficientAttention(nn.Module):
         """
         r, (rows, columns) = self.sr_ratio, (size[0] // self.sr_ratio, size[1] // self.sr_ratio)
         n, _, c = x.shape
-        x = x.view(n, *size, c)[:, : rows * r, : columns * r]
+        x = x.reshape(n, *size, c)[:, : rows * r, : columns * r]
         blocks = x.reshape(n, rows, r, columns, r, c).transpose(2, 3)
         blocks = blocks.reshape(n, rows * columns, r * r * c)
         weight = self.sr.weight.permute(0, 2, 3, 1).reshape(c, r * r * c)
@@ -78,7 +78,7 @@ class EfficientAttention(nn.Module):
         """Attend from every token to the reduced tokens; (N, L, C) → (N, L, C)."""
         n, length, c = x.shape
         context = self._reduce(x, size) if self.sr_ratio > 1 else x
-        q = self.q(x).view(n, length, self.heads, -1).transpose(1, 2)  # (N, h, L, C/h)
+        q = self.q(x).reshape(n, length, self.heads, -1).transpose(1, 2)  # (N, h, L, C/h)
         k, v = self.kv(context).view(n, -1, 2, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
         rate = self.attn_drop.p if self.attn_drop.training else 0.0
         out = F.scaled_dot_product_attention(q, k, v, dropout_p=rate)

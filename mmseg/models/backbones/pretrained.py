@@ -1,6 +1,5 @@
 """Load a backbone's ImageNet weights from a file, and say exactly what does not fit."""
 
-import pickle
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mmseg.errors import UNREADABLE, reason_unreadable
 from mmseg.registry import ConfigError
 
 SHOWN = 4  # names per list in an error message
@@ -47,11 +47,10 @@ def _read_state(path: Path) -> Mapping[str, Tensor]:
     """Return the state dict in a file."""
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    except UNREADABLE as error:
         raise ConfigError(
-            f"expected a file of tensors saved by torch.save at '{path}', got {reason!r}; "
-            "fetch the file again."
+            f"expected a file of tensors saved by torch.save at '{path}', got one that cannot be "
+            f"read ({reason_unreadable(error)}); fetch the file again."
         ) from error
     for key in ("state_dict", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):

@@ -8,6 +8,7 @@ pseudo-label misses would be expected (guidance). The pure functions it is made 
 Legend: B images, C classes, H×W pixels, D = 256 depth bins (0…255), M source crops.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmseg.errors import UNREADABLE, reason_unreadable
 from mmseg.models.uda.depth_similarity import DEPTH_BINS, Bank, class_similarity, depth_histogram
 from mmseg.models.uda.guidance import guidance_prior, soft_cross_entropy, soft_labels
 from mmseg.models.uda.reweighting import reweight, reweight_as_released, reweight_table
@@ -38,9 +40,17 @@ def load_bank(path: str | Path, dataset: str, device: torch.device | str = "cpu"
         f"python run_seg.py --config <this config> --dataset_name {dataset} "
         f"--source_preprocessed_path {path.parent}"
     )
+    if numbered := re.search(r"_(\d+)_distribution", path.name):
+        command += f" --num {numbered[1]}"
     if not path.is_file():
         raise FileNotFoundError(f"No depth statistics at '{path}'. Create them with: {command}")
-    bank = torch.load(path, map_location=device, weights_only=True)
+    try:
+        bank = torch.load(path, map_location=device, weights_only=True)
+    except UNREADABLE as error:
+        raise ValueError(
+            f"'{path}': expected a tensor saved by run_seg.py, got a file that cannot be read "
+            f"({reason_unreadable(error)}); create it again with: {command}"
+        ) from error
     if not isinstance(bank, Tensor) or bank.ndim != 3 or bank.shape[2] != DEPTH_BINS:
         found = tuple(bank.shape) if isinstance(bank, Tensor) else type(bank).__name__
         raise ValueError(

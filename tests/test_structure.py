@@ -1,0 +1,144 @@
+"""The house stands as it was drawn: imports run downward, files and functions stay short."""
+
+import ast
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+FILES = sorted((ROOT / "mmseg").rglob("*.py"))
+NAMES = [
+    ".".join(f.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for f in FILES
+]
+MODULES = dict(zip(NAMES, FILES, strict=True))
+MAX_FILE, MAX_FUNCTION = 300, 40
+# What a folder must not import, not even inside of a function.
+FORBIDDEN = {
+    "mmseg.datasets": ["models", "engine", "apis", "preprocessing", "visualization"],
+    "mmseg.models": ["engine", "apis", "preprocessing", "visualization", "evaluation"],
+    "mmseg.evaluation": ["models", "engine", "apis", "preprocessing", "visualization"],
+    "mmseg.visualization": ["models", "engine", "apis", "preprocessing"],
+    "mmseg.preprocessing": ["engine", "apis"],
+    "mmseg.engine": ["apis", "preprocessing"],
+}
+FORBIDDEN = {k: [f"mmseg.{name}" for name in v] for k, v in FORBIDDEN.items()}
+FORBIDDEN["mmseg.models"] += ["matplotlib", "PIL", "cv2", "logging", "tqdm"]
+BASICS = ("config", "config_dict", "errors", "files", "registry")  # everything stands on these
+# The one import from outside of the package: `run_experiments.py --exp` reads the tables.
+FROM_OUTSIDE = {("mmseg.apis.commands", "experiments")}
+
+
+@cache
+def tree(name: str) -> ast.Module:
+    return ast.parse(MODULES[name].read_text(encoding="utf-8"))
+
+
+def imports(name: str, at_start_only: bool = False) -> Iterator[str]:
+    """Yield what a module imports, `from package import module` as `package.module`.
+
+    Args:
+        name: of the module.
+        at_start_only: leave out what functions import when they are called.
+    """
+    nodes = list(tree(name).body) if at_start_only else list(ast.walk(tree(name)))
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name}: relative import"
+            module = node.module or ""
+            inner = {f"{module}.{alias.name}" for alias in node.names}
+            yield from sorted(m if m in MODULES else module for m in inner)
+
+
+def parents(name: str) -> set[str]:
+    parts = name.split(".")
+    return {".".join(parts[:n]) for n in range(1, len(parts))}
+
+
+def is_inside(name: str, package: str) -> bool:
+    return name == package or name.startswith(f"{package}.")
+
+
+def test_imports_run_downward() -> None:
+    wrong = [
+        f"{name} imports {imported}"
+        for package, forbidden in FORBIDDEN.items()
+        for name in filter(lambda n: is_inside(n, package), MODULES)
+        for imported in imports(name)
+        if any(is_inside(imported, other) for other in forbidden)
+    ]
+    assert not wrong
+
+
+def test_the_basics_import_only_each_other() -> None:
+    allowed = {f"mmseg.{name}" for name in BASICS}
+    for name in allowed:
+        assert {m for m in imports(name) if is_inside(m, "mmseg")} <= allowed, name
+
+
+def test_the_package_imports_no_command() -> None:
+    commands = {path.stem for path in ROOT.glob("*.py")} | {"tools", "benchmarks", "tests"}
+    found = {(n, m) for n in MODULES for m in imports(n) if m.split(".")[0] in commands}
+    assert found <= FROM_OUTSIDE
+
+
+def test_every_module_can_be_imported_first() -> None:
+    """No module needs, while it is being imported, one that needs it.
+
+    Importing `a.b` runs `a` before. That is a need of `a` as well, except for the modules in `a`.
+    """
+    needs = {}
+    for name in MODULES:
+        direct = {m for m in imports(name, at_start_only=True) if m in MODULES}
+        implied = {p for m in direct for p in parents(m)} - parents(name) - {name}
+        needs[name] = (direct | implied) - {name}
+    done: set[str] = set()
+    while ready := {n for n in MODULES if n not in done and needs[n] <= done}:
+        done |= ready
+    assert done == set(MODULES), {n: sorted(needs[n] - done) for n in MODULES if n not in done}
+
+
+def test_files_are_short_or_say_why_not() -> None:
+    for path in FILES:
+        text = path.read_text(encoding="utf-8")
+        is_short = len(text.splitlines()) <= MAX_FILE
+        assert is_short or re.search(rf"[Ll]onger than {MAX_FILE} lines because", text), path
+
+
+def test_functions_are_short() -> None:
+    """Without their docstring."""
+    long = []
+    for name in MODULES:
+        for node in ast.walk(tree(name)):
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            body = node.body[1:] if ast.get_docstring(node) else node.body
+            length = node.end_lineno - body[0].lineno + 1 if body and node.end_lineno else 0
+            if length > MAX_FUNCTION:
+                long.append(f"{name}.{node.name}: {length} lines")
+    assert not long
+
+
+def test_every_folder_of_modules_is_a_package_and_every_module_says_what_it_is() -> None:
+    for name, path in MODULES.items():
+        assert (path.parent / "__init__.py").is_file(), path.parent
+        assert ast.get_docstring(tree(name)), path
+
+
+def test_nothing_is_printed_and_no_error_swallowed() -> None:
+    wrong = []
+    for name in MODULES:
+        for node in ast.walk(tree(name)):
+            is_print = isinstance(node, ast.Call) and ast.unparse(node.func) == "print"
+            if is_print or (isinstance(node, ast.ExceptHandler) and node.type is None):
+                wrong.append(f"{name}:{node.lineno}")
+    assert not wrong
+
+
+@pytest.mark.parametrize("text", [r"\.cuda\(\)", "empty_cache", r"os\.path\b", r"\n *global "])
+def test_no_module_uses(text: str) -> None:
+    assert not [n for n, f in MODULES.items() if re.search(text, f.read_text(encoding="utf-8"))]
