@@ -15,9 +15,9 @@ python tools/convert_datasets/gta.py data/demo/gta --nproc 2
 python tools/convert_datasets/synthia.py data/demo/synthia --nproc 2
 python tools/convert_datasets/cityscapes.py data/demo/cityscapes --nproc 2
 
-say "3/6 Cutting 200 source crops and counting their depth statistics (preprocessed/demo_gta)"
+say "3/6 Cutting 500 source crops and counting their depth statistics (preprocessed/demo_gta)"
 python run_seg.py --config configs/demo/cdda_daformer --dataset_name gta \
-    --source_preprocessed_path preprocessed/demo_gta --num 200
+    --source_preprocessed_path preprocessed/demo_gta --num 500
 
 say "4/6 Training CDDA, continuing from a network that knows the source scenes only"
 python run_experiments.py --config configs/demo/cdda_daformer

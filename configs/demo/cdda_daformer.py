@@ -1,10 +1,10 @@
-"""CDDA on the demo scenes. Create its 200 crops and their bank with run_seg.py --num 200 first."""
+"""CDDA on the demo scenes. Create its 500 crops and their bank with run_seg.py --num 500 first."""
 
 _base_ = ["daformer.py"]
 
 uda = dict(
     dataset="gta",
-    matrix_path="preprocessed/demo_gta/gta_200_distribution.pth",
+    matrix_path="preprocessed/demo_gta/gta_500_distribution.pth",
     croped_images_path="preprocessed/demo_gta/images",
     croped_labels_path="preprocessed/demo_gta/labels",
     reweight_threshold=0.4,

@@ -104,6 +104,8 @@ class Camera:
         (left, top), (right, bottom) = polygon.min(axis=0), polygon.max(axis=0)
         if left >= 0 and top >= 0 and right <= self.width - 1 and bottom <= self.height - 1:
             return polygon
+        if right < 0 or bottom < 0 or left > self.width - 1 or top > self.height - 1:
+            return polygon[:0]
         for axis, size in ((0, self.width), (1, self.height)):
             polygon = clip_half_plane(polygon, polygon[:, axis])
             polygon = clip_half_plane(polygon, size - 1 - polygon[:, axis])

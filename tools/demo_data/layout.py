@@ -152,7 +152,7 @@ class _Arranger:
         street, palette = self.street, self.palette
         at_curb = street.curb(side) + side * (0.5 + 0.5 * street.verge(side))
         inner = street.curb(side) + side * (street.verge(side) + 0.6)
-        x = self.rng.uniform(*sorted((inner, street.front(side) - side * 0.5)))
+        x = inner + self.rng.random() * (street.front(side) - side * 0.5 - inner)
         z = self._distance(at_curb if name in AT_CURB else x, reach)
         draw = {
             "person": lambda: people.person(x, z, palette),

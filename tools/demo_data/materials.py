@@ -118,7 +118,7 @@ class Palette:
         base = np.array(look.colors[color]) * (1 + brightness) * (1 + np.array(hue))
         return Material(
             color=_color(base),
-            mark=_color(np.array(look.mark)),
+            mark=(look.mark[0] / 255, look.mark[1] / 255, look.mark[2] / 255),
             tile=look.tiles[tile],
             scale=look.scale,
             glow=look.glow,

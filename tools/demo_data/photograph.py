@@ -5,11 +5,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .domains import Light
+from .render import Floats
 
 
 def photograph(
-    color: NDArray[np.float32],
-    distance: NDArray[np.float32],
+    color: Floats,
+    distance: Floats,
     light: Light,
     rng: np.random.Generator,
 ) -> NDArray[np.uint8]:
@@ -27,16 +28,14 @@ def photograph(
     return (255 * np.clip(color, 0, 1) + 0.5).astype(np.uint8)
 
 
-def _haze(
-    color: NDArray[np.float32], distance: NDArray[np.float32], light: Light
-) -> NDArray[np.float32]:
+def _haze(color: Floats, distance: Floats, light: Light) -> Floats:
     """Mix in the color of the air, more of it the farther away; the sky has its own color."""
     share = 1 - np.exp(-distance / light.haze_distance)
     share[distance > 500] = 0
     return color + share[..., None] * (np.array(light.haze, dtype=np.float32) - color)
 
 
-def _vignette(shape: tuple[int, int], strength: float) -> NDArray[np.float32]:
+def _vignette(shape: tuple[int, int], strength: float) -> Floats:
     """Return the fall of brightness towards the corners, (H, W, 1); 1 in the middle."""
     height, width = shape
     v = np.linspace(-1, 1, height)[:, None]

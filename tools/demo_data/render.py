@@ -19,6 +19,8 @@ from .domains import Light
 from .scene import Face, Material, Scene
 from .textures import TEXELS, TILE_NUMBER
 
+Floats = NDArray[np.floating]
+
 SUPERSAMPLING = 2
 """The picture is drawn this many times larger and averaged: smooth edges, as a lens makes them."""
 
@@ -86,8 +88,8 @@ def depth_map(shapes: list[Shape], index: NDArray[np.int32]) -> NDArray[np.uint8
 
 
 def picture(
-    scene: Scene, shapes: list[Shape], light: Light, atlas: NDArray[np.float32]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    scene: Scene, shapes: list[Shape], light: Light, atlas: Floats
+) -> tuple[Floats, Floats]:
     """Return the scene's color (H, W, 3) in 0...1 and its distance (H, W) in meters."""
     camera = scene.camera
     painted = [shape for shape in shapes if shape.face.material is not None]
@@ -122,7 +124,7 @@ def _fine_index_map(shapes: list[Shape], size: tuple[int, int]) -> NDArray[np.in
 
 def _plane_coordinates(
     shapes: list[Shape], index: NDArray[np.intp]
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+) -> tuple[Floats, Floats, Floats]:
     """Return s, t in meters and the distance Z of each pixel of the enlarged picture."""
     height, width = index.shape
     shift = (SUPERSAMPLING - 1) / 2
@@ -140,10 +142,10 @@ def _plane_coordinates(
 def _textured(
     shapes: list[Shape],
     index: NDArray[np.intp],
-    s: NDArray[np.float32],
-    t: NDArray[np.float32],
-    atlas: NDArray[np.float32],
-) -> NDArray[np.float32]:
+    s: Floats,
+    t: Floats,
+    atlas: Floats,
+) -> Floats:
     """Look up each pixel's texel; where texels are finer than pixels, fade to the tile's mean."""
     materials = _materials(shapes)
     tile = np.array([TILE_NUMBER[m.tile] for m in materials]).take(index)
@@ -161,12 +163,12 @@ def _textured(
     return base * (grain * (1 - mark)) + marks * mark
 
 
-def _step(values: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
+def _step(values: Floats, axis: int) -> Floats:
     """Return how much values change from one pixel to the next; the first line repeats."""
     return np.abs(np.diff(values, axis=axis, prepend=values.take([0], axis=axis)))
 
 
-def _brightness(shapes: list[Shape], camera: Camera, light: Light) -> NDArray[np.float32]:
+def _brightness(shapes: list[Shape], camera: Camera, light: Light) -> Floats:
     """Return the light on each face (F,): ambient plus sun by angle."""
     axes = np.array([shape.face.frame.axes for shape in shapes])  # (F, 3, 3)
     normals = np.cross(axes[..., 0], axes[..., 1])
@@ -177,9 +179,7 @@ def _brightness(shapes: list[Shape], camera: Camera, light: Light) -> NDArray[np
     return (glow + (1 - glow) * lit).astype(np.float32)
 
 
-def _shadow(
-    scene: Scene, shapes: list[Shape], index: NDArray[np.intp], light: Light
-) -> NDArray[np.float32]:
+def _shadow(scene: Scene, shapes: list[Shape], index: NDArray[np.intp], light: Light) -> Floats:
     """Return 1 in the light, `light.shadow` in shadows; they fall on the ground only."""
     image = Image.new("L", index.shape[::-1], 0)
     draw = ImageDraw.Draw(image)

@@ -16,7 +16,11 @@ from .textures import make_atlas
 
 @dataclass(frozen=True)
 class Rendering:
-    """One finished view: RGB image (H, W, 3), depth (H, W), labelled shapes, and which is where."""
+    """One finished view of a scene.
+
+    image: (H, W, 3) uint8 RGB. depth: (H, W) uint8, 255 nearest. shapes: what is labelled and seen,
+    back to front. index: (H, W), the number of the shape that each pixel shows.
+    """
 
     image: NDArray[np.uint8]
     depth: NDArray[np.uint8]
@@ -41,11 +45,17 @@ def render(domain: Domain, index: int, size: tuple[int, int], seed: int) -> Rend
     shapes = project(scene)
     atlas = _atlas(domain.number, domain.light.roughness)
     color, distance = picture(scene, shapes, domain.light, atlas)
-    visible = labelled(shapes, domain.absent)
-    numbers = index_map(visible, size)
+    visible, numbers = _visible(labelled(shapes, domain.absent), size)
     return Rendering(
-        photograph(color, distance, domain.light, rng),
-        depth_map(visible, numbers),
-        visible,
-        numbers,
+        image=photograph(color, distance, domain.light, rng),
+        depth=depth_map(visible, numbers),
+        shapes=visible,
+        index=numbers,
     )
+
+
+def _visible(shapes: list[Shape], size: tuple[int, int]) -> tuple[list[Shape], NDArray[np.int32]]:
+    """Return the shapes of which a pixel shows, and their index map; hidden ones change nothing."""
+    drawn = index_map(shapes, size)
+    kept, numbers = np.unique(drawn, return_inverse=True)
+    return [shapes[i] for i in kept], numbers.reshape(drawn.shape).astype(np.int32)

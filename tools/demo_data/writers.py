@@ -64,7 +64,7 @@ def write_cityscapes(split: str, root: Path, number: int, view: Rendering) -> No
     height, width = view.index.shape
     annotation = {"imgHeight": height, "imgWidth": width, "objects": objects}
     with atomic_write(root / "gtFine" / f"{stem}_gtFine_polygons.json", "w") as file:
-        json.dump(annotation, file)
+        file.write(json.dumps(annotation))
     write_png(root / "gtFine" / f"{stem}_gtFine_labelIds.png", cityscapes_ids(view))
 
 

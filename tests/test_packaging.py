@@ -1,0 +1,184 @@
+"""What is installed: the lists agree with each other and with the code, and suffice to run it."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import mmseg
+
+ROOT = Path(__file__).resolve().parents[1]
+PYPROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+REQUIREMENTS = (ROOT / "requirements.txt").read_text(encoding="utf-8")
+MODULE_OF = {"opencv-python-headless": "cv2", "pillow": "PIL"}  # others: the name itself
+# Imported only when a config names them; not installed by default.
+ON_REQUEST = {"wandb"}
+OWN = {"mmseg", "tools", "experiments"}
+
+
+def listed(key: str) -> list[str]:
+    """Return a list of strings in pyproject.toml (Python 3.10 has no parser of its own)."""
+    body = re.search(rf"^{key} = \[(.*?)\]$", PYPROJECT, re.DOTALL | re.MULTILINE)
+    assert body, f"pyproject.toml has no list {key}"
+    return re.findall(r'"([^"]+)"', body[1])
+
+
+def required(part: int) -> dict[str, str]:
+    """Return `{requirement: comment}` of part 0 (running) or 1 (testing) of requirements.txt."""
+    lines = REQUIREMENTS.split("# Testing")[part].splitlines()[1:]
+    entries = [line.partition("#") for line in lines if line.strip()]
+    return {entry.strip(): reason.strip() for entry, _, reason in entries}
+
+
+def name_of(requirement: str) -> str:
+    return re.split(r"[<>=!~ \[;]", requirement)[0].lower()
+
+
+def third_party(folders: list[str]) -> set[str]:
+    """Return the top-level modules that files below `folders` import and Python does not have."""
+    found: set[str] = set()
+    for path in [f for folder in folders for f in ROOT.glob(folder)]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                found.add((node.module or "").split(".")[0])
+    return found - set(sys.stdlib_module_names) - OWN
+
+
+def test_both_lists_of_requirements_are_one() -> None:
+    assert list(required(0)) == listed("dependencies")
+    assert list(required(1)) == listed("dev")
+
+
+def test_every_requirement_has_a_floor_and_every_ceiling_a_reason() -> None:
+    for requirement, reason in {**required(0), **required(1)}.items():
+        assert ">=" in requirement, requirement
+        if re.search(r"<|==|~=", requirement):
+            assert len(reason) > 20, f"{requirement}: say in requirements.txt why not newer"
+
+
+def test_the_program_imports_what_it_requires_and_nothing_else() -> None:
+    needed = {MODULE_OF.get(name_of(r), name_of(r)) for r in required(0)}
+    assert third_party(["mmseg/**/*.py", "tools/**/*.py", "*.py"]) - ON_REQUEST == needed
+
+
+def test_name_version_and_floor_are_stated_once() -> None:
+    assert 'name = "cdda-seg"' in PYPROJECT
+    assert f'version = "{mmseg.__version__}"' in PYPROJECT
+    floor = re.search(r'requires-python = ">=(\d+\.\d+)"', PYPROJECT)
+    assert floor
+    assert floor[1] == "3.10"
+    assert f"Python {floor[1]} or newer" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f'pythonVersion = "{floor[1]}"' in PYPROJECT
+    assert f'target-version = "py{floor[1].replace(".", "")}"' in PYPROJECT
+    license_text = (ROOT / "LICENSE").read_text(encoding="utf-8")
+    assert "Apache License" in license_text[:300]
+
+
+def test_runs_without_what_only_tests_need() -> None:
+    """The libraries of [dev] are hidden; networks come without plots."""
+    hidden = [name_of(r).replace("-", "_") for r in required(1)] + ["wandb", "transformers"]
+    code = f"""
+import sys
+sys.modules.update(dict.fromkeys({hidden!r}))
+import mmseg.models
+unwanted = {{"matplotlib", "cityscapesscripts"}} & set(sys.modules)
+assert not unwanted, unwanted
+import importlib, pkgutil
+for module in pkgutil.walk_packages(mmseg.__path__, "mmseg."):
+    importlib.import_module(module.name)
+import run_seg, run_experiments, tools.train, tools.test, tools.contact_sheet
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+# tools/environment.sh with a `python` that notes what it is asked to do.
+
+STUB = """#!/bin/sh
+echo "$*" >> "{notes}"
+case "$*" in
+*"sys.exit(sys.version_info"*) exit {too_old} ;;
+*"-m venv"*) /bin/mkdir -p .venv/bin && /bin/cp "$0" .venv/bin/python ;;
+esac
+"""
+
+
+class Machine:
+    """A folder with the repository's install script, and a PATH with one made-up Python."""
+
+    def __init__(self, root: Path, too_old: int = 0) -> None:
+        self.root, self.notes = root, root / "notes.txt"
+        (root / "tools").mkdir()
+        (root / "tools/environment.sh").write_text((ROOT / "tools/environment.sh").read_text())
+        (root / "requirements.txt").write_text("torch\n")
+        (root / "bin").mkdir()
+        for tool in ("cmp", "cp", "rm"):
+            (root / "bin" / tool).symlink_to(f"/usr/bin/{tool}")
+        stub = root / "bin/python3"
+        stub.write_text(STUB.format(notes=self.notes, too_old=too_old))
+        stub.chmod(0o755)
+
+    def source(self, **environment: str) -> tuple[int, str, list[str]]:
+        """Return exit status, output and what Python was asked for."""
+        self.notes.write_text("")
+        done = subprocess.run(
+            ["/bin/sh", "-c", "set -e; . tools/environment.sh; python the_job"],
+            cwd=self.root,
+            env={"PATH": f"{self.root}/bin", **environment},
+            capture_output=True,
+            text=True,
+        )
+        return done.returncode, done.stdout + done.stderr, list(self._jobs())
+
+    def _jobs(self) -> Iterator[str]:
+        for line in self.notes.read_text().splitlines():
+            if "version_info" not in line and line != "--version":
+                yield line
+
+
+needs_sh = pytest.mark.skipif(not os.access("/usr/bin/cmp", os.X_OK), reason="needs /usr/bin/cmp")
+
+
+@needs_sh
+def test_a_fresh_machine_gets_an_environment_once(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    status, output, jobs = machine.source()
+    assert status == 0, output
+    assert "Creating a virtual environment in .venv" in output
+    assert "Installing requirements.txt (about 5 GB" in output
+    assert [job.split()[:3] for job in jobs[:2]] == [
+        ["-m", "venv", ".venv"],
+        ["-m", "pip", "install"],
+    ]
+    assert jobs[1].endswith("-r requirements.txt")
+    assert jobs[2:] == ["the_job"]
+    assert machine.source() == (0, "", ["the_job"])
+    (tmp_path / "requirements.txt").write_text("torch\nnumpy\n")
+    assert machine.source()[2][1:] == ["the_job"], "changed requirements are installed"
+
+
+@needs_sh
+def test_an_active_environment_is_used(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    (tmp_path / "bin/python").symlink_to("python3")
+    (tmp_path / "mine").mkdir()
+    status, output, jobs = machine.source(VIRTUAL_ENV=str(tmp_path / "mine"))
+    assert status == 0, output
+    assert f"Using the active virtual environment {tmp_path}/mine" in output
+    assert [job.split()[1:2] for job in jobs] == [["pip"], []]
+    assert not (tmp_path / ".venv").exists()
+
+
+@needs_sh
+def test_an_old_python_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    status, output, jobs = Machine(tmp_path, too_old=1).source()
+    assert status == 1
+    assert output.startswith("expected Python 3.10 or newer on PATH, found none; install one")
+    assert jobs == []
