@@ -2,19 +2,22 @@
 
 import contextlib
 import io
+import json
 import os
 import runpy
 import shlex
 import shutil
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ["mmseg", "tools", "configs", "benchmarks", "demo.sh", "test.sh", "requirements.txt"]
 PARTS += ["run_seg.py", "run_experiments.py", "experiments.py"]
-# Six crops in place of 200, any image for rare class sampling, two iterations from random weights.
+# Six crops, any image for rare class sampling, two iterations from random weights.
 NUM_CROPS = 6
 SMALLER = [
     f"uda.matrix_path=preprocessed/demo_gta/gta_{NUM_CROPS}_distribution.pth",
@@ -23,6 +26,21 @@ SMALLER = [
     "runner.max_iters=2",
     "log_config.interval=1",
 ]
+
+SIZE = (160, 90)
+SMALLER_PYTHON = f"""#!/bin/sh
+case "$1" in
+tools/make_demo_data.py)
+    set -- "$@" --source-images 8 --target-images 4 --size {SIZE[0]}x{SIZE[1]} --nproc 1 ;;
+tools/convert_datasets/*) set -- "$@" --nproc 1 ;;
+run_seg.py)
+    set -- "$@" --num {NUM_CROPS} --num-workers 0 --cfg-options {" ".join(SMALLER[:3])} ;;
+run_experiments.py) set -- "$@" --cfg-options {" ".join(SMALLER)} data.workers_per_gpu=0 ;;
+esac
+export OMP_NUM_THREADS=1
+exec "{sys.executable}" "$@"
+"""
+WHOLE_PYTHON = f'#!/bin/sh\nexec "{sys.executable}" "$@"\n'
 
 
 @dataclass(frozen=True)
@@ -67,3 +85,46 @@ def run(project: Path, command: str) -> Outcome:
     finally:
         os.chdir(before)
     return Outcome(status, said.getvalue())
+
+
+class Demo:
+    """A copy of the repository after `demo.sh`, with `python` as the only changed program."""
+
+    def __init__(self, root: Path, python_script: str = SMALLER_PYTHON) -> None:
+        self.root = copy_repository(root)
+        (root / "bin").mkdir()
+        python = root / "bin/python"
+        python.write_text(python_script)
+        python.chmod(0o755)
+        # An environment with these very requirements installed.
+        (root / "env").mkdir()
+        requirements = (ROOT / "requirements.txt").read_bytes()
+        (root / "env/cdda-requirements.txt").write_bytes(requirements)
+        self.output = self.sh("demo.sh")
+        (self.run_dir,) = (root / "work_dirs/local-demo").iterdir()
+
+    def sh(self, *command: str) -> str:
+        """Run a shell script of the repository; return what it says."""
+        path = f"{self.root}/bin:{os.environ['PATH']}"
+        environment = {**os.environ, "PATH": path, "VIRTUAL_ENV": f"{self.root}/env"}
+        done = subprocess.run(
+            ["sh", *command],
+            cwd=self.root,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    def run(self, command: str) -> str:
+        """Run `python SCRIPT …` in this process; return what it says."""
+        outcome = run(self.root, command)
+        assert outcome.status == 0, outcome
+        return outcome.text
+
+    def records(self, folder: Path | None = None) -> list[dict[str, Any]]:
+        """Return the lines of a run's JSON log."""
+        (file,) = (folder or self.run_dir).glob("*.log.json")
+        return [json.loads(line) for line in file.read_text().splitlines()]

@@ -89,19 +89,19 @@ def test_demo_configs_differ_only_in_the_training_method():
 
 
 def test_custom_imports_registers_a_head_of_the_user(tmp_path, monkeypatch):
-    (tmp_path / "my_own_head.py").write_text(
+    (tmp_path / "module_of_the_user.py").write_text(
         "from mmseg.registry import HEADS\n\n\n"
         "@HEADS.register()\nclass HeadOfTheUser:\n"
         "    def __init__(self, width):\n        self.width = width\n"
     )
     (tmp_path / "cfg.py").write_text(
-        "custom_imports = dict(imports=['my_own_head'])\n"
+        "custom_imports = dict(imports=['module_of_the_user'])\n"
         "model = dict(decode_head=dict(type='HeadOfTheUser', width=7))\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     cfg = load_config(tmp_path / "cfg")
     assert HEADS.build(cfg.model.decode_head).width == 7
-    sys.modules.pop("my_own_head")
+    sys.modules.pop("module_of_the_user")
 
 
 def test_custom_import_that_does_not_exist_names_the_file_and_the_module(tmp_path):

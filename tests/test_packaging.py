@@ -3,6 +3,7 @@
 import ast
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -97,6 +98,25 @@ import run_seg, run_experiments, tools.train, tools.test, tools.contact_sheet
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_the_package_installs_from_its_folder(tmp_path: Path) -> None:
+    """As `pip install -e .` does, but beside the tests' own environment and without downloads."""
+    pytest.importorskip("setuptools", minversion="77")
+    source = tmp_path / "source"
+    ignore = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "mmseg", source / "mmseg", ignore=ignore)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    pip = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-build-isolation"]
+    done = subprocess.run(
+        [*pip, "--target", str(tmp_path / "site"), str(source)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    installed = (tmp_path / "site/mmseg").rglob("*.py")
+    names = {path.relative_to(tmp_path / "site/mmseg") for path in installed}
+    assert names == {path.relative_to(ROOT / "mmseg") for path in (ROOT / "mmseg").rglob("*.py")}
 
 
 # tools/environment.sh with a `python` that notes what it is asked to do.

@@ -20,7 +20,7 @@ TRIED = {
     "sh demo.sh": DEMO,
     "sh tests/run.sh": "it runs this test",
     "pip install -r requirements.txt": "tests/test_packaging.py: environment.sh",
-    "pip install -e .": "by hand",
+    "pip install -e .": "tests/test_packaging.py: test_the_package_installs_from_its_folder",
     "python tools/convert_datasets/gta.py data/gta --nproc 8": REAL,
     "python tools/convert_datasets/synthia.py data/synthia --nproc 8": REAL,
     "python tools/convert_datasets/cityscapes.py data/cityscapes --nproc 8": REAL,
@@ -45,13 +45,13 @@ DOWNLOADS = {"pretrained/mit_b5.pth", "mit_b5.pth"}
 
 
 def blocks(language: str) -> list[str]:
-    found = re.findall(rf"^( *)```{language}\n(.*?)^ *```", README, re.DOTALL | re.MULTILINE)
-    return [body for _, body in found]
+    found = re.findall(r"^ *```(\w*)\n(.*?)^ *```$", README, re.DOTALL | re.MULTILINE)
+    return [body for name, body in found if name == language]
 
 
 def commands() -> list[str]:
-    """Return every command of code blocks, tables and text, without comments."""
-    lines = "\n".join(blocks("shell")).replace("\\\n", " ").splitlines()
+    """Return every command of code blocks (`# or: …` too), tables and text, without comments."""
+    lines = "\n".join(blocks("shell")).replace("\\\n", " ").replace("# or: ", "\n").splitlines()
     lines += re.findall(r"`((?:python|sh|pip) [^`]+)`", README)
     stripped = [" ".join(line.split("#")[0].split()) for line in lines]
     return list(dict.fromkeys(line for line in stripped if line))
@@ -147,7 +147,7 @@ def test_every_module_named_beside_uda_exists() -> None:
         assert exists(f"mmseg/models/uda/{name}")
 
 
-LINKS = re.findall(r"\]\(([^)\s]+)\)", README)
+LINKS = list(dict.fromkeys(re.findall(r"\]\(([^)\s]+)\)", README)))
 
 
 @pytest.mark.parametrize("link", [link for link in LINKS if "://" not in link])

@@ -9,6 +9,8 @@ _base_ = [
 ]
 
 seed = 0
+# Where adaptation starts, see pretrained/README.md.
+load_from = "pretrained/demo_mit_b0_source.pth"
 log_config = dict(interval=10, img_interval=100)
 uda = dict(
     alpha=0.99,  # a teacher that follows within the demo's few hundred iterations
@@ -26,4 +28,4 @@ name_architecture = "daformer_sepaspp_mitb0"
 name_encoder = "mitb0"
 name_decoder = "daformer_sepaspp"
 name_uda = "dacs_a99_rcs0.01_cpl"
-name_opt = "adamw_4e-04_pmTrue_poly10warm_1x2_600"
+name_opt = "adamw_3e-04_pmTrue_poly10warm_1x2_300"

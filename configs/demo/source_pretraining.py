@@ -2,8 +2,9 @@
 
 _base_ = ["source_only.py"]
 
+load_from = None
 data = dict(samples_per_gpu=4)
-optimizer = dict(lr=1e-3, paramwise_cfg=dict(custom_keys=dict(head=dict(lr_mult=1.0))))
+optimizer = dict(lr=1e-3)
 lr_config = dict(warmup_iters=200)
 runner = dict(max_iters=2000)
 evaluation = dict(interval=500)
