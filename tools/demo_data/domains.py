@@ -125,8 +125,8 @@ CITYSCAPES = Domain(
     view=View(focal=(0.7, 0.85), horizon=(0.4, 0.46), eye=(1.15, 1.3), has_hood=True),
     light=Light(
         ambient=0.86, sun=0.12, shadow=0.72, shadow_reach=(0.0, 0.06), shadow_blur=3.0,
-        haze_distance=200.0, haze=(0.72, 0.76, 0.73), cast=(0.93, 1.0, 0.93), saturation=0.82,
-        contrast=0.9, exposure=(0.85, 1.05), vignette=0.25, blur=0.45, noise=0.014, roughness=1.3,
+        haze_distance=150.0, haze=(0.72, 0.76, 0.73), cast=(0.88, 1.0, 0.9), saturation=0.7,
+        contrast=0.82, exposure=(0.8, 1.0), vignette=0.3, blur=0.5, noise=0.02, roughness=1.4,
     ),
     looks=repaint(
         sky={"colors": ((214, 220, 220), (190, 200, 205)), "mark": (236, 238, 236)},
