@@ -104,10 +104,12 @@ def report(results: dict[str, list[dict[str, Any]]], options: argparse.Namespace
         "## Adaptation on the demo scenes",
         "",
         f"`python benchmarks/adaptation.py --iterations {options.iterations}`, {date.today()}, "
-        f"{platform.machine()} CPU, {os.cpu_count()} cores. MiT-B0, 128×128 crops, batch 2; every "
-        f"run continues from `pretrained/demo_mit_b0_source.pth`. IoU in percent on the target's "
-        f"val split ({images} images) after the last iteration, mean ± sample standard deviation "
-        f"over the seeds {', '.join(map(str, options.seeds))}.",
+        f"{platform.machine()} CPU, {os.cpu_count()} cores, on the scenes of `make_demo_data.py "
+        "--source-images 400 --target-images 160`. MiT-B0, 128×128 crops, batch 2, no feature "
+        "distance (there is no ImageNet file); every run continues from "
+        "`pretrained/demo_mit_b0_source.pth`. IoU in percent on the target's val split "
+        f"({images} images) after the last iteration, mean ± sample standard deviation over the "
+        f"seeds {', '.join(map(str, options.seeds))}.",
         "",
         "| | " + " | ".join(results) + " |",
         "|---|" + "---:|" * len(results),

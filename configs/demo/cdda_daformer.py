@@ -7,7 +7,7 @@ uda = dict(
     matrix_path="preprocessed/demo_gta/gta_500_distribution.pth",
     croped_images_path="preprocessed/demo_gta/images",
     croped_labels_path="preprocessed/demo_gta/labels",
-    reweight_threshold=0.23,  # about a third of the demo images reach it
+    reweight_threshold=0.23,  # half of the demo images reach it
     relabel_threshold=0.22,
     threshold_decay=0.0025,
 )
