@@ -1,5 +1,5 @@
 #!/bin/sh
-# The whole job on drawn street scenes, in about ten minutes on two CPU cores:
+# The whole job on drawn street scenes, in minutes on two CPU cores:
 # raw dataset folders -> converted -> preprocessed -> CDDA trained -> evaluated -> painted.
 set -e
 cd "$(dirname "$0")"

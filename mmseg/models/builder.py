@@ -1,13 +1,12 @@
 """Build networks and training methods from configs."""
 
-import importlib
 from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
 
-# Importing the first four registers what they define.
-from mmseg.models import backbones, decode_heads, losses, segmentors  # noqa: F401
+# Importing a package registers what it defines.
+from mmseg.models import backbones, decode_heads, losses, segmentors, uda  # noqa: F401
 from mmseg.registry import BACKBONES, HEADS, LOSSES, NECKS, SEGMENTORS, UDA
 
 __all__ = [
@@ -46,7 +45,6 @@ def build_train_model(
         train_cfg: used where `cfg['model']` has none.
         test_cfg: likewise.
     """
-    importlib.import_module("mmseg.models.uda")  # registers the methods; it imports this module
     model = cfg["model"].copy()
     for key, value in (("train_cfg", train_cfg), ("test_cfg", test_cfg)):
         if value is not None and model.get(key) is None:

@@ -45,6 +45,7 @@ def plot_curves(run_dir: str | Path, output: str | Path | None = None) -> Path:
         if title == "loss":
             axes.set_yscale("log")  # a loss of exactly 0 leaves a gap
         else:
+            axes.margins(y=0.1)
             axes.set_ylim(bottom=0)
     all_axes[-1].set_xlabel("iteration")
     path = Path(output) if output else Path(run_dir) / "curves.png"

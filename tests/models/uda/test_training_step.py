@@ -12,7 +12,7 @@ import torch
 from golden_init import init_dacs
 from torch import Tensor
 
-from mmseg.config import Config
+from mmseg.config import Config, load_config
 from mmseg.engine import build_optimizer
 from mmseg.models import build_train_model
 from mmseg.models.uda import Draws
@@ -135,6 +135,17 @@ def test_pseudo_labels_and_weights_equal_the_recorded_ones(bank_path: Path) -> N
         match.weight, torch.from_numpy(stored["0_pw_reweighted"]), rtol=0, atol=1e-4
     )
     assert match.source_index.tolist() == RECORDED[case]["steps"][0]["idx"]
+
+
+def test_state_of_the_method_has_the_recorded_keys() -> None:
+    recorded = json.loads((GOLDEN / "A" / "keys.json").read_text())
+    name = "configs/daformer/gta2cs_uda_warm_fdthings_rcs_croppl_a999_daformer_mitb5_s0.py"
+    expected = recorded["key_lists"][recorded["configs"][name]["uda"]]
+    cfg = load_config(GOLDEN.parents[1] / name)
+    cfg.model["pretrained"] = None
+    with torch.device("meta"):
+        state = build_train_model(cfg).state_dict()
+    assert {k: list(v.shape) for k, v in state.items()} == {k: list(s) for k, s in expected}
 
 
 def test_inputs_are_not_changed(bank_path: Path) -> None:
