@@ -7,7 +7,6 @@ python benchmarks/training_step.py configs/cdda/gta2cs_cdda_daformer --steps 3
 """
 
 import argparse
-import resource
 import statistics
 import sys
 import time
@@ -23,6 +22,7 @@ import torch  # noqa: E402
 
 from mmseg.config import load_config  # noqa: E402
 from mmseg.engine import build_optimizer  # noqa: E402
+from mmseg.engine.meters import memory_in_use  # noqa: E402
 from mmseg.models import build_train_model  # noqa: E402
 from mmseg.models.uda.depthmetric import DepthMetric  # noqa: E402
 
@@ -49,10 +49,15 @@ def main() -> None:
         method.train_step(batch, optimizer, step + 2)
         wait(device)
         seconds.append(time.perf_counter() - start)
-    name = torch.cuda.get_device_name() if device.type == "cuda" else f"{threads()} CPU threads"
+    name = (
+        torch.cuda.get_device_name()
+        if device.type == "cuda"
+        else f"{torch.get_num_threads()} CPU threads"
+    )
+    memory = memory_in_use(device) * 2**20 / 1e9  # GB of 10⁹ bytes
     print(
         f"| `{options.config}` | {options.batch_size} × {size[0]}×{size[1]} | {name} | "
-        f"{min(seconds):.2f} s (median {statistics.median(seconds):.2f}) | {peak(device):.1f} GB |"
+        f"{min(seconds):.2f} s (median {statistics.median(seconds):.2f}) | {memory:.1f} GB |"
     )
 
 
@@ -94,18 +99,6 @@ def wait(device: torch.device) -> None:
     """Let the device finish what it was given."""
     if device.type == "cuda":
         torch.cuda.synchronize()
-
-
-def threads() -> int:
-    """Return the number of CPU threads in use."""
-    return torch.get_num_threads()
-
-
-def peak(device: torch.device) -> float:
-    """Return the peak memory in GB (10⁹ bytes): of the device, or of the process on a CPU."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated() / 1e9
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 
 if __name__ == "__main__":

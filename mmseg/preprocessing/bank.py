@@ -28,15 +28,15 @@ class CropHistograms(Dataset[torch.Tensor]):
         return self.num
 
     def __getitem__(self, index: int) -> torch.Tensor:
-        label = torch.from_numpy(self.folder.read("labels", index)).long()  # (H, W)
-        depth = torch.from_numpy(self.folder.read("depth", index)).long()  # (H, W)
+        label = torch.from_numpy(self.folder.read("labels", index))  # (H, W)
+        depth = torch.from_numpy(self.folder.read("depth", index))  # (H, W)
         if label.shape != depth.shape:
             raise ValueError(
                 f"expected label and depth of one size, got {tuple(label.shape)} in "
                 f"{self.folder.file('labels', index)} and {tuple(depth.shape)} in "
                 f"{self.folder.file('depth', index)}; draw the crop anew."
             )
-        return depth_histogram(label, depth, num_classes=len(CLASSES)).float()
+        return depth_histogram(label, depth, num_classes=len(CLASSES))
 
 
 def count_bank(folder: CropFolder, num: int, workers: int = 0) -> torch.Tensor:

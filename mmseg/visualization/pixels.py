@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-IMAGENET: dict[str, Any] = {"mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375]}
+from mmseg.datasets.pipelines.photometric import IMAGENET
 
 
 def denormalize(img: torch.Tensor, img_norm_cfg: Mapping[str, Any] | None) -> np.ndarray:

@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mmseg.datasets.pipelines.photometric import IMAGENET
 from mmseg.distributed import rank, reduce_gradients
 from mmseg.models.uda.draws import Draws
 from mmseg.models.uda.mixing import Normalization
 from mmseg.registry import SEGMENTORS, UDA, ConfigError
 
-IMAGENET = {"mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375]}
 DEFAULT_PICTURE_INTERVAL = 1000
 Metas = list[dict[str, Any]]
 

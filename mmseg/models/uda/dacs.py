@@ -76,8 +76,10 @@ class DACS(TrainingMethod):
             self.imnet_model.init_weights()
 
     def train(self, mode: bool = True) -> "DACS":
-        """Set the student's mode; the ImageNet copy always stays in eval mode."""
+        """Set the student's mode; teacher and ImageNet copy always stay in their own."""
         super().train(mode)
+        if self.teacher is not None:
+            self.teacher.train()
         if self.feature_distance is not None:
             self.imnet_model.eval()
         return self

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-DEPTH_BINS = 256
+from mmseg.datasets.depth import NUM_BINS
 
 
 def depth_histogram(label: Tensor, depth: Tensor, num_classes: int = 19) -> Tensor:
@@ -33,10 +33,10 @@ def depth_histogram(label: Tensor, depth: Tensor, num_classes: int = 19) -> Tens
     label = label.flatten(end_dim=-3) if leading else label[None]
     depth = depth.reshape(label.shape).to(torch.int64)
     label = label.to(torch.int64)
-    counted = (label >= 0) & (label < num_classes) & (depth >= 0) & (depth < DEPTH_BINS)
+    counted = (label >= 0) & (label < num_classes) & (depth >= 0) & (depth < NUM_BINS)
     image = torch.arange(len(label), device=label.device).view(-1, 1, 1)
-    cell = (image * num_classes + label) * DEPTH_BINS + depth
-    size = len(label) * num_classes * DEPTH_BINS
+    cell = (image * num_classes + label) * NUM_BINS + depth
+    size = len(label) * num_classes * NUM_BINS
     cell = torch.where(counted, cell, size).flatten()  # one more cell takes what does not count
     # On a GPU `bincount` waits for the device to learn its own size; adding up ones does not.
     if label.is_cuda:
@@ -44,7 +44,7 @@ def depth_histogram(label: Tensor, depth: Tensor, num_classes: int = 19) -> Tens
         counts = torch.zeros(size + 1, device=label.device).scatter_add_(0, cell, ones)
     else:
         counts = torch.bincount(cell, minlength=size + 1).float()
-    return counts[:-1].view(*leading, num_classes, DEPTH_BINS)
+    return counts[:-1].view(*leading, num_classes, NUM_BINS)
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmseg.datasets.depth import NUM_BINS
 from mmseg.errors import UNREADABLE, reason_unreadable
-from mmseg.models.uda.depth_similarity import DEPTH_BINS, Bank, class_similarity, depth_histogram
+from mmseg.models.uda.depth_similarity import Bank, class_similarity, depth_histogram
 from mmseg.models.uda.guidance import guidance_prior, soft_cross_entropy, soft_labels
 from mmseg.models.uda.reweighting import reweight, reweight_as_released, reweight_table
 
@@ -51,10 +52,10 @@ def load_bank(path: str | Path, dataset: str, device: torch.device | str = "cpu"
             f"'{path}': expected a tensor saved by run_seg.py, got a file that cannot be read "
             f"({reason_unreadable(error)}); create it again with: {command}"
         ) from error
-    if not isinstance(bank, Tensor) or bank.ndim != 3 or bank.shape[2] != DEPTH_BINS:
+    if not isinstance(bank, Tensor) or bank.ndim != 3 or bank.shape[2] != NUM_BINS:
         found = tuple(bank.shape) if isinstance(bank, Tensor) else type(bank).__name__
         raise ValueError(
-            f"'{path}': expected a tensor (crops, classes, {DEPTH_BINS}), got {found}; "
+            f"'{path}': expected a tensor (crops, classes, {NUM_BINS}), got {found}; "
             f"create it again with: {command}"
         )
     return bank.float()
@@ -115,9 +116,9 @@ class DepthMetric(nn.Module):
         reference_quirks: bool = False,
     ) -> None:
         super().__init__()
-        if bank.ndim != 3 or bank.shape[2] != DEPTH_BINS or not len(bank):
+        if bank.ndim != 3 or bank.shape[2] != NUM_BINS or not len(bank):
             raise ValueError(
-                f"expected a bank (crops, classes, {DEPTH_BINS}), got {tuple(bank.shape)}; "
+                f"expected a bank (crops, classes, {NUM_BINS}), got {tuple(bank.shape)}; "
                 "make it with run_seg.py."
             )
         if dataset not in UNLABELED_CLASSES:

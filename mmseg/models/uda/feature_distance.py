@@ -10,10 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmseg.datasets.labels import IGNORE
 from mmseg.distributed import all_reduce_sum, world_size
 from mmseg.registry import ConfigError
-
-IGNORE = 255
 
 
 def downscale_label(label: Tensor, cell: int, min_ratio: float, num_classes: int) -> Tensor:

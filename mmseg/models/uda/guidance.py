@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmseg.models.uda.depth_similarity import DEPTH_BINS
+from mmseg.datasets.depth import NUM_BINS
 
 # A class that is certain at a depth is capped, so that the one-hot entry stays the only exact 1.
 LARGEST_PRIOR = 0.99999
@@ -40,8 +40,8 @@ def soft_labels(label: Tensor, depth: Tensor, table: Tensor) -> Tensor:
     """
     classes = table.shape[1]
     bins = depth.to(torch.int64)
-    is_counted = (bins >= 0) & (bins < DEPTH_BINS)
-    column = bins.clamp(0, DEPTH_BINS - 1).flatten(1)[:, None].expand(-1, classes, -1)
+    is_counted = (bins >= 0) & (bins < NUM_BINS)
+    column = bins.clamp(0, NUM_BINS - 1).flatten(1)[:, None].expand(-1, classes, -1)
     prior = table.gather(2, column).unflatten(2, label.shape[1:])  # (B, C, H, W)
     one_hot = label[:, None] == torch.arange(classes, device=label.device).view(-1, 1, 1)
     return lower_excess(one_hot + prior * is_counted[:, None])

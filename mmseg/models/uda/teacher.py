@@ -48,6 +48,7 @@ class Teacher:
         self.network: Any = network.requires_grad_(False)
         self.alpha = alpha
         self.threshold = threshold
+        self.train()
 
     @torch.no_grad()
     def update(self, student: nn.Module, iteration: int) -> None:
@@ -76,7 +77,6 @@ class Teacher:
         The weight is the share of confident pixels in the batch over all processes, the same for
         every pixel (DACS, eq. 4).
         """
-        self.train()
         logits = self.network.generate_pseudo_label(image, metas)
         probability, label = logits.softmax(1).max(1)
         confident = probability >= self.threshold
