@@ -1,13 +1,24 @@
 """Which errors are sentences for the user, and which are mistakes of the program."""
 
 import pickle
+import struct
 from pathlib import Path
 
 from mmseg.registry import ConfigError
 
 PACKAGE = Path(__file__).resolve().parent
-# What torch.load raises for a file that torch.save did not write, depending on its first bytes.
-UNREADABLE = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError)
+# What torch.load raises for a file that is cut off or corrupt: a pickle is a program, and one with
+# a wrong byte does anything but what it should.
+CUT_OFF = (
+    EOFError,
+    LookupError,
+    AttributeError,
+    TypeError,
+    AssertionError,
+    OverflowError,
+    struct.error,
+)
+UNREADABLE = (pickle.UnpicklingError, RuntimeError, ValueError, *CUT_OFF)
 
 
 def is_for_user(error: BaseException) -> bool:
@@ -23,10 +34,11 @@ def is_for_user(error: BaseException) -> bool:
 
 def reason_unreadable(error: BaseException) -> str:
     """Say in a few words why torch.load refused a file."""
-    lines = str(error).strip().splitlines()
-    if isinstance(error, LookupError | EOFError) or not lines:
+    if isinstance(error, CUT_OFF) or not str(error).strip():
         return "it is cut off, or torch.save did not write it"
-    return next((line.strip() for line in lines if "Unsupported" in line), lines[0])
+    # torch puts its advice around the sentence that says what is wrong.
+    text = str(error).rpartition("WeightsUnpickler error:")[2].strip()
+    return text.splitlines()[0].strip().partition(". ")[0]
 
 
 def _is_raised_here(error: BaseException) -> bool:

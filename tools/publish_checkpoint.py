@@ -1,4 +1,4 @@
-"""Reduce a training checkpoint to the student's weights, in half precision, for sharing.
+"""Reduce a training checkpoint to one network's weights, in half precision, for sharing.
 
 python tools/publish_checkpoint.py work_dirs/run/latest.pth pretrained/my_model.pth
 """
@@ -11,11 +11,14 @@ ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
-import torch  # noqa: E402
-
-from mmseg.apis.commands import user_errors  # noqa: E402
-from mmseg.engine.checkpoint import read_checkpoint  # noqa: E402
-from mmseg.files import atomic_write  # noqa: E402
+from mmseg.apis.commands import add_trust_option, user_errors  # noqa: E402
+from mmseg.engine.checkpoint import (  # noqa: E402
+    NETWORKS,
+    network_state,
+    read_checkpoint,
+    write_checkpoint,
+)
+from mmseg.safe_loading import trusting_files  # noqa: E402
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -24,21 +27,20 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--keep-precision", action="store_true", help="do not halve the weights")
+    parser.add_argument(
+        "--eval-model", choices=NETWORKS, default="student", help="the network to share"
+    )
+    add_trust_option(parser)
     options = parser.parse_args(arguments)
     with user_errors():
-        checkpoint = read_checkpoint(options.checkpoint)
-    state = {}
-    for key, value in checkpoint["state_dict"].items():
-        if not key.startswith("model."):
-            continue
-        is_halved = value.is_floating_point() and not options.keep_precision
-        state[key.removeprefix("model.")] = value.half() if is_halved else value
-    if not state:
-        parser.error(f"'{options.checkpoint}' holds no student (keys starting with 'model.').")
-    facts = checkpoint.get("meta") or {}
-    meta = {key: facts[key] for key in ("CLASSES", "PALETTE") if key in facts}
-    with atomic_write(options.out) as file:
-        torch.save({"meta": meta, "state_dict": state}, file)
+        with trusting_files(options.trust_checkpoint):
+            checkpoint = read_checkpoint(options.checkpoint)
+        state = network_state(checkpoint["state_dict"], options.eval_model, options.checkpoint)
+        if not options.keep_precision:
+            state = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
+        facts = checkpoint.get("meta") or {}
+        meta = {key: facts[key] for key in ("CLASSES", "PALETTE") if key in facts}
+        write_checkpoint(options.out, {"meta": meta, "state_dict": state})
     print(f"{len(state)} tensors, {options.out.stat().st_size / 2**20:.1f} MB: {options.out}")
 
 

@@ -24,6 +24,7 @@ def init_segmentor(
     config: str | Path | Config,
     checkpoint: str | Path | None = None,
     device: str | torch.device | None = None,
+    network: str = "student",
 ) -> Any:
     """Build the network of a config, fill it from a checkpoint, and put it into eval mode.
 
@@ -31,12 +32,15 @@ def init_segmentor(
         config: path (with or without .py), or a loaded config.
         checkpoint: of this program or of the family; None keeps the initial weights.
         device: the GPU if there is one, else the CPU, when left out.
+        network: 'student' or 'teacher' of the checkpoint.
 
     Returns:
         The network, with `CLASSES`, `PALETTE` and `cfg`.
 
     Raises:
-        CheckpointError: for a checkpoint of another network.
+        CheckpointError: for a checkpoint of another network, or one without the teacher wanted.
+        UnsafeFileError: for a checkpoint that asks for more than tensors and plain values; see
+            `mmseg.safe_loading.trusting_files`.
     """
     cfg = config if isinstance(config, Config) else load_config(config)
     section = copy.deepcopy(cfg.model)
@@ -45,7 +49,7 @@ def init_segmentor(
         section["backbone"]["pretrained"] = None
     section["train_cfg"] = None
     model: Any = build_segmentor(section, test_cfg=cfg.get("test_cfg"))
-    meta = load_weights(model, checkpoint) if checkpoint is not None else {}
+    meta = load_weights(model, checkpoint, network) if checkpoint is not None else {}
     classes, palette = _classes_of(cfg)
     model.CLASSES = meta.get("CLASSES") or classes
     model.PALETTE = meta.get("PALETTE") or palette

@@ -5,19 +5,20 @@ the student and `ema_model.` for the teacher), `optimizer`, `schedule`, `iterati
 """
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mmseg.errors import UNREADABLE, reason_unreadable
 from mmseg.files import atomic_write
+from mmseg.safe_loading import UnreadableFileError, load_safely
 
-WRAPPERS = ("module.", "_orig_mod.", "model.")  # around the student: taken off
+PARALLEL = ("module.", "_orig_mod.")  # what wraps a whole method or one of its networks
+WRAPPERS = (*PARALLEL, "model.")  # around the student: taken off
+TEACHER = "ema_model."
+NETWORKS = ("student", "teacher")  # those of a training method that can be tested
 OTHERS = ("ema_model.", "imnet_model.", "mic.", "model_D.")  # beside the student: left out
 NOT_SAVED = ("imnet_model.",)  # frozen; comes back from the `pretrained` file
 SHOWN_KEYS = 5
@@ -35,18 +36,18 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: naming the checkpoints that the folder does have.
+        UnsafeFileError: for a file that asks for more than tensors and plain values.
         CheckpointError: for a file that is not a checkpoint.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"No checkpoint at {str(path)!r}. {_neighbors(path)}")
     try:
-        with _numpy_scalars_allowed():
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except (*UNREADABLE, OSError) as error:
+        content = load_safely(path, "a checkpoint")
+    except (UnreadableFileError, OSError) as error:
         raise CheckpointError(
             f"expected a checkpoint of tensors and plain values at {str(path)!r}, got a file that "
-            f"cannot be read as one ({reason_unreadable(error)}); copy or save it again."
+            f"cannot be read as one ({error}); copy or save it again."
         ) from error
     if not isinstance(content, dict):
         raise CheckpointError(f"expected a dictionary in {str(path)!r}, got {type(content)}.")
@@ -62,22 +63,47 @@ def student_state(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
     >>> list(student_state({'module.model.neck.weight': torch.ones(1), 'ema_model.neck.weight': 0}))
     ['neck.weight']
     """
-    state = {}
-    for key, value in state_dict.items():
-        name = _strip(key)
-        if isinstance(value, Tensor) and name is not None:
-            state[name] = value
+    return _renamed(state_dict, _student_name)
+
+
+def teacher_state(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Return the teacher's weights under the names of the bare network; none without a teacher.
+
+    >>> list(teacher_state({'model.neck.bias': 0, 'module.ema_model.neck.bias': torch.ones(1)}))
+    ['neck.bias']
+    """
+    return _renamed(state_dict, _teacher_name)
+
+
+def network_state(state_dict: Mapping[str, Any], network: str, path: str | Path) -> dict[str, Any]:
+    """Return the weights of the 'student' or the 'teacher' of the checkpoint at `path`.
+
+    Raises:
+        CheckpointError: if there is no such network in it.
+    """
+    if network not in NETWORKS:
+        raise ValueError(f"expected a network among {', '.join(NETWORKS)}, got {network!r}.")
+    is_teacher = network == "teacher"
+    state = teacher_state(state_dict) if is_teacher else student_state(state_dict)
+    if not state:
+        remedy = "test the student, or give" if is_teacher else "give"
+        keys = f"keys starting with {TEACHER!r}" if is_teacher else "keys of a network"
+        raise CheckpointError(
+            f"expected a {network} ({keys}) in the checkpoint {str(path)!r}, got none; "
+            f"{remedy} a checkpoint of a {'self-' if is_teacher else ''}training run."
+        )
     return state
 
 
-def load_weights(network: nn.Module, path: str | Path) -> dict[str, Any]:
-    """Load a checkpoint's student into a bare network, and return the checkpoint's `meta`.
+def load_weights(network: nn.Module, path: str | Path, which: str = "student") -> dict[str, Any]:
+    """Load a checkpoint's student (or teacher) into a bare network, and return its `meta`.
 
     Raises:
         CheckpointError: naming the first keys that do not fit.
     """
     checkpoint = read_checkpoint(path)
-    load_state(network, student_state(checkpoint["state_dict"]), f"checkpoint {str(path)!r}")
+    state = network_state(checkpoint["state_dict"], which, path)
+    load_state(network, state, f"checkpoint {str(path)!r}")
     meta = checkpoint.get("meta")
     return dict(meta) if isinstance(meta, Mapping) else {}
 
@@ -165,14 +191,22 @@ def _own_names(method: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tens
     names = {}
     for key, value in state.items():
         name = key
-        while name not in own and name.startswith(WRAPPERS[:2]):
+        while name not in own and name.startswith(PARALLEL):
             name = name.partition(".")[2]
         if not name.startswith(NOT_SAVED):
             names[name] = value
     return names
 
 
-def _strip(key: str) -> str | None:
+def _renamed(
+    state_dict: Mapping[str, Any], rename: Callable[[str], str | None]
+) -> dict[str, Tensor]:
+    """Return the tensors whose key has a new name, under that name."""
+    named = ((rename(str(key)), value) for key, value in state_dict.items())
+    return {n: v for n, v in named if n is not None and isinstance(v, Tensor)}
+
+
+def _student_name(key: str) -> str | None:
     """Return a key's name in the bare network; None for a key of another network."""
     while True:
         if key.startswith(OTHERS):
@@ -180,6 +214,19 @@ def _strip(key: str) -> str | None:
         if not key.startswith(WRAPPERS):
             return key
         key = key.partition(".")[2]
+
+
+def _teacher_name(key: str) -> str | None:
+    """Return a key's name in the bare network; None for a key of another network."""
+    key = _without(PARALLEL, key)
+    return _without(PARALLEL, key.removeprefix(TEACHER)) if key.startswith(TEACHER) else None
+
+
+def _without(prefixes: tuple[str, ...], key: str) -> str:
+    """Take prefixes off a key, in any order and number."""
+    while key.startswith(prefixes):
+        key = key.partition(".")[2]
+    return key
 
 
 def _some(title: str, keys: list[str]) -> str:
@@ -194,14 +241,3 @@ def _neighbors(path: Path) -> str:
     if not names:
         return "Train a run first, or give the path of a .pth file."
     return f"The folder has {', '.join(names)}."
-
-
-@contextmanager
-def _numpy_scalars_allowed() -> Iterator[None]:
-    """Let `weights_only` accept numpy numbers, as the family's `meta` has them (numpy 1 and 2)."""
-    scalar: Any = np.float64(0).__reduce__()[0]
-    known: list[Any] = [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
-    known.append(np.dtype)
-    known += [type(np.dtype(code)) for code in ("f8", "f4", "f2", "i8", "i4", "u1", "?")]
-    with torch.serialization.safe_globals(known):
-        yield

@@ -7,6 +7,7 @@ from torch import nn
 
 # Importing a package registers what it defines.
 from mmseg.models import backbones, decode_heads, losses, segmentors, uda  # noqa: F401
+from mmseg.models.legacy import with_present_names
 from mmseg.registry import BACKBONES, HEADS, LOSSES, NECKS, SEGMENTORS, UDA
 
 __all__ = [
@@ -28,11 +29,12 @@ def build_segmentor(
     """Build the bare network of a `model` section; call `init_weights()` on it afterwards.
 
     Args:
-        cfg: the section; its own `train_cfg` and `test_cfg` win over the arguments.
+        cfg: the section; its own `train_cfg` and `test_cfg` win over the arguments. It may use
+            the family's old names (`legacy`), and is not changed.
         train_cfg: used where the section has none.
         test_cfg: likewise.
     """
-    return SEGMENTORS.build(cfg, train_cfg=train_cfg, test_cfg=test_cfg)
+    return SEGMENTORS.build(with_present_names(cfg), train_cfg=train_cfg, test_cfg=test_cfg)
 
 
 def build_train_model(
@@ -45,7 +47,7 @@ def build_train_model(
         train_cfg: used where `cfg['model']` has none.
         test_cfg: likewise.
     """
-    model = cfg["model"].copy()
+    model = with_present_names(cfg["model"])
     for key, value in (("train_cfg", train_cfg), ("test_cfg", test_cfg)):
         if value is not None and model.get(key) is None:
             model[key] = value

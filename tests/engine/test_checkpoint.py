@@ -1,16 +1,19 @@
 """Reading checkpoints of this program and of its family into a network."""
 
-import collections
-import pickle
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from mmseg.engine.checkpoint import CheckpointError, load_weights, read_checkpoint, student_state
+from mmseg.engine.checkpoint import (
+    CheckpointError,
+    load_weights,
+    network_state,
+    read_checkpoint,
+    student_state,
+    teacher_state,
+)
 from mmseg.engine.resume import resume_path
 
 
@@ -31,6 +34,38 @@ def test_prefixes_around_the_student_are_taken_off(tmp_path: Path, prefix: str) 
         assert torch.equal(loaded.state_dict()[key], value)
 
 
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod."])
+@pytest.mark.parametrize("inner", ["", "module.", "_orig_mod."])
+def test_the_teacher_is_what_ema_model_holds(tmp_path: Path, prefix: str, inner: str) -> None:
+    student, teacher, loaded = network(), network(), network()
+    state = {f"{prefix}model.{k}": v for k, v in student.state_dict().items()}
+    for other in ("imnet_model.", "mic.ema_model.", "model_D.0."):
+        state |= {prefix + other + k: torch.zeros(5) for k in ("backbone.weight", "extra")}
+    state |= {f"{prefix}ema_model.{inner}{k}": v for k, v in teacher.state_dict().items()}
+    torch.save({"state_dict": state}, tmp_path / "a.pth")
+    for which, saved in (("teacher", teacher), ("student", student)):
+        load_weights(loaded, tmp_path / "a.pth", which)
+        for key, value in saved.state_dict().items():
+            assert torch.equal(loaded.state_dict()[key], value)
+
+
+def test_a_checkpoint_without_the_network_wanted_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "plain.pth"
+    torch.save({"state_dict": network().state_dict()}, path)
+    with pytest.raises(CheckpointError) as caught:
+        load_weights(network(), path, "teacher")
+    assert str(caught.value) == (
+        f"expected a teacher (keys starting with 'ema_model.') in the checkpoint {str(path)!r}, "
+        "got none; test the student, or give a checkpoint of a self-training run."
+    )
+    only_teacher = {"ema_model.backbone.weight": torch.ones(2)}
+    assert teacher_state(only_teacher).keys() == {"backbone.weight"}
+    with pytest.raises(CheckpointError, match="expected a student .* got none; give a checkpoint"):
+        network_state(only_teacher, "student", path)
+    with pytest.raises(ValueError, match="expected a network among student, teacher, got 'both'"):
+        network_state(only_teacher, "both", path)
+
+
 def test_prefixes_are_anchored() -> None:
     """'model.' inside a name, and names that only begin like another network's, stay."""
     state = {"head.model.weight": torch.ones(1), "ema_models.weight": torch.ones(1)}
@@ -49,46 +84,9 @@ def test_checkpoint_of_another_network_names_keys_and_shapes(tmp_path: Path) -> 
     assert "other.pth" in message
 
 
-def test_meta_of_the_family_may_hold_numpy_scalars(tmp_path: Path) -> None:
-    """hook_msgs.best_score is a numpy.float64; the file may come from numpy 1 or 2."""
-    meta = {"iter": 7, "epoch": 1, "CLASSES": ("a", "b"), "hook_msgs": {"best": np.float64(0.5)}}
-    content = {"meta": meta, "state_dict": collections.OrderedDict(network().state_dict())}
-    torch.save(content, tmp_path / "new.pth")
-    assert read_checkpoint(tmp_path / "new.pth")["meta"]["hook_msgs"]["best"] == 0.5
-    torch.save(content, tmp_path / "old.pth", pickle_module=OldNumpyPickle)
-    assert b"numpy.core.multiarray" in (tmp_path / "old.pth").read_bytes()
-    assert read_checkpoint(tmp_path / "old.pth")["meta"]["hook_msgs"]["best"] == 0.5
-
-
-class OldNumpyPickle:
-    """Pickles numpy scalars under the name that they had before numpy 2."""
-
-    class Pickler(pickle._Pickler):  # type: ignore[name-defined]
-        def save_global(self, obj: Any, name: str | None = None) -> None:
-            if getattr(obj, "__module__", None) == "numpy._core.multiarray":
-                self.write(
-                    pickle.GLOBAL + b"numpy.core.multiarray\n" + obj.__name__.encode() + b"\n"
-                )
-                self.memoize(obj)
-            else:
-                super().save_global(obj, name)
-
-        dispatch = pickle._Pickler.dispatch.copy()  # type: ignore[attr-defined]
-
-    @staticmethod
-    def dump(obj: Any, file: Any, protocol: int = 2) -> None:
-        OldNumpyPickle.Pickler(file, protocol).dump(obj)
-
-
 def test_a_bare_state_dict_is_a_checkpoint_without_meta(tmp_path: Path) -> None:
     torch.save(network().state_dict(), tmp_path / "bare.pth")
     assert load_weights(network(), tmp_path / "bare.pth") == {}
-
-
-def test_nothing_in_a_checkpoint_is_executed(tmp_path: Path) -> None:
-    torch.save({"state_dict": {}, "meta": Path("x")}, tmp_path / "code.pth")
-    with pytest.raises(CheckpointError, match="expected a checkpoint of tensors and plain values"):
-        read_checkpoint(tmp_path / "code.pth")
 
 
 def test_a_cut_off_file_is_an_error_that_names_it(tmp_path: Path) -> None:
@@ -108,8 +106,6 @@ def test_a_missing_checkpoint_names_those_that_are_there(tmp_path: Path) -> None
 
 def test_where_a_run_resumes_from(tmp_path: Path) -> None:
     assert resume_path("auto", tmp_path, "x.pth") is None
-    (tmp_path / "latest.pth").touch()
-    assert resume_path("auto", tmp_path, None) == tmp_path / "latest.pth"
     assert resume_path("none", tmp_path, "x.pth") is None
     assert resume_path(None, tmp_path, "x.pth") == Path("x.pth")
     assert resume_path("y.pth", tmp_path, "x.pth") == Path("y.pth")

@@ -4,11 +4,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from mmseg.errors import UNREADABLE, reason_unreadable
 from mmseg.registry import ConfigError
+from mmseg.safe_loading import UnreadableFileError, load_safely
 
 SHOWN = 4  # names per list in an error message
 
@@ -21,11 +20,12 @@ def load_pretrained(backbone: nn.Module, path: str | Path, where_to_get: str) ->
 
     Args:
         backbone: the module to fill, in place.
-        path: a file made by `torch.save`; only tensors are read from it.
+        path: a file made by `torch.save`; nothing in it is executed.
         where_to_get: the end of the sentence "no such file; …", for a user who lacks the file.
 
     Raises:
         FileNotFoundError: if there is no such file.
+        UnsafeFileError: if it asks for more than tensors and plain values.
         ConfigError: if it cannot be read, or holds other keys or shapes than the backbone.
     """
     path = Path(path)
@@ -46,11 +46,11 @@ def load_pretrained(backbone: nn.Module, path: str | Path, where_to_get: str) ->
 def _read_state(path: Path) -> Mapping[str, Tensor]:
     """Return the state dict in a file."""
     try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except UNREADABLE as error:
+        content: Any = load_safely(path, "pretrained weights")
+    except UnreadableFileError as error:
         raise ConfigError(
             f"expected a file of tensors saved by torch.save at '{path}', got one that cannot be "
-            f"read ({reason_unreadable(error)}); fetch the file again."
+            f"read ({error}); fetch the file again."
         ) from error
     for key in ("state_dict", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):

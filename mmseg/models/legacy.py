@@ -1,0 +1,54 @@
+"""Names that configs of the family used before its networks got their present ones."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mmseg.config_dict import ConfigDict, rebuild
+from mmseg.registry import HEADS, SEGMENTORS
+
+RENAMED = {
+    "UniHead": "DAFormerHead",
+    "MultiResEncoderDecoder": "HRDAEncoderDecoder",
+    "MultiResAttentionWrapper": "HRDAHead",
+}
+NAMING_KEYS = ("type", "single_scale_head")  # what names a class
+DROPPED = ("ema_drop_path_rate",)  # said what a teacher without stochastic depth has anyway
+
+
+def with_present_names(section: Any) -> Any:
+    """Return a copy of a config section in which old names are replaced by present ones.
+
+    A class that somebody has registered under an old name keeps it.
+
+    >>> with_present_names({'type': 'UniHead', 'decoder_params': {'fusion': None, 'embed_dims': 8}})
+    {'type': 'DAFormerHead', 'decoder_params': {'embed_dims': 8}}
+    """
+    if isinstance(section, Mapping):
+        return _present(section)
+    if type(section) in (list, tuple):
+        return type(section)(with_present_names(item) for item in section)
+    return section
+
+
+def _present(section: Mapping[str, Any]) -> Any:
+    """Return a copy of a mapping; a `ConfigDict` still knows the files of its keys."""
+    values = {k: with_present_names(v) for k, v in section.items() if k not in DROPPED}
+    for key in NAMING_KEYS:
+        name = values.get(key)
+        if not isinstance(name, str) or name not in RENAMED or name in HEADS or name in SEGMENTORS:
+            continue
+        values[key] = RENAMED[name]
+        if name == "UniHead":
+            _drop_fusion(values)
+    if isinstance(section, ConfigDict):
+        return rebuild(type(section), values, dict(section.origins))
+    return values
+
+
+def _drop_fusion(head: dict[str, Any]) -> None:
+    """Remove the key `fusion` from a head (a fresh copy), its decoder_params and fusion_cfg."""
+    parameters = head.get("decoder_params")
+    layer = parameters.get("fusion_cfg") if isinstance(parameters, dict) else None
+    for part in (head, parameters, layer):
+        if isinstance(part, dict):
+            part.pop("fusion", None)

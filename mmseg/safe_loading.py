@@ -1,0 +1,186 @@
+"""Load files of torch.save without executing anything that they may contain.
+
+A pickle is a program: it calls whatever it names. `load_safely` lets it name tensors, plain values
+and the stand-ins of `safe_types`, and refuses everything else by name.
+"""
+
+import io
+import logging
+import pickletools
+import warnings
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+
+from mmseg.errors import UNREADABLE, reason_unreadable
+from mmseg.safe_types import STAND_INS, settle
+
+OPT_IN = "--trust-checkpoint"
+SHOWN_TYPES = 20
+LEGACY_PICKLES = 5  # magic number, version, system, content, names of the storages
+# How torch's messages begin when it refuses to do what a file asks for, without naming a type.
+REFUSALS = (
+    "Trying to ",
+    "Can only ",
+    "Only persistent_load ",
+    "persistent_load id must ",
+    "Cannot use ``weights_only=True`` with ",
+)
+# What the standard library raises for a broken file.
+BROKEN = (*UNREADABLE, OSError, zipfile.BadZipFile, zlib.error)
+_ARE_TRUSTED: ContextVar[bool] = ContextVar("files are trusted", default=False)
+
+
+class UnsafeFileError(ValueError):
+    """A file asks for more than tensors and plain values: loading it could run any program."""
+
+
+class UnreadableFileError(RuntimeError):
+    """A file is cut off, corrupt or not one of torch.save; the message says why, in few words."""
+
+
+@contextmanager
+def trusting_files(is_trusted: bool) -> Iterator[None]:
+    """Let the code inside unpickle files that `load_safely` would refuse.
+
+    Only for people who trust the files: whoever wrote one can run any program on loading it.
+    """
+    token = _ARE_TRUSTED.set(is_trusted)
+    try:
+        yield
+    finally:
+        _ARE_TRUSTED.reset(token)
+
+
+def load_safely(
+    path: str | Path, what: str, map_location: torch.device | str | None = "cpu"
+) -> Any:
+    """Load a file of torch.save (also one of an old version) and execute nothing in it.
+
+    Args:
+        path: of an existing file.
+        what: how an error message calls it.
+        map_location: where its tensors go.
+
+    Raises:
+        UnsafeFileError: naming every type that is refused. Inside `trusting_files(True)` the file
+            is unpickled instead.
+        UnreadableFileError: if it cannot be read.
+    """
+    path = Path(path)
+    with _stand_ins_only():
+        try:
+            return settle(torch.load(path, map_location=map_location, weights_only=True))
+        except UNREADABLE as error:
+            reason = _reason_unsafe(path, error)
+            if reason is None:
+                raise UnreadableFileError(reason_unreadable(error)) from error
+            if not _ARE_TRUSTED.get():
+                raise UnsafeFileError(
+                    f"expected {what} of tensors and plain values at {str(path)!r}, got one that "
+                    f"could run any program while it is loaded ({reason}); nothing in it was "
+                    "executed. Get it from a source that you trust. If you do trust this very "
+                    f"file, add {OPT_IN} to the command (in Python: `with mmseg.safe_loading."
+                    "trusting_files(True):`)."
+                ) from None
+    return _unpickle(path, map_location, reason)
+
+
+def _unpickle(path: Path, map_location: torch.device | str | None, reason: str) -> Any:
+    """Load a trusted file with everything that it contains."""
+    logging.getLogger("mmseg").warning(
+        f"Loading {str(path)!r} without protection, because {OPT_IN} was given: {reason}."
+    )
+    try:
+        return torch.load(path, map_location=map_location, weights_only=False)
+    except (*UNREADABLE, ImportError) as error:
+        raise UnreadableFileError(reason_unreadable(error)) from error
+
+
+@contextmanager
+def _stand_ins_only() -> Iterator[None]:
+    """Let torch know the stand-ins for a while, and nothing that other programs told it to allow.
+
+    They may have allowed the very functions that the stand-ins replace.
+    """
+    known: list[Any] = [(stand_in, name) for name, stand_in in STAND_INS.items()]
+    others = torch.serialization.get_safe_globals()
+    torch.serialization.clear_safe_globals()
+    try:
+        with torch.serialization.safe_globals(known), warnings.catch_warnings():
+            # torch warns of programs and of other pickle protocols; the errors say it better.
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        torch.serialization.add_safe_globals(others)
+
+
+def _reason_unsafe(path: Path, error: BaseException) -> str | None:
+    """Say why a file is refused; None if it is only unreadable."""
+    names = _refused(_named_types(path))
+    if names:
+        shown = [name if name.isprintable() else ascii(name) for name in names[:SHOWN_TYPES]]
+        more = f", … ({len(names)} in all)" if len(names) > SHOWN_TYPES else ""
+        return f"it holds the type{'s' if len(names) > 1 else ''} {', '.join(shown)}{more}"
+    reason = reason_unreadable(error)
+    return reason if reason.startswith(REFUSALS) else None
+
+
+def _refused(names: set[str]) -> list[str]:
+    """Return those of a file's names that are neither torch's own nor stand-ins, sorted.
+
+    torch tells it of a file only: so this makes one that does nothing but name them.
+    """
+    lines = [name.rpartition(".") for name in sorted(names)]
+    named = b"".join(f"c{module}\n{name}\n".encode() for module, _, name in lines)
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("archive/data.pkl", b"\x80\x02" + named + b".")
+        archive.writestr("archive/version", "3\n")
+    file.seek(0)
+    return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(file))
+
+
+def _named_types(path: Path) -> set[str]:
+    """Return `module.name` of everything that the pickles of a file name, without running them."""
+    names: set[str] = set()
+    with suppress(*BROKEN), path.open("rb") as file:
+        if zipfile.is_zipfile(file):
+            archive = zipfile.ZipFile(file)
+            for record in archive.namelist():
+                if record.endswith(".pkl"):
+                    names |= _names_in(io.BytesIO(archive.read(record)))
+        else:
+            file.seek(0)
+            for _ in range(LEGACY_PICKLES):
+                names |= _names_in(file)
+    return names  # of a broken file: those that could be read
+
+
+def _names_in(stream: IO[bytes]) -> set[str]:
+    """Return what one pickle names, up to its end or to the first byte that is not of a pickle."""
+    names: set[str] = set()
+    memo: dict[Any, str] = {}
+    texts = ["", ""]  # the last two are what STACK_GLOBAL takes for module and name
+    with suppress(*BROKEN):
+        for operation, argument, _ in pickletools.genops(stream):
+            code = operation.name
+            if code in ("GLOBAL", "INST"):
+                names.add(str(argument).replace(" ", ".", 1))
+            elif code == "STACK_GLOBAL":
+                names.add(".".join(texts[-2:]).replace("\n", " "))
+            elif isinstance(argument, str):
+                texts.append(argument)
+            elif code == "MEMOIZE":
+                memo[len(memo)] = texts[-1]
+            elif code in ("BINPUT", "LONG_BINPUT"):
+                memo[argument] = texts[-1]
+            elif code in ("BINGET", "LONG_BINGET"):
+                texts.append(memo.get(argument, ""))
+    return names
