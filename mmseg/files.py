@@ -1,29 +1,196 @@
-"""Write files so that a reader never sees a half-written one."""
+"""Write files so that a reader never sees a half-written one, and say why a write failed."""
 
+import errno
+import io
 import os
+import platform
+import time
+import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
+
+SUFFIX = ".partial"
+PROBE = b"\0" * 4096  # a full disk still takes empty files
+# A temporary file of another machine is left over when nothing was written to it for so long.
+QUIET_SECONDS = 600
+SPACE = "free space there, or write to another disk"
+RIGHTS = "choose a folder that you may write to"
+ADVICE = {
+    errno.ENOSPC: SPACE,
+    errno.EDQUOT: SPACE,
+    errno.EFBIG: "raise the limit on the size of files (`ulimit -f unlimited`)",
+    errno.EROFS: RIGHTS,
+    errno.EACCES: RIGHTS,
+    errno.EPERM: RIGHTS,
+    errno.ENOTDIR: "choose a folder, not a file",
+    errno.EEXIST: "choose a folder, not a file",
+    errno.ENAMETOOLONG: "choose a shorter path",
+}
+
+
+class _Stream(io.FileIO):
+    """A file that keeps the error of its first failed operation.
+
+    Libraries hide it behind errors of their own: torch.save turns it into a RuntimeError.
+    """
+
+    failure: OSError | None = None
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Keep the error of an operation on this file."""
+        try:
+            yield
+        except OSError as error:
+            self.failure = self.failure or error
+            raise
+
+    def write(self, data: Any) -> int:
+        """Write as many bytes of `data` as fit, and return their number."""
+        with self.watched():
+            return super().write(data)
+
+    def fileno(self) -> int:
+        """Refuse: a library that writes past this object would hide why a write failed."""
+        raise io.UnsupportedOperation("write through the file object")
+
+    def sync(self) -> None:
+        """Wait until the data is on the disk."""
+        with self.watched():
+            os.fsync(super().fileno())
 
 
 @contextmanager
 def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
     """Open a temporary file beside `path` and rename it to `path` when the block ends.
 
-    The data is flushed to the disk before the rename. When the block raises, `path` is left as it
-    was and the temporary file is removed. Missing parent folders are created.
+    The data is flushed to the disk before the rename, the new name after it. When the block
+    raises, `path` is left as it was and the temporary file is removed. Missing parent folders are
+    created.
+
+    Raises:
+        OSError: with a sentence for the user when the file cannot be written.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # A short name of its own: the final name may already be as long as the file system allows.
-    partial = path.parent / f".{os.getpid()}-{abs(hash(path.name)) % 10**8}.partial"
-    encoding = None if "b" in mode else "utf-8"
+    partial = partial_of(path)
     try:
-        with partial.open(mode, encoding=encoding) as file:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stream = _new(partial)
+    except OSError as error:
+        raise _explained(error, path) from error
+    try:
+        with _buffered(stream, mode) as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+            stream.sync()
+        with stream.watched():
+            partial.replace(path)
+        sync_folder(path.parent)
+    except (OSError, RuntimeError) as error:
+        if stream.failure is None:  # not from writing: an error of the block
+            raise
+        raise _explained(stream.failure, path) from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def partial_of(path: Path) -> Path:
+    """Return the name of the temporary file beside `path`: machine, process, final name.
+
+    It is short, because the final name may already be as long as the file system allows.
+    """
+    name = zlib.crc32(os.fsencode(path.name))
+    return path.with_name(f".{_machine()}-{os.getpid()}-{name:08x}{SUFFIX}")
+
+
+def require_writable(folder: str | Path) -> None:
+    """Create a folder and prove that a file can be written there.
+
+    Raises:
+        OSError: with a sentence for the user when that is not so.
+    """
+    folder = Path(folder)
+    probe = partial_of(folder / "probe")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with _new(probe) as stream:
+                stream.write(PROBE)
+                stream.sync()
+        finally:
+            probe.unlink(missing_ok=True)
+    except OSError as error:
+        raise _explained(error, folder) from error
+
+
+def remove_partials(folder: str | Path) -> list[Path]:
+    """Delete temporary files that killed processes left in a folder, and return their paths.
+
+    Files that a running process is still writing stay.
+    """
+    removed = [file for file in Path(folder).glob(f".*{SUFFIX}") if _is_left_over(file)]
+    for file in removed:
+        file.unlink(missing_ok=True)
+    return removed
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in `folder` last through a crash, where the file system can do that."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _new(partial: Path) -> _Stream:
+    """Open a file that did not exist: a left-over one may be the second name of a good file."""
+    partial.unlink(missing_ok=True)
+    return _Stream(partial, "x")
+
+
+def _buffered(stream: _Stream, mode: str) -> IO[Any]:
+    """Put a buffer, and for texts an encoder, before a file."""
+    buffer = io.BufferedWriter(stream)
+    return buffer if "b" in mode else io.TextIOWrapper(buffer, encoding="utf-8")
+
+
+def _explained(error: OSError, path: Path) -> OSError:
+    """Return an error of the same kind that says what to do."""
+    number = error.errno or errno.EIO
+    advice = ADVICE.get(number, "check the disk")
+    return OSError(
+        number,
+        f"expected to write {str(path)!r}, got: {os.strerror(number)}; {advice}, then start the "
+        "command again (a training with --resume auto). What was there before is unchanged.",
+    )
+
+
+def _machine() -> str:
+    """Return a short name of this machine."""
+    return f"{zlib.crc32(platform.node().encode()):08x}"
+
+
+def _is_left_over(file: Path) -> bool:
+    """Tell whether nobody writes to a temporary file any more."""
+    machine, _, rest = file.name.removeprefix(".").partition("-")
+    process = rest.partition("-")[0]
+    if machine == _machine() and process.isdecimal():
+        # Where processes are numbered from 1 again, a killed one had the number of this one.
+        return int(process) == os.getpid() or not _is_running(int(process))
+    with suppress(FileNotFoundError):
+        return time.time() - file.stat().st_mtime > QUIET_SECONDS
+    return False
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass  # somebody else's
+    return True

@@ -1,0 +1,129 @@
+"""Signals that end a run: the run saves first, its loader workers stay until it has."""
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType, TracebackType
+from typing import Any
+
+EXIT_STATUS = 75  # of a command that saved and stopped: "temporary failure", start it again
+SIGNALS = ("SIGTERM", "SIGUSR1", "SIGINT")
+ECHO_SECONDS = 1.0
+POLL_SECONDS = 1.0
+
+
+class RunInterrupted(Exception):  # noqa: N818  # not an error: the run did what it was asked to
+    """A run was saved and stopped because of a signal.
+
+    The message names signal, iteration and file, and the command that continues the run.
+    """
+
+
+class Interruption:
+    """Notes signals that ask the run to end, instead of dying from them.
+
+    `with Interruption() as interruption:` installs the handlers and puts the former ones back at
+    the end. Outside of the main thread, where Python allows no handlers, it does nothing.
+    A second Ctrl-C raises KeyboardInterrupt at once.
+    """
+
+    def __init__(self) -> None:
+        self.signal_name: str | None = None
+        self._interrupted_at: float | None = None
+        self._former: dict[int, Any] = {}
+
+    @property
+    def requested(self) -> bool:
+        """Whether a signal has arrived in this process."""
+        return self.signal_name is not None
+
+    def __enter__(self) -> "Interruption":
+        if threading.current_thread() is threading.main_thread():
+            for name in SIGNALS:
+                number = getattr(signal, name, None)  # Windows has no SIGUSR1
+                if number is not None:
+                    self._former[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, handler in self._former.items():
+            # None: a handler that was not installed from Python cannot be put back.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        self._former.clear()
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        """Remember the first signal."""
+        del frame
+        if number == signal.SIGINT:
+            self._note_ctrl_c()
+        self.signal_name = self.signal_name or signal.Signals(number).name
+
+    def _note_ctrl_c(self) -> None:
+        """Raise at the second one; torchrun's repetition of the first does not count."""
+        now = time.monotonic()
+        if self._interrupted_at is None:
+            self._interrupted_at = now
+        elif "TORCHELASTIC_RUN_ID" not in os.environ or now - self._interrupted_at > ECHO_SECONDS:
+            raise KeyboardInterrupt
+
+
+@contextmanager
+def signals_held() -> Iterator[None]:
+    """Hold the signals back for the block, which starts workers.
+
+    A worker inherits that, so that none of them reaches it before it is shielded.
+    """
+    if not hasattr(signal, "sigtimedwait"):  # where shield_worker would not release them
+        yield
+        return
+    held = {getattr(signal, name) for name in SIGNALS}
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, held)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)
+
+
+def shield_worker() -> None:
+    """Let a loader worker live exactly as long as the process that started it.
+
+    Schedulers and terminals send their signals to all processes of a job, and a run that loses a
+    worker cannot go on to its next checkpoint. So a worker ignores them, ends when its main process
+    terminates it, and ends by itself, even in the middle of a sample, when that process is gone.
+    Call it in the worker. Outside of a child of multiprocessing it does nothing.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # The others exist on Linux; only there do schedulers send them.
+    if hasattr(signal, "sigtimedwait"):
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        # Blocked here and in all later threads, the signal waits for the thread below, which
+        # learns who sent it.
+        signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGTERM})
+        threading.Thread(target=_end_with, args=(parent, os.getppid()), daemon=True).start()
+
+
+def _end_with(main: Any, starter: int) -> None:
+    """End this process when its main process terminates it or is gone.
+
+    Args:
+        main: the main process, which builds the loader.
+        starter: number of the process that forked this one: the main process or its fork server.
+    """
+    while os.getppid() == starter and main.is_alive():
+        sent = signal.sigtimedwait({signal.SIGTERM}, POLL_SECONDS)
+        if sent is not None and sent.si_pid == main.pid:
+            break
+    # At once and with success: the main process takes any other status for a failed worker.
+    os._exit(0)

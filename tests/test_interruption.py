@@ -1,0 +1,316 @@
+"""A signal lets a run save before it ends, and no worker of a loader dies before or outlives it.
+
+Loaders run in a forked "main" process that leads a session of its own, as under a scheduler.
+"""
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from mmseg.datasets import build_train_loader
+from mmseg.files import atomic_write
+from mmseg.interruption import EXIT_STATUS, SIGNALS, Interruption, shield_worker
+from mmseg.preprocessing.crops import each_item
+
+FORK = multiprocessing.get_context("fork")
+PATIENCE = 40  # seconds until a test gives up waiting for a process
+
+
+class Numbers:
+    """Samples that take `seconds` each."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def __len__(self) -> int:
+        return 1000
+
+    def sample(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
+        time.sleep(self.seconds)
+        return {"img": torch.full((2, 3), float(index)), "img_metas": {"pid": os.getpid()}}
+
+    def __getitem__(self, index: int) -> int:
+        time.sleep(self.seconds)
+        return os.getpid()
+
+
+def loader(seconds: float, workers: int = 2) -> Any:
+    return build_train_loader(
+        Numbers(seconds), 1, workers, seed=0, start_iteration=0, max_iters=1000
+    )
+
+
+class Main:
+    """A process that runs `action(pipe)` in a session of its own, and our end of the pipe."""
+
+    def __init__(self, action: Callable[[Connection], None]) -> None:
+        self.pipe, theirs = FORK.Pipe()
+
+        def run() -> None:
+            os.setsid()
+            # The loader starts its workers by fork also where that is no longer the default.
+            multiprocessing.set_start_method("fork", force=True)
+            action(theirs)
+
+        self.process: Any = FORK.Process(target=run)
+        self.process.start()
+        theirs.close()
+
+    def receive(self) -> Any:
+        assert self.pipe.poll(PATIENCE), "the process says nothing"
+        return self.pipe.recv()
+
+    def signal_all(self, number: int) -> None:
+        os.killpg(self.process.pid, number)
+
+    def exit_status(self) -> int | None:
+        self.process.join(PATIENCE)
+        return self.process.exitcode
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[[Callable[[Connection], None]], Main]]:
+    """Start processes that are gone at the end of the test, whatever happens."""
+    started: list[Main] = []
+
+    def start_one(action: Callable[[Connection], None]) -> Main:
+        started.append(Main(action))
+        return started[-1]
+
+    yield start_one
+    for main in started:
+        with suppress(ProcessLookupError):  # the process, and workers that have outlived it
+            main.signal_all(signal.SIGKILL)
+        main.process.join()
+
+
+def is_running(process: int) -> bool:
+    """Tell whether a process exists and is no zombie (nobody may collect orphans here)."""
+    try:
+        status = Path(f"/proc/{process}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return status.rpartition(")")[2].split()[0] not in "ZX"
+
+
+def are_gone(processes: list[int], seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while any(map(is_running, processes)):
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def children() -> list[int]:
+    return sorted(child.pid for child in multiprocessing.active_children() if child.pid)
+
+
+def train_until_signal(pipe: Connection) -> None:
+    """Load batches until a signal arrives, go on for 20 more, save, and end as the command does."""
+    with Interruption() as interruption:
+        batches = iter(loader(0.01))
+        next(batches)
+        workers = children()
+        pipe.send(workers)
+        for _ in batches:
+            if interruption.requested:
+                break
+        indices = [int(next(batches)["img"][0, 0, 0]) for _ in range(20)]
+        pipe.send((interruption.signal_name, len(set(indices)), children() == workers))
+    sys.exit(EXIT_STATUS)
+
+
+@pytest.mark.parametrize("name", SIGNALS)
+def test_a_signal_to_the_whole_job_leaves_time_to_save(start: Any, name: str) -> None:
+    main = start(train_until_signal)
+    workers = main.receive()
+    assert len(workers) == 2
+    assert all(map(is_running, workers))
+    main.signal_all(getattr(signal, name))
+    assert main.receive() == (name, 20, True)
+    assert main.exit_status() == EXIT_STATUS == 75
+    assert are_gone(workers, 10)
+
+
+def test_workers_of_a_killed_process_end_in_the_middle_of_a_sample(start: Any) -> None:
+    def load(pipe: Connection) -> None:
+        batches = iter(loader(3600))
+        pipe.send(children())
+        next(batches)
+
+    main = start(load)
+    workers = main.receive()
+    assert len(workers) == 2
+    main.process.kill()
+    assert main.exit_status() == -signal.SIGKILL
+    assert are_gone(workers, 10)
+
+
+def test_a_process_that_ends_early_takes_its_busy_workers_along(start: Any) -> None:
+    """The loader gives its worker some seconds, then terminates it; that still works."""
+
+    def load(pipe: Connection) -> None:
+        batches = iter(loader(3600, workers=1))
+        pipe.send(children())
+        time.sleep(1)  # until the worker is in its sample
+        assert batches
+        raise SystemExit(3)
+
+    main = start(load)
+    workers = main.receive()
+    assert len(workers) == 1
+    assert main.exit_status() == 3
+    assert are_gone(workers, 5)
+
+
+def test_a_killed_worker_ends_the_run_but_not_the_old_checkpoint(
+    start: Any, tmp_path: Path
+) -> None:
+    """Its death raises an error in the main process, here in the middle of saving."""
+    file = tmp_path / "latest.pth"
+    file.write_bytes(b"old")
+
+    def save(pipe: Connection) -> None:
+        batches = iter(loader(0.01))
+        next(batches)
+        try:
+            with atomic_write(file) as stream:
+                stream.write(b"new")
+                pipe.send(children())
+                time.sleep(PATIENCE)
+        except RuntimeError as error:
+            pipe.send(str(error))
+        os._exit(0)
+
+    main = start(save)
+    os.kill(main.receive()[0], signal.SIGKILL)
+    assert "is killed by signal: Killed" in main.receive()
+    assert file.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["latest.pth"]
+
+
+def test_a_worker_that_somebody_terminates_goes_on(start: Any) -> None:
+    main = start(train_until_signal)
+    workers = main.receive()
+    for worker in workers:
+        for name in SIGNALS:
+            os.kill(worker, getattr(signal, name))
+    time.sleep(1)
+    assert all(map(is_running, workers))
+    os.kill(main.process.pid, signal.SIGTERM)
+    assert main.receive() == ("SIGTERM", 20, True)
+    assert main.exit_status() == EXIT_STATUS
+
+
+@pytest.mark.parametrize("make", [loader, lambda seconds: each_item(Numbers(seconds), workers=2)])
+def test_a_signal_reaches_no_worker_that_is_just_starting(start: Any, make: Any) -> None:
+    """It would kill it before it is shielded, at the start of every evaluation."""
+
+    def load(pipe: Connection) -> None:
+        start_process = BaseProcess.start
+
+        def start_under_fire(process: BaseProcess) -> None:
+            start_process(process)
+            assert process.pid is not None
+            for name in SIGNALS:
+                os.kill(process.pid, getattr(signal, name))
+
+        BaseProcess.start = start_under_fire  # type: ignore[method-assign]
+        batches = iter(make(0.01))
+        for _ in range(9):
+            next(batches)
+        pipe.send(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+
+    assert start(load).receive() == set()  # this process hears all signals again
+
+
+def test_workers_of_the_preprocessing_end_with_their_process(start: Any) -> None:
+    def draw(pipe: Connection) -> None:
+        items = each_item(Numbers(0.01), workers=2)  # type: ignore[arg-type]
+        next(items)
+        pipe.send(children())
+        for _ in items:
+            pass
+
+    main = start(draw)
+    workers = main.receive()
+    main.signal_all(signal.SIGTERM)
+    assert main.exit_status() == -signal.SIGTERM
+    assert are_gone(workers, 10)
+
+
+def test_signals_are_noted_and_former_handlers_come_back() -> None:
+    before = {name: signal.getsignal(getattr(signal, name)) for name in SIGNALS}
+    for name in SIGNALS:
+        with Interruption() as interruption:
+            assert not interruption.requested
+            assert interruption.signal_name is None
+            installed = {signal.getsignal(getattr(signal, n)) for n in SIGNALS}
+            assert len(installed) == 1
+            assert installed.isdisjoint({signal.SIG_DFL, signal.SIG_IGN, *before.values()})
+            signal.raise_signal(getattr(signal, name))
+            assert interruption.requested
+            signal.raise_signal(signal.SIGTERM)
+            assert interruption.signal_name == name  # the first one
+        assert {n: signal.getsignal(getattr(signal, n)) for n in SIGNALS} == before
+        assert interruption.requested
+
+
+def test_a_second_ctrl_c_ends_the_run_at_once() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), Interruption() as interruption:
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGINT)
+        assert interruption.signal_name == "SIGTERM"
+        signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_torchrun_repeats_a_ctrl_c_without_meaning_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    with pytest.raises(KeyboardInterrupt), Interruption() as interruption:
+        signal.raise_signal(signal.SIGINT)
+        now += 0.5
+        signal.raise_signal(signal.SIGINT)
+        assert interruption.signal_name == "SIGINT"
+        now += 0.7
+        signal.raise_signal(signal.SIGINT)
+        interruption.signal_name = "not reached"
+    assert interruption.signal_name == "SIGINT"
+
+
+def test_another_thread_leaves_the_signals_alone() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    seen = []
+
+    def enter() -> None:
+        with Interruption() as interruption:
+            seen.append((signal.getsignal(signal.SIGTERM), interruption.requested))
+
+    thread = threading.Thread(target=enter)
+    thread.start()
+    thread.join()
+    assert seen == [(before, False)]
+
+
+def test_a_process_that_is_no_worker_is_not_shielded() -> None:
+    before = [signal.getsignal(getattr(signal, name)) for name in SIGNALS]
+    shield_worker()
+    assert [signal.getsignal(getattr(signal, name)) for name in SIGNALS] == before
+    assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
