@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from pathlib import Path
 
 from mmseg.config import load_config, parse_options
+from mmseg.preprocessing.commands import one_sentence
 from mmseg.preprocessing.run import Options, preprocess
 
 
@@ -48,7 +48,5 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with one_sentence("run_seg.py"):
         main()
-    except (OSError, ValueError) as error:
-        sys.exit(f"run_seg.py: {error}")

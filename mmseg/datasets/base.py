@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mmseg.datasets.image_files import read_label, write_label
-from mmseg.datasets.labels import IGNORE
+from mmseg.datasets.labels import IGNORE, LabelRule
 from mmseg.datasets.pipelines import Compose
 from mmseg.datasets.pipelines.fields import Results
 from mmseg.datasets.pipelines.loading import reduce_zero
@@ -75,6 +75,9 @@ class CustomDataset:
         self.ignore_index = ignore_index
         self.reduce_zero_label = reduce_zero_label
         self.crop_pseudo_margins = None if test_mode else _check_margins(crop_pseudo_margins)
+        self.label_rule = None  # without CLASSES every value is right
+        if self.CLASSES:
+            self.label_rule = LabelRule(len(self.CLASSES), ignore_index, self.remedy("labels"))
         self.img_infos = self._index()
         if not test_mode:
             self._check_files()
@@ -105,8 +108,11 @@ class CustomDataset:
             raise FileNotFoundError(
                 f"expected the label '{path}', got no such file; {self.remedy('labels')}"
             )
-        label = read_label(path)
-        return reduce_zero(label) if self.reduce_zero_label else label
+        label = read_label(path, self.remedy("labels"))
+        label = reduce_zero(label) if self.reduce_zero_label else label
+        if self.label_rule is not None:
+            self.label_rule.check(label, path)
+        return label
 
     def evaluate(
         self,
@@ -174,6 +180,7 @@ class CustomDataset:
             "img_prefix": str(self.img_dir),
             "seg_prefix": None if self.ann_dir is None else str(self.ann_dir),
             "seg_fields": [],
+            "label_rule": self.label_rule,
         }
         if self.dep_dir is not None:
             described["depth_file"] = str(self.dep_dir / self.depth_name(info["filename"]))
@@ -208,8 +215,23 @@ class CustomDataset:
                 f"expected a list of images of {self._name} at '{self.split}', got no such file; "
                 f"do write one image name without suffix per line, or leave split out."
             )
-        lines = self.split.read_text(encoding="utf-8").split("\n")
-        return sorted(line.strip() + self.img_suffix for line in lines if line.strip())
+        try:
+            lines = self.split.read_text(encoding="utf-8").split("\n")
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f"expected a list of images of {self._name} as UTF-8 text at '{self.split}', got "
+                f"something else; do write one image name without suffix per line."
+            ) from error
+        names = sorted(line.strip() + self.img_suffix for line in lines if line.strip())
+        present = set(files_below(self.img_dir, self.img_suffix))
+        missing = [name for name in names if name not in present]
+        if missing:
+            raise FileNotFoundError(
+                f"expected the images that '{self.split}' lists in '{self.img_dir}', got no file "
+                f"for {len(missing)} of {len(names)}, the first '{missing[0]}'; do correct the "
+                f"list (one image name without '{self.img_suffix}' per line) or add the images."
+            )
+        return names
 
     def _check_files(self) -> None:
         """Raise if a training image lacks its label or its depth map."""

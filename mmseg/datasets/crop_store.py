@@ -7,16 +7,34 @@ from pathlib import Path
 import numpy as np
 
 from mmseg.datasets.image_files import read_color
+from mmseg.datasets.labels import IGNORE, LabelRule
 
-_REMEDY = "do make the crops with: python run_seg.py --config … --dataset_name …"
+_COMMAND = "python run_seg.py --config … --dataset_name …"
 
 
 class CropStore:
-    """Crops `images/<i>.png` with labels `labels/<i>.png`, written by `run_seg.py`."""
+    """Crops `images/<i>.png` with labels `labels/<i>.png`, written by `run_seg.py`.
 
-    def __init__(self, images_path: str | Path, labels_path: str | Path) -> None:
+    Args:
+        images_path: folder of the images.
+        labels_path: folder of the labels.
+        num_classes: labels are checked to hold train ids below it; None checks nothing.
+        command: makes the crops, for errors.
+    """
+
+    def __init__(
+        self,
+        images_path: str | Path,
+        labels_path: str | Path,
+        num_classes: int | None = None,
+        command: str = _COMMAND,
+    ) -> None:
         self.images_path = Path(images_path)
         self.labels_path = Path(labels_path)
+        self._remedy = f"do make the crops with: {command}"
+        self._rule = None
+        if num_classes is not None:
+            self._rule = LabelRule(num_classes, IGNORE, self._remedy)
 
     def image_file(self, index: int) -> Path:
         """Return the path of image `index`."""
@@ -31,24 +49,35 @@ class CropStore:
         for folder in (self.images_path, self.labels_path):
             if not folder.is_dir():
                 raise FileNotFoundError(
-                    f"expected source crops in '{folder}', got no such folder; {_REMEDY}"
+                    f"expected source crops in '{folder}', got no such folder; {self._remedy}"
                 )
             present = {file.name for file in folder.iterdir()}
             missing = [i for i in range(count) if f"{i}.png" not in present]
             if missing:
                 raise FileNotFoundError(
                     f"expected {count} source crops in '{folder}', got none for {len(missing)} of "
-                    f"them, the first '{missing[0]}.png'; {_REMEDY}"
+                    f"them, the first '{missing[0]}.png'; {self._remedy}"
                 )
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Return crop `index`: image (H, W, 3) uint8 BGR and label (H, W) uint8 train ids."""
-        image = read_color(self.image_file(index))
+        image = self._read(self.image_file(index))
         # Crops made by the original program are color images: the label is in every channel.
-        label = read_color(self.label_file(index))[..., 0]
+        label = self._read(self.label_file(index))[..., 0]
+        if self._rule is not None:
+            self._rule.check(label, self.label_file(index))
         if image.shape[:2] != label.shape:
             raise ValueError(
-                f"expected a label of the size of '{self.image_file(index)}' "
-                f"{image.shape[:2]}, got {label.shape} in '{self.label_file(index)}'; {_REMEDY}"
+                f"expected a label of the size of '{self.image_file(index)}' {image.shape[:2]}, "
+                f"got {label.shape} in '{self.label_file(index)}'; {self._remedy}"
             )
         return image, label
+
+    def _read(self, path: Path) -> np.ndarray:
+        try:
+            return read_color(path)
+        except (OSError, ValueError) as error:
+            raise type(error)(
+                f"Source crop: {error} Delete it: run_seg.py draws missing crops anew; "
+                f"{self._remedy}"
+            ) from error

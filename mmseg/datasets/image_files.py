@@ -9,11 +9,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from mmseg.datasets.integrity import damage_of
 from mmseg.datasets.labels import flat_palette
 from mmseg.files import atomic_write
-
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_PNG_TAIL = 4096  # bytes in which the closing chunk must lie; some writers append a few after it
 
 
 def read_color(path: str | Path) -> np.ndarray:
@@ -26,18 +24,24 @@ def read_unchanged(path: str | Path) -> np.ndarray:
     return _decode(path, cv2.IMREAD_UNCHANGED)
 
 
-def read_label(path: str | Path) -> np.ndarray:
-    """Read a label PNG as (H, W) uint8: the gray value, or the palette index of a palette PNG."""
+def read_label(path: str | Path, remedy: str | None = None) -> np.ndarray:
+    """Read a label PNG as (H, W) uint8: the gray value, or the palette index of a palette PNG.
+
+    Args:
+        path: of the file.
+        remedy: what to do when the file is a picture, but no label.
+    """
     data = _read_bytes(path, "a label PNG")
     try:
         with Image.open(io.BytesIO(data)) as image:
             mode, label = image.mode, np.array(image)
-    except (OSError, SyntaxError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(_unreadable(path, "a label PNG", str(error))) from error
     if label.ndim != 2 or mode not in ("L", "P", "1"):
         raise ValueError(
             f"expected one 8-bit channel (gray or palette) in the label '{path}', got PNG mode "
-            f"{mode!r} of shape {label.shape}; do use the label files of the data set."
+            f"{mode!r} of shape {label.shape}; "
+            f"{remedy or 'do use the label files of the data set.'}"
         )
     return label.astype(np.uint8, copy=False)
 
@@ -54,9 +58,17 @@ def write_label(
         image.save(file, format="PNG")
 
 
+def verify_file(path: str | Path) -> None:
+    """Raise unless an image file is there and undamaged; its pixels are not decoded."""
+    _read_bytes(path, "an image file")
+
+
 def _decode(path: str | Path, flags: int) -> np.ndarray:
     data = _read_bytes(path, "an image file")
-    array = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    try:
+        array = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:  # such as more pixels than OpenCV accepts
+        raise ValueError(_unreadable(path, "an image file", error.err)) from error
     if array is None:
         raise ValueError(_unreadable(path, "an image file", "it cannot be decoded"))
     return array
@@ -67,10 +79,11 @@ def _read_bytes(path: str | Path, kind: str) -> bytes:
         data = Path(path).read_bytes()
     except FileNotFoundError:
         raise FileNotFoundError(f"expected {kind} at '{path}', got no such file.") from None
-    if not data:
-        raise ValueError(_unreadable(path, kind, "it is empty"))
-    if data.startswith(_PNG_SIGNATURE) and b"IEND" not in data[-_PNG_TAIL:]:
-        raise ValueError(_unreadable(path, kind, "it is cut off (a PNG without its last chunk)"))
+    except OSError as error:  # a bad disk's message would not name the file
+        reason = error.strerror or str(error)
+        raise type(error)(f"expected {kind} at '{path}', got: {reason}.") from error
+    if damage := damage_of(data):
+        raise ValueError(_unreadable(path, kind, damage))
     return data
 
 

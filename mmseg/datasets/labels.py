@@ -7,6 +7,8 @@ label files use, a *train id* is 0…18 (255 = ignored).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -147,6 +149,37 @@ CITYSCAPES_ID_PALETTE: list[list[int]] = [
     [119, 11, 32],
     [0, 0, 142],
 ]
+
+
+@dataclass(frozen=True)
+class LabelRule:
+    """Which values the labels of a data set may hold.
+
+    A network asked for another class ends on a GPU with an assertion that names nothing.
+
+    Attributes:
+        num_classes: train ids are 0 … num_classes - 1.
+        ignore_index: value of pixels that do not count; 255 is always one.
+        remedy: how right labels come about, for the error.
+    """
+
+    num_classes: int
+    ignore_index: int
+    remedy: str
+
+    def check(self, label: np.ndarray, path: str | Path) -> None:
+        """Raise `ValueError` if a label (H, W) uint8 holds another value."""
+        # The sum wraps, 255 + 1 = 0, so that one pass is enough (0.1 ms for 1914x1052).
+        if np.add(label, 1, dtype=np.uint8).max(initial=0) <= self.num_classes:
+            return
+        ids = [int(value) for value in np.unique(label)]
+        wrong = [i for i in ids if i >= self.num_classes and i not in (self.ignore_index, IGNORE)]
+        if wrong:
+            listed = ", ".join(map(str, wrong[:5])) + (" …" if len(wrong) > 5 else "")
+            raise ValueError(
+                f"expected train ids 0…{self.num_classes - 1} or {self.ignore_index} (ignored) in "
+                f"the label '{path}', got {listed}; {self.remedy}"
+            )
 
 
 def id_to_train_id(array: np.ndarray, table: Mapping[int, int]) -> np.ndarray:

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from mmseg.datasets.base import Sample
 from mmseg.errors import is_for_user
+from mmseg.interruption import shield_worker, signals_held
 
 Batch = dict[str, Any]
 
@@ -138,7 +139,9 @@ class _Unpacked:
         return len(self.loader)
 
     def __iter__(self) -> Iterator[Any]:
-        return (unguarded(packed.content) for packed in self.loader)
+        with signals_held():
+            batches = iter(self.loader)  # starts the workers
+        return (unguarded(packed.content) for packed in batches)
 
 
 def build_train_loader(
@@ -185,7 +188,12 @@ def build_test_loader(
 
 def collate(samples: Sequence[Sample]) -> Batch:
     """Stack tensors and list all else; lists (at test time) are collated item by item."""
-    return {key: _collate_values([sample[key] for sample in samples]) for key in samples[0]}
+    batch = {}
+    for key in samples[0]:
+        metas = "target_img_metas" if key.startswith("target_") else "img_metas"
+        names = [_described(sample.get(metas)) for sample in samples]
+        batch[key] = _collate_values([sample[key] for sample in samples], names)
+    return batch
 
 
 def index_of(number: int, length: int, seed: int) -> int:
@@ -204,17 +212,26 @@ def _permutation(length: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng((seed, epoch, _INDEX_STREAM)).permutation(length)
 
 
-def _collate_values(values: list[Any]) -> Any:
+def _described(meta: Any) -> str:
+    """Name the file of a sample, and its size before padding."""
+    if not isinstance(meta, dict) or not meta.get("filename"):
+        return ""
+    height, width = meta.get("img_shape", ("?", "?"))[:2]
+    return f" '{meta['filename']}' {width}x{height}"
+
+
+def _collate_values(values: list[Any], names: Sequence[str]) -> Any:
     if isinstance(values[0], torch.Tensor):
         shapes = {tuple(value.shape) for value in values}
         if len(shapes) > 1:
             raise ValueError(
-                f"expected samples of one size in a batch, got {sorted(shapes)}; do end the "
-                f"pipeline's geometry with RandomCrop and Pad of one size."
+                f"expected samples of one size in a batch, got {sorted(shapes)}{','.join(names)}; "
+                "do end the pipeline's geometry with RandomCrop and Pad of one size (an image "
+                "smaller than RandomCrop's crop_size stays smaller without Pad)."
             )
         return torch.stack(values)
     if isinstance(values[0], list):
-        return [_collate_values(list(column)) for column in zip(*values, strict=True)]
+        return [_collate_values(list(column), names) for column in zip(*values, strict=True)]
     return values
 
 
@@ -244,14 +261,14 @@ def _pin(value: Any) -> Any:
 def _worker_options(workers: int) -> dict[str, Any]:
     options: dict[str, Any] = {"num_workers": workers, "pin_memory": torch.cuda.is_available()}
     if workers > 0:
-        options["persistent_workers"] = True
         options["prefetch_factor"] = _PREFETCH
-        options["worker_init_fn"] = _use_one_thread
+        options["worker_init_fn"] = start_worker
     return options
 
 
-def _use_one_thread(worker: int) -> None:
-    """Keep a worker from taking the cores of the others."""
+def start_worker(worker: int) -> None:
+    """Keep a worker from taking the cores of the others and from dying before its main process."""
     del worker
+    shield_worker()
     cv2.setNumThreads(0)
     torch.set_num_threads(1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -63,10 +64,10 @@ class RareClassSampling:
         self.source = source
         self.min_pixels = min_pixels
         self.min_crop_ratio = min_crop_ratio
-        statistics = _load(source, STATISTICS_FILE)
+        statistics = _load(source, STATISTICS_FILE, _is_statistics)
         self.classes, self.probabilities = class_probabilities(statistics, class_temp)
         self._cumulative = np.cumsum(self.probabilities, dtype=np.float64)
-        self.candidates = self._find_candidates(_load(source, IMAGES_FILE))
+        self.candidates = self._find_candidates(_load(source, IMAGES_FILE, _is_index))
 
     def sample(self, rng: np.random.Generator) -> Sample:
         """Draw a class, an image that holds it and a crop that holds it."""
@@ -94,6 +95,7 @@ class RareClassSampling:
             PurePosixPath(info["ann"]["seg_map"]).name: i
             for i, info in enumerate(self.source.img_infos)
         }
+        self._check_files(index, images)
         candidates = {}
         for chosen in self.classes:
             named = [(PurePosixPath(file).name, n) for file, n in images.get(str(chosen), [])]
@@ -109,9 +111,57 @@ class RareClassSampling:
                 )
         return candidates
 
+    def _check_files(self, index: dict[str, int], images: dict[str, list]) -> None:
+        """Raise if the statistics know none of the images, or classes that do not exist."""
+        listed = {PurePosixPath(file).name for entries in images.values() for file, _ in entries}
+        path, rule = _path(self.source, IMAGES_FILE), self.source.label_rule
+        if index.keys().isdisjoint(listed):
+            raise ValueError(
+                f"expected the class statistics at '{path}' to list labels of this data set, such "
+                f"as '{next(iter(index))}', got other files only, such as "
+                f"'{next(iter(listed), None)}'; {self.source.remedy('statistics')}"
+            )
+        unknown = [c for c in self.classes if rule is not None and c >= rule.num_classes]
+        if rule is not None and unknown:
+            raise ValueError(
+                f"expected the classes 0…{rule.num_classes - 1} in the class statistics beside "
+                f"'{path}', got class {unknown[0]}; {self.source.remedy('statistics')}"
+            )
 
-def _load(source: CustomDataset, name: str) -> Any:
-    path = Path(source.data_root or ".", name)
+
+def _path(source: CustomDataset, name: str) -> Path:
+    return Path(source.data_root or ".", name)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and value >= 0
+
+
+def _is_class(key: Any) -> bool:
+    return isinstance(key, str) and key.isdecimal()
+
+
+def _is_statistics(content: Any) -> bool:
+    """Tell whether this is `[{train id: pixels, …, "file": path}, …]`."""
+    return isinstance(content, list) and all(
+        isinstance(entry, dict)
+        and all(k == "file" or (_is_class(k) and _is_count(n)) for k, n in entry.items())
+        for entry in content
+    )
+
+
+def _is_index(content: Any) -> bool:
+    """Tell whether this is `{train id: [[path, pixels], …], …}`."""
+    return isinstance(content, dict) and all(
+        _is_class(key)
+        and isinstance(entries, list)
+        and all(isinstance(e, list) and len(e) == 2 and _is_count(e[1]) for e in entries)
+        for key, entries in content.items()
+    )
+
+
+def _load(source: CustomDataset, name: str, is_right: Callable[[Any], bool]) -> Any:
+    path = _path(source, name)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -128,5 +178,10 @@ def _load(source: CustomDataset, name: str) -> Any:
         raise ValueError(
             f"expected the class statistics for rare class sampling at '{path}', got an empty "
             f"list; {source.remedy('statistics')}"
+        )
+    if not is_right(content):
+        raise ValueError(
+            f"expected the class statistics for rare class sampling at '{path}', got JSON that a "
+            f"converter did not write; {source.remedy('statistics')}"
         )
     return content

@@ -98,8 +98,14 @@ class UDADataset:
                 f"expected source and target samples of one size for sync_crop_size, got "
                 f"{(height, width)} and {tuple(pair['target_img'].shape[-2:])}; do pad both alike."
             )
-        y = int(rng.integers(0, max(height - crop_height, 0) + 1))
-        x = int(rng.integers(0, max(width - crop_width, 0) + 1))
+        if height < crop_height or width < crop_width:
+            raise ValueError(
+                f"expected samples of at least sync_crop_size = {self.sync_crop_size} pixels, got "
+                f"{(height, width)} for '{pair['img_metas'].get('filename')}'; do lower "
+                f"sync_crop_size, or enlarge or pad the images before."
+            )
+        y = int(rng.integers(0, height - crop_height + 1))
+        x = int(rng.integers(0, width - crop_width + 1))
         window = (..., slice(y, y + crop_height), slice(x, x + crop_width))
         cropped = {**pair, **{k: pair[k][window].contiguous() for k in _MAP_KEYS if k in pair}}
         shape = (*cropped["img"].shape[-2:], 3)

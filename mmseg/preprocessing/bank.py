@@ -5,17 +5,19 @@ Legend: M crops, C = 19 classes, D = 256 depth bins, H×W pixels.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from mmseg.datasets.depth import NUM_BINS
-from mmseg.datasets.labels import CLASSES
+from mmseg.datasets.labels import CLASSES, IGNORE, LabelRule
 from mmseg.files import atomic_write
 from mmseg.models.uda.depthmetric import depth_histogram
-from mmseg.preprocessing.crops import CropFolder, each_item
+from mmseg.preprocessing.crops import CropFolder, each_item, redraw
 
 
 class CropHistograms(Dataset[torch.Tensor]):
@@ -28,21 +30,37 @@ class CropHistograms(Dataset[torch.Tensor]):
         return self.num
 
     def __getitem__(self, index: int) -> torch.Tensor:
-        label = torch.from_numpy(self.folder.read("labels", index))  # (H, W)
-        depth = torch.from_numpy(self.folder.read("depth", index))  # (H, W)
+        self.folder.verify_image(index)
+        label = self.folder.read("labels", index)  # (H, W)
+        depth = self.folder.read("depth", index)  # (H, W)
+        file = self.folder.file("labels", index)
+        LabelRule(len(CLASSES), IGNORE, redraw(file)).check(label, file)
         if label.shape != depth.shape:
             raise ValueError(
-                f"expected label and depth of one size, got {tuple(label.shape)} in "
-                f"{self.folder.file('labels', index)} and {tuple(depth.shape)} in "
-                f"{self.folder.file('depth', index)}; draw the crop anew."
+                f"expected label and depth of one size, got {label.shape} in '{file}' and "
+                f"{depth.shape} in '{self.folder.file('depth', index)}'. {redraw(file)}"
             )
-        return depth_histogram(label, depth, num_classes=len(CLASSES))
+        return depth_histogram(
+            torch.from_numpy(label), torch.from_numpy(depth), num_classes=len(CLASSES)
+        )
 
 
-def count_bank(folder: CropFolder, num: int, workers: int = 0) -> torch.Tensor:
-    """Return the bank (M, C, D) float32 of the first `num` crops, with a progress bar."""
+def count_bank(
+    folder: CropFolder,
+    num: int,
+    workers: int = 0,
+    watch: Callable[[Iterator[Any]], Iterator[Any]] = iter,
+) -> torch.Tensor:
+    """Return the bank (M, C, D) float32 of the first `num` crops, with a progress bar.
+
+    Args:
+        folder: of the crops.
+        num: M.
+        workers: processes that share the work.
+        watch: wraps the iterator of histograms; may end it with an error.
+    """
     bank = torch.zeros(num, len(CLASSES), NUM_BINS)
-    histograms = each_item(CropHistograms(folder, num), workers)
+    histograms = watch(each_item(CropHistograms(folder, num), workers))
     for index, histogram in enumerate(tqdm(histograms, total=num, desc="statistics", unit="crop")):
         bank[index] = histogram
     return bank

@@ -6,20 +6,22 @@ worker draws it, or whether a run was interrupted before it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
-from mmseg.datasets.image_files import read_label
-from mmseg.datasets.loader import Guarded, unguarded
-from mmseg.files import atomic_write
+from mmseg.datasets.image_files import read_label, verify_file
+from mmseg.datasets.loader import Guarded, start_worker, unguarded
+from mmseg.files import atomic_write, remove_partials
+from mmseg.interruption import signals_held
 from mmseg.visualization.pixels import denormalize
 
+_T = TypeVar("_T")
 PARTS = ("images", "labels", "depth")
 
 
@@ -57,7 +59,18 @@ class CropFolder:
 
     def read(self, part: str, index: int) -> np.ndarray:
         """Read a label or depth file as (H, W) uint8."""
-        return read_label(self.file(part, index))
+        path = self.file(part, index)
+        return self._checked(path, lambda: read_label(path))
+
+    def verify_image(self, index: int) -> None:
+        """Raise if an image file is damaged."""
+        path = self.file("images", index)
+        self._checked(path, lambda: verify_file(path))
+
+    def remove_partials(self) -> None:
+        """Delete the temporary files that a killed run left."""
+        for folder in (self.root, *(self.root / part for part in PARTS)):
+            remove_partials(folder)
 
     def missing(self, num: int) -> list[int]:
         """Return the indices below `num` of which a file is absent."""
@@ -71,6 +84,18 @@ class CropFolder:
     def is_empty(self) -> bool:
         """Tell whether no crop was ever written here."""
         return not any(any((self.root / part).glob("*.png")) for part in PARTS)
+
+    def _checked(self, path: Path, read: Callable[[], _T]) -> _T:
+        """Return what `read` reads from a file of a crop, or say how it is drawn anew."""
+        try:
+            return read()
+        except (OSError, ValueError) as error:
+            raise type(error)(f"{error} {redraw(path)}") from error
+
+
+def redraw(path: Path) -> str:
+    """Say how a crop is drawn anew."""
+    return f"Delete '{path}' and start run_seg.py again: it draws the missing crops."
 
 
 class CropWriter(Dataset[int]):
@@ -105,13 +130,20 @@ def draw_crop(dataset: Any, seed: int, index: int) -> Crop:
 def each_item(task: Dataset[Any], workers: int) -> Iterator[Any]:
     """Yield `task[0]`, `task[1]`, … in order, computed by `workers` processes (0: this one)."""
     loader = DataLoader(
-        Guarded(task), batch_size=None, num_workers=workers, worker_init_fn=_use_one_thread
+        Guarded(task), batch_size=None, num_workers=workers, worker_init_fn=start_worker
     )
-    yield from map(unguarded, loader)
-
-
-def _use_one_thread(_worker: int) -> None:
-    cv2.setNumThreads(0)
+    with signals_held():
+        items = iter(loader)  # starts the workers
+    try:
+        yield from map(unguarded, items)
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        reason = str(error).splitlines()[0].strip().removesuffix(".")
+        raise ChildProcessError(
+            f"expected {workers} workers to run to the end, got: {reason}. Start the same command "
+            "again to continue, with a smaller --num-workers if the memory was full."
+        ) from error
 
 
 def _png(array: np.ndarray) -> bytes:

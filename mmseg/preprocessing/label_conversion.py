@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,9 @@ from mmseg.datasets.labels import (
     SYNTHIA_ID_TO_TRAIN_ID,
     id_to_train_id,
 )
-from mmseg.files import atomic_write
+from mmseg.files import atomic_write, remove_partials, require_writable
+from mmseg.interruption import Interruption, shield_worker
+from mmseg.preprocessing.commands import Watch, one_sentence
 
 Statistics = dict[str, Any]
 SUFFIX = "_labelTrainIds.png"
@@ -63,8 +66,9 @@ def convert_cityscapes(
     root = Path(root)
     folder = root / gt_dir
     files = _list_files(folder, POLYGONS, lambda name: name.endswith(POLYGONS))
-    statistics = _run(convert_cityscapes_label, files, processes)
     target = root if out_dir is None else Path(out_dir)
+    _prepare(files, target)
+    statistics = _run(convert_cityscapes_label, files, processes)
     for split in SPLITS:
         names = [file.relative_to(folder).as_posix() for file in files]
         inside = [name for name in names if name.startswith(f"{split}/")]
@@ -144,10 +148,8 @@ def run_converter(convert: Callable[..., Any], name: str, gt_dir: str) -> None:
     parser.add_argument("-o", "--out-dir", help="where the statistics go (the data set's folder)")
     parser.add_argument("--nproc", type=int, default=4, help="processes (%(default)s)")
     arguments = parser.parse_args()
-    try:
+    with one_sentence(parser.prog):
         convert(arguments.root, arguments.gt_dir, arguments.out_dir, arguments.nproc)
-    except (OSError, ValueError) as error:
-        parser.exit(1, f"{parser.prog}: {error}\n")
 
 
 def _convert_numbered(
@@ -158,8 +160,10 @@ def _convert_numbered(
     processes: int,
 ) -> list[Statistics]:
     files = _list_files(root / gt_dir, "<…digit>.png", lambda name: name[-5:-4].isdecimal())
+    target = root if out_dir is None else Path(out_dir)
+    _prepare(files, target)
     statistics = _run(convert, files, processes)
-    write_statistics(statistics, root if out_dir is None else Path(out_dir))
+    write_statistics(statistics, target)
     return statistics
 
 
@@ -182,14 +186,33 @@ def _run(
     convert: Callable[[Path], Statistics], files: Sequence[Path], processes: int
 ) -> list[Statistics]:
     """Convert all files, in their order, in several processes when more than one is asked for."""
+    with Interruption() as interruption:
+        watch = Watch(interruption, "label files", len(files))
 
-    def gather(done: Iterable[Statistics]) -> list[Statistics]:
-        return list(tqdm(done, total=len(files), desc="labels", unit="file"))
+        def gather(done: Iterator[Statistics]) -> list[Statistics]:
+            return list(tqdm(watch(done), total=len(files), desc="labels", unit="file"))
 
-    if processes <= 1:
-        return gather(map(convert, files))
-    with ProcessPoolExecutor(processes) as pool:
-        return gather(pool.map(convert, files))
+        if processes <= 1:
+            return gather(map(convert, files))
+        # A worker that is not shielded would wait for ever for a main process that was killed.
+        with ProcessPoolExecutor(processes, initializer=shield_worker) as pool:
+            try:
+                return gather(pool.map(convert, files))
+            except BrokenProcessPool as error:
+                raise ChildProcessError(
+                    f"expected {processes} processes to run to the end, got: one of them was "
+                    "killed. Start the same command again, with a smaller --nproc if the memory "
+                    "was full."
+                ) from error
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _prepare(files: Sequence[Path], out_dir: Path) -> None:
+    """Raise unless labels and statistics can be written; remove what a killed run left."""
+    for folder in sorted({out_dir, *(file.parent for file in files)}):
+        require_writable(folder)
+        remove_partials(folder)
 
 
 def _write_converted(path: Path, label: np.ndarray, name: str | None = None) -> Statistics:

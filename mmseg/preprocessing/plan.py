@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mmseg.datasets.depth import NUM_BINS
+from mmseg.datasets.fingerprint import add_files
 from mmseg.datasets.labels import CLASSES
 from mmseg.files import atomic_write
 from mmseg.preprocessing.crops import PARTS, CropFolder, draw_crop
@@ -20,7 +21,6 @@ from mmseg.preprocessing.crops import PARTS, CropFolder, draw_crop
 SETTINGS_FILE = "preprocessing.json"
 DISK_BLOCK = 4096  # bytes; small files take a whole block
 MEASURED_CROPS = 5
-SIZES_IN_FINGERPRINT = 64
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Settings:
                 f"{SETTINGS_FILE}; delete them, choose another --source_preprocessed_path or reuse "
                 "them with --not_get_images."
             )
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = _read_settings(path)
         for key, value in json.loads(json.dumps(asdict(self))).items():
             if found.get(key) != value:
                 raise ValueError(
@@ -57,6 +57,19 @@ class Settings:
                     f"{found.get(key)!r}; delete that folder or choose another "
                     "--source_preprocessed_path."
                 )
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise ValueError(
+            f"expected the settings of the crops beside it at '{path}', got a broken file; delete "
+            "that folder or choose another --source_preprocessed_path."
+        )
+    return found
 
 
 @dataclass(frozen=True)
@@ -123,11 +136,7 @@ def source_fingerprint(train_cfg: Mapping[str, Any], dataset: Any) -> str:
     relevant = {key: value for key, value in train_cfg.items() if key != "target"}
     digest.update(json.dumps(relevant, sort_keys=True, default=str).encode())
     source = dataset.source
-    digest.update("\n".join(info["filename"] for info in source.img_infos).encode())
-    step = max(1, len(source.img_infos) // SIZES_IN_FINGERPRINT)
-    for info in source.img_infos[::step]:
-        path = Path(source.img_dir) / info["filename"]
-        digest.update(str(path.stat().st_size if path.is_file() else None).encode())
+    add_files(digest, source.img_dir, [info["filename"] for info in source.img_infos])
     return digest.hexdigest()[:16]
 
 

@@ -11,7 +11,10 @@ from tqdm import tqdm
 
 from mmseg.config import Config
 from mmseg.datasets import build_dataset
+from mmseg.files import require_writable
+from mmseg.interruption import Interruption
 from mmseg.preprocessing.bank import count_bank, save_bank
+from mmseg.preprocessing.commands import Watch
 from mmseg.preprocessing.crops import CropFolder, CropWriter, draw_crop, each_item
 from mmseg.preprocessing.plan import Estimate, Settings, check_disk, estimate, source_fingerprint
 from mmseg.registry import ConfigError
@@ -53,15 +56,20 @@ def preprocess(cfg: Config, options: Options, say: Callable[[str], object]) -> P
         say: takes the lines that a person should read before and after the work.
     """
     check(cfg, options, say)
+    require_writable(options.folder)
     crops = CropFolder(options.folder)
-    if options.draws_crops:
-        _draw(cfg, options, crops, say)
-    else:
-        _require_all(cfg, options, crops)
-        say(f"Reuses the {options.num_crops} crops in {crops.root}.")
+    crops.remove_partials()
+    with Interruption() as interruption:
+        if options.draws_crops:
+            _draw(cfg, options, crops, interruption, say)
+        else:
+            _require_all(cfg, options, crops)
+            say(f"Reuses the {options.num_crops} crops in {crops.root}.")
+        if options.counts_bank:
+            _count(options, crops, interruption)
+    crops.remove_partials()  # of workers that outlived a killed run for a moment
     if not options.counts_bank:
         return None
-    save_bank(count_bank(crops, options.num_crops, options.workers), options.bank_file)
     say(f"Saved the statistics of {options.num_crops} crops to {options.bank_file}.")
     return options.bank_file
 
@@ -107,7 +115,19 @@ def _check_source(cfg: Config) -> None:
         )
 
 
-def _draw(cfg: Config, options: Options, crops: CropFolder, say: Callable[[str], object]) -> None:
+def _count(options: Options, crops: CropFolder, interruption: Interruption) -> None:
+    """Count the bank and save it."""
+    watch = Watch(interruption, "crops of the statistics", options.num_crops)
+    save_bank(count_bank(crops, options.num_crops, options.workers, watch), options.bank_file)
+
+
+def _draw(
+    cfg: Config,
+    options: Options,
+    crops: CropFolder,
+    interruption: Interruption,
+    say: Callable[[str], object],
+) -> None:
     """Draw every crop that is not there yet."""
     dataset = build_dataset(cfg.data.train)
     settings = _settings(cfg, options, dataset)
@@ -123,7 +143,9 @@ def _draw(cfg: Config, options: Options, crops: CropFolder, say: Callable[[str],
     check_disk(crops, ahead.bytes)
     settings.write(crops)
     writer = CropWriter(dataset, crops, options.seed, todo)
-    for _ in tqdm(each_item(writer, options.workers), total=len(todo), desc="crops", unit="crop"):
+    written = each_item(writer, options.workers)
+    watch = Watch(interruption, "crops", len(todo))
+    for _ in tqdm(watch(written), total=len(todo), desc="crops", unit="crop"):
         pass
 
 

@@ -38,3 +38,29 @@ def test_label_of_another_size_is_an_error(store):
     write_png(store.label_file(1), np.zeros((9, 13), np.uint8))
     with pytest.raises(ValueError, match=r"\(9, 14\), got \(9, 13\)"):
         store.read(1)
+
+
+def test_damaged_crop_is_named_and_can_be_drawn_anew(store):
+    for file in (store.image_file(2), store.label_file(1)):
+        data = bytearray(file.read_bytes())
+        data[-30] ^= 4
+        file.write_bytes(data)
+        with pytest.raises(ValueError, match=f"{file}.*broken.* Delete it: run_seg.py draws missi"):
+            store.read(int(file.stem))
+    store.label_file(0).unlink()
+    with pytest.raises(
+        FileNotFoundError, match=f"Source crop: .*{store.label_file(0)}', got no su"
+    ):
+        store.read(0)
+
+
+def test_label_with_a_class_that_the_network_lacks_is_named(store):
+    """Labels are 0, 1 and 2 here."""
+    narrow = CropStore(store.images_path, store.labels_path, 2, "python run_seg.py --num 3")
+    assert (narrow.read(1)[1] == 1).all()
+    with pytest.raises(
+        ValueError, match=r"0…1 .*labels/2.png', got 2; do make .*run_seg.py --num 3"
+    ):
+        narrow.read(2)
+    write_png(store.label_file(2), np.full((9, 14), 255, np.uint8))
+    assert (narrow.read(2)[1] == 255).all()

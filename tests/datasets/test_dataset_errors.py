@@ -59,6 +59,36 @@ def test_missing_split_file_is_an_error(files):
         build_dataset(files.source(split="train.txt"))
 
 
+SPLITS = {
+    "empty": (b" \n\n", r"expected images '\*\.png' of GTADataset in '.*gta/some.txt', got none"),
+    "missing images": (
+        b"00001\n00007\n00009\n",
+        r"images that '.*some.txt' lists in '.*gta/images', got no file for 2 of 3, the first "
+        r"'00007.png'; do correct the list .one image name without '.png' per line",
+    ),
+    "names with suffix": (b"00001.png", r"no file for 1 of 1, the first '00001.png.png'"),
+    "another encoding": (
+        "gr\u00fcn\n".encode("latin-1"),
+        r"as UTF-8 text at '.*some.txt', got some",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SPLITS)
+@pytest.mark.parametrize("test_mode", [False, True])
+def test_wrong_split_file_is_an_error_that_names_it(files, case, test_mode):
+    content, message = SPLITS[case]
+    (files.gta / "some.txt").write_bytes(content)
+    with pytest.raises((OSError, ValueError), match=message):
+        build_dataset(files.source(split="some.txt"), test_mode=test_mode)
+
+
+def test_empty_test_data_is_an_error(files):
+    (files.gta / "nothing").mkdir()
+    with pytest.raises(FileNotFoundError, match="images '.*png' of GTADataset in '.*nothing', got"):
+        build_dataset(files.source(img_dir="nothing"), test_mode=True)
+
+
 def test_training_needs_ann_dir_only_if_labels_are_loaded(files):
     with pytest.raises(ValueError, match="expected ann_dir of GTADataset.*LoadAnnotations"):
         build_dataset(files.source(ann_dir=None))

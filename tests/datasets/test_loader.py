@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 import torch
-from tiny_data import make_pipeline_test
+from tiny_data import make_pipeline_test, train_pipeline, write_png
 from torch.utils.data._utils.pin_memory import pin_memory
 
 from mmseg.datasets import build_dataset, build_test_loader, build_train_loader
@@ -77,6 +78,23 @@ def test_batch_stacks_tensors_and_lists_meta(files):
 def test_samples_of_two_sizes_are_refused():
     with pytest.raises(ValueError, match=r"one size in a batch, got \[\(3, 4\), \(3, 5\)\]"):
         collate([{"img": torch.zeros(3, 4)}, {"img": torch.zeros(3, 5)}])
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_crop_larger_than_some_images_without_pad_names_them(files, workers):
+    """Images of 46x30 and 46x25 pixels under a crop of (28, 22)."""
+    for kind in ("images/00001", "labels/00001_labelTrainIds", "depth_any/00001"):
+        path = files.gta / f"{kind}.png"
+        write_png(path, cv2.imread(str(path), cv2.IMREAD_UNCHANGED)[:25])
+    steps = [s for s in train_pipeline((28, 22), scale=(46, 46)) if s["type"] != "Pad"]
+    dataset = build_dataset(files.source(pipeline=steps))
+    with pytest.raises(ValueError, match="samples of one size in a batch") as raised:
+        list(build_train_loader(dataset, 4, workers, 7, 0, 1))
+    message = str(raised.value)
+    assert "got [(3, 25, 22), (3, 28, 22)]" in message
+    assert f"'{files.gta}/images/00001.png' 22x25" in message
+    assert f"'{files.gta}/images/00002.png' 22x28" in message
+    assert "RandomCrop's crop_size" in message
 
 
 @pytest.mark.parametrize("workers", [0, 2])

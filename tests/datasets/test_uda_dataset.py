@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 
 import numpy as np
@@ -179,6 +180,73 @@ def test_missing_statistics_name_the_command_that_makes_them(files):
 def test_class_that_no_image_holds_is_an_error(files):
     with pytest.raises(ValueError, match=r"more than 9999 pixels of class \d+, got none.*lower"):
         build_dataset(files.pairs(rare_class_sampling={**SAMPLING, "min_pixels": 9999}))
+
+
+def statistics(name: str = "gta/labels/00001_labelTrainIds.png") -> list[dict]:
+    return [{"0": 300, "5": 36, "file": name}]
+
+
+REMAKE = r"do make the statistics with: python tools/convert_datasets/gta.py .*/gta --nproc 8"
+FOREIGN = {
+    "other files": (
+        lambda f: f.write_statistics(statistics("synthia/GT/7_labelTrainIds.png")),
+        r"'.*gta/samples_with_class.json' to list labels of this data set, such as '00000_labe.*', "
+        rf"got other files only, such as '7_labelTrainIds.png'; {REMAKE}",
+    ),
+    "label ids": (
+        lambda f: f.write_statistics([{**statistics()[0], "26": 90}]),
+        rf"the classes 0…18 in the class statistics .*, got class 26; {REMAKE}",
+    ),
+    "exchanged files": (
+        lambda f: shutil.copy(f.gta / "samples_with_class.json", f.gta / "sample_class_stats.json"),
+        rf"'.*sample_class_stats.json', got JSON that a converter did not write; {REMAKE}",
+    ),
+    "no counts": (
+        lambda f: (f.gta / "samples_with_class.json").write_text('{"0": [["a.png", "many"]]}'),
+        rf"'.*samples_with_class.json', got JSON that a converter did not write; {REMAKE}",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FOREIGN)
+def test_statistics_of_something_else_are_an_error(files, case):
+    spoil, message = FOREIGN[case]
+    spoil(files)
+    with pytest.raises(ValueError, match=message):
+        build_dataset(files.pairs(rare_class_sampling=SAMPLING))
+
+
+def test_statistics_may_list_more_files_than_the_data_set(files):
+    """As with a split of it."""
+    entries = statistics() + statistics("gta/labels/77777_labelTrainIds.png")
+    files.write_statistics(entries)
+    pairs = build_dataset(files.pairs(rare_class_sampling=SAMPLING))
+    assert pairs.rare_class_sampling.candidates == {5: [1], 0: [1]}
+
+
+def test_window_larger_than_the_samples_is_an_error_that_names_it(files):
+    pairs = build_dataset(files.pairs(sync_crop_size=(18, 23)))
+    sizes = (
+        r"sync_crop_size = \(18, 23\) pixels, got \(18, 22\) for '.*images/0000\d.png'; do lower"
+    )
+    with pytest.raises(ValueError, match=sizes):
+        pairs[0]
+    assert build_dataset(files.pairs(sync_crop_size=(18, 22)))[0]["img"].shape == (3, 18, 22)
+
+
+@pytest.mark.parametrize("crop", [(34, 22), (18, 50), (34, 50)])
+def test_image_smaller_than_the_crop_is_padded_in_that_dimension_alone(files, crop):
+    """The image has 30 x 46 pixels. What is padded is ignored everywhere."""
+    pairs = build_dataset(files.pairs(source=files.source(pipeline=train_pipeline(crop=crop))))
+    sample = pairs.source_sample(np.random.default_rng(0))
+    height, width = min(crop[0], 30), min(crop[1], 46)
+    assert tuple(sample["img"].shape) == (3, *crop)
+    assert sample["img_metas"]["img_shape"] == (height, width, 3)
+    assert tuple(sample["img_metas"]["pad_shape"]) == (*crop, 3)
+    for key, value in (("gt_semantic_seg", 255), ("depth", 255), ("img", 0)):
+        padded = sample[key].clone().reshape(-1, *crop)
+        padded[:, :height, :width] = value
+        assert (padded == value).all(), key
 
 
 @pytest.mark.parametrize(

@@ -139,8 +139,7 @@ def test_command_converts_or_says_what_is_missing(raw, name, monkeypatch, capsys
     monkeypatch.setattr(sys, "argv", [command, "nowhere"])
     with pytest.raises(SystemExit) as ended:
         runpy.run_path(command, run_name="__main__")
-    assert ended.value.code == 1
-    assert capsys.readouterr().err.startswith(f"{name}.py: expected the label folder 'nowhere/")
+    assert str(ended.value.code).startswith(f"{name}.py: expected the label folder 'nowhere/")
 
 
 def test_command_runs_from_any_folder_without_installation(raw):

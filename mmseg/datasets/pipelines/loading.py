@@ -78,7 +78,7 @@ class LoadImageFromFile:
 
 @PIPELINES.register(inert=("file_client_args", "imdecode_backend"))
 class LoadAnnotations:
-    """Read `gt_semantic_seg` (H, W) uint8 train ids."""
+    """Read `gt_semantic_seg` (H, W) uint8 train ids; a `label_rule` in `results` checks them."""
 
     is_random = False
 
@@ -88,11 +88,14 @@ class LoadAnnotations:
     def __call__(self, results: Results) -> Results:
         """Return the sample with its label."""
         path = _join(results.get("seg_prefix"), results["ann_info"]["seg_map"])
-        label = read_label(path)
-        if "img" in results:
-            label = _fit_label(label, results["img"].shape[:2], path, results["filename"])
+        rule = results.get("label_rule")
+        label = read_label(path, None if rule is None else rule.remedy)
         if self.reduce_zero_label:
             label = reduce_zero(label)
+        if rule is not None:
+            rule.check(label, path)
+        if "img" in results:
+            label = _fit_label(label, results["img"].shape[:2], path, results["filename"])
         fields = [*results.get("seg_fields", []), "gt_semantic_seg"]
         return {**results, "gt_semantic_seg": label, "seg_fields": fields}
 

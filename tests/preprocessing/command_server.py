@@ -1,0 +1,181 @@
+"""Run preprocessing commands as processes of their own without paying for their imports each time.
+
+`CommandServer` starts one Python that imports everything and forks it for every command.
+
+    with CommandServer(out=tmp_path) as server:
+        command = server.start([str(ROOT / "run_seg.py"), "--num", "60"], pause=0.02)
+        command.kill()                       # SIGKILL to the main process alone
+        command.signal(signal.SIGTERM)       # to its whole group, as schedulers do
+        status, text = command.wait()
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+DEADLINE = 60  # seconds; generous, because other tests share the cores
+
+
+class Command:
+    """One running command."""
+
+    def __init__(self, server: CommandServer, pid: int, output: Path) -> None:
+        self.server, self.pid, self.output = server, pid, output
+
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+
+    def signal(self, number: int) -> None:
+        os.killpg(self.pid, number)
+
+    def wait(self) -> tuple[int, str]:
+        """Return the exit status (negative: the signal) and what the command said."""
+        code = self.server.ask({"wait": self.pid})
+        return os.waitstatus_to_exitcode(code), self.output.read_text()
+
+    def wait_for_group(self) -> None:
+        """Wait until no process of the command is left."""
+        until(lambda: not self.running())
+
+    def running(self) -> list[int]:
+        """Return the processes of the command that have not ended."""
+        found = []
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                state, _, group = stat.read_text().rpartition(")")[2].split()[:3]
+            except (OSError, ValueError):  # it ended meanwhile
+                continue
+            if int(group) == self.pid and state not in "ZX":
+                found.append(int(stat.parent.name))
+        return found
+
+
+class CommandServer:
+    """See the module."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self.count = 0
+
+    def __enter__(self) -> CommandServer:
+        self.process = subprocess.Popen(
+            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self.process.stdin
+        self.process.stdin.close()
+        self.process.wait(DEADLINE)
+
+    def start(self, arguments: list[str], pause: float = 0, **options: object) -> Command:
+        """Start `python ARGUMENTS`.
+
+        Args:
+            arguments: script and options.
+            pause: seconds before every file that is written.
+            **options: `bank_pause`, seconds between writing the bank and giving it its name;
+                `file_size`, the largest file that may be written, in bytes.
+        """
+        self.count += 1
+        output = self.out / f"command_{self.count}.txt"
+        order = {"start": arguments, "pause": pause, "output": str(output), **options}
+        return Command(self, self.ask(order), output)
+
+    def ask(self, order: dict[str, object]) -> int:
+        assert self.process.stdin
+        assert self.process.stdout
+        self.process.stdin.write(json.dumps(order) + "\n")
+        self.process.stdin.flush()
+        return int(self.process.stdout.readline())
+
+
+def until(is_true) -> None:
+    """Wait until a condition holds."""
+    end = time.monotonic() + DEADLINE
+    while not is_true():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.002)
+
+
+def _serve() -> None:
+    sys.path.insert(0, str(ROOT))
+    import torch
+
+    import mmseg.preprocessing.label_conversion
+    import mmseg.preprocessing.run  # noqa: F401
+
+    torch.set_num_threads(1)
+    for line in sys.stdin:
+        order = json.loads(line)
+        if "wait" in order:
+            answer = os.waitpid(order["wait"], 0)[1]
+        else:
+            answer = os.fork()
+            if answer == 0:
+                _run(order)
+        sys.stdout.write(f"{answer}\n")
+        sys.stdout.flush()
+
+
+def _run(order: dict) -> None:
+    """Become the command."""
+    import runpy
+
+    os.setpgid(0, 0)
+    output = os.open(order["output"], os.O_WRONLY | os.O_CREAT)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    _slow_down(order)
+    sys.argv = order["start"]
+    status: object = "traceback"
+    try:
+        runpy.run_path(sys.argv[0], run_name="__main__")
+        status = 0
+    except SystemExit as end:
+        status = end.code or 0
+    finally:
+        if status == "traceback":
+            traceback.print_exc()
+        elif isinstance(status, str):
+            sys.stderr.write(status + "\n")
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status if isinstance(status, int) else 1)
+
+
+def _slow_down(order: dict) -> None:
+    import resource
+
+    import torch
+
+    import mmseg.files
+
+    replace, save = os.replace, torch.save
+
+    def slow_save(content, file):
+        save(content, file)
+        file.flush()
+        time.sleep(order.get("bank_pause", 0))
+
+    def slow_rename(self, target):
+        time.sleep(order["pause"])
+        replace(self, target)
+        return target
+
+    torch.save = slow_save
+    mmseg.files.Path.replace = slow_rename
+    if "file_size" in order:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (order["file_size"],) * 2)
+
+
+if __name__ == "__main__":
+    _serve()
