@@ -1,12 +1,19 @@
 """Share tensors between the processes of one run; everything is a no-op for a single process.
 
-A launcher (`torchrun`, `accelerate launch`, SLURM) starts the processes and tells each of them its
-place through environment variables. Gradients are averaged by one flattened all-reduce per data
-type after the last backward pass of an iteration.
+A launcher (`torchrun`, `accelerate launch`, SLURM) starts the processes, see `mmseg.launchers`.
+Gradients are averaged by one flattened all-reduce per data type after the last backward pass of an
+iteration.
+
+A process that loses another one learns it from the next collective, which then raises
+`ProcessGroupError`: at once where the other has ended (its connections close), after
+`TIMEOUT_MINUTES` where it hangs. NCCL knows only the latter: its kernels wait on the device, and
+with them whoever reads a result. So the processes meet with gloo (`barrier`) before they queue what
+they will wait for.
 """
 
-import os
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -14,17 +21,23 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from mmseg.launchers import LauncherError, find_place
+
 T = TypeVar("T")
 
-VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
-SLURM_VARIABLES = {
-    "RANK": "SLURM_PROCID",
-    "WORLD_SIZE": "SLURM_NTASKS",
-    "LOCAL_RANK": "SLURM_LOCALID",
-    "MASTER_ADDR": "SLURM_LAUNCH_NODE_IPADDR",
-}
-LAUNCHERS = ("none", "pytorch", "slurm")
-HINT = "Start the processes with torchrun, or unset these variables for a run of one process."
+# Longer than any wait of a healthy run. Processes meet in every iteration, so they wait for the
+# slowest one only while it does what the others do not: process 0 writes checkpoints (1.5 GB and
+# two copies take 4 minutes at 20 MB/s) or verifies those it resumes from, reads the fingerprint of
+# a data set, or has the one image more of an evaluation, whose images are dealt out evenly. A
+# larger number would help nobody: an ended process is noticed at once, only a hanging one or a
+# machine without power costs this time.
+TIMEOUT_MINUTES = 10.0
+# What the backends say when a process is gone; their errors have no type of their own.
+LOST = re.compile(r"gloo|nccl|connection|timed out|timeout|peer|socket", re.IGNORECASE)
+
+
+class ProcessGroupError(RuntimeError):
+    """Another process of the run has ended or hangs, so that this one cannot go on."""
 
 
 def is_initialized() -> bool:
@@ -47,7 +60,11 @@ def is_main() -> bool:
     return rank() == 0
 
 
-def init_from_environment(launcher: str = "none", timeout_minutes: float = 60) -> torch.device:
+def init_from_environment(
+    launcher: str = "none",
+    local_rank: int | None = None,
+    timeout_minutes: float = TIMEOUT_MINUTES,
+) -> torch.device:
     """Join the process group that the environment describes and return the device to use.
 
     Without the variables of a launcher, the run has one process. The backend is NCCL for tensors
@@ -55,30 +72,31 @@ def init_from_environment(launcher: str = "none", timeout_minutes: float = 60) -
 
     Args:
         launcher: 'slurm' reads SLURM's own variables; 'none' and 'pytorch' read those of torchrun.
+        local_rank: what `torch.distributed.launch` gave as `--local_rank`.
         timeout_minutes: how long a process waits for the others before it ends with an error.
 
     Raises:
-        RuntimeError: when the variables contradict each other or the machine.
+        LauncherError: when the variables contradict each other or the machine.
+        ProcessGroupError: when the processes do not meet.
     """
-    if launcher not in LAUNCHERS:
-        raise RuntimeError(f"expected a launcher among {', '.join(LAUNCHERS)}, got {launcher!r}.")
-    if launcher == "slurm":
-        _read_slurm_variables()
-    place = _place_from_environment()
+    place = find_place(launcher, local_rank)
     has_gpu = torch.cuda.is_available()
-    local_rank = place[2] if place else 0
+    index = 0 if place is None else place.local_rank
+    if launcher == "slurm" and torch.cuda.device_count() == 1:
+        index = 0  # --gpus-per-task=1 shows each task its own GPU only
     if has_gpu:
-        _check_gpu(local_rank)
-        torch.cuda.set_device(local_rank)
-    device = torch.device("cuda", local_rank) if has_gpu else torch.device("cpu")
-    if place is None or place[1] == 1 or is_initialized():
+        _check_gpu(index)
+        torch.cuda.set_device(index)
+    device = torch.device("cuda", index) if has_gpu else torch.device("cpu")
+    if place is None or place.world_size == 1 or is_initialized():
         return device
-    dist.init_process_group(
-        "cpu:gloo,cuda:nccl" if has_gpu else "gloo",
-        rank=place[0],
-        world_size=place[1],
-        timeout=timedelta(minutes=timeout_minutes),
-    )
+    with _names_lost_processes(f"Process {place.rank} of {place.world_size}"):
+        dist.init_process_group(
+            "cpu:gloo,cuda:nccl" if has_gpu else "gloo",
+            rank=place.rank,
+            world_size=place.world_size,
+            timeout=timedelta(minutes=timeout_minutes),
+        )
     return device
 
 
@@ -91,14 +109,17 @@ def shut_down() -> None:
 def all_reduce_sum(tensor: Tensor) -> Tensor:
     """Replace `tensor` (in place) by its sum over all processes and return it."""
     if world_size() > 1:
-        dist.all_reduce(tensor)
+        _all_reduce(tensor)
     return tensor
 
 
 def all_reduce_mean(tensor: Tensor) -> Tensor:
-    """Replace the floating-point `tensor` (in place) by its mean over all processes; return it."""
+    """Replace the floating-point `tensor` (in place) by its mean over all processes; return it.
+
+    It is the mean over all images only if every process has equally many of them.
+    """
     if world_size() > 1:
-        dist.all_reduce(tensor)
+        _all_reduce(tensor)
         tensor.div_(world_size())
     return tensor
 
@@ -106,15 +127,31 @@ def all_reduce_mean(tensor: Tensor) -> Tensor:
 def all_reduce_max(tensor: Tensor) -> Tensor:
     """Replace `tensor` (in place) by its maximum over all processes and return it."""
     if world_size() > 1:
-        dist.all_reduce(tensor, op=dist.ReduceOp.MAX)
+        _all_reduce(tensor, dist.ReduceOp.MAX)
     return tensor
+
+
+def any_process(flag: bool) -> bool:
+    """Tell on every process whether `flag` is True on any of them.
+
+    The number travels on the CPU, so nobody waits for a device; processes that have ended are
+    noticed here.
+    """
+    return bool(all_reduce_max(torch.tensor(int(flag)))) if world_size() > 1 else flag
 
 
 def broadcast_module(module: nn.Module) -> None:
     """Give every process the parameters and buffers of process 0."""
-    if world_size() > 1:
-        for tensor in (*module.parameters(), *module.buffers()):
-            dist.broadcast(tensor.detach(), src=0)
+    _broadcast((*module.parameters(), *module.buffers()))
+
+
+def broadcast_buffers(module: nn.Module) -> None:
+    """Give every process the buffers of process 0.
+
+    Batch norm's running statistics differ between processes, because each has seen its own images.
+    Those of process 0 are in the checkpoints; an evaluation that is shared has to use them too.
+    """
+    _broadcast(module.buffers())
 
 
 def broadcast_object(value: T) -> T:
@@ -122,7 +159,8 @@ def broadcast_object(value: T) -> T:
     if world_size() == 1:
         return value
     box: list[Any] = [value]
-    dist.broadcast_object_list(box, src=0, device=torch.device("cpu"))
+    with _names_lost_processes():
+        dist.broadcast_object_list(box, src=0, device=torch.device("cpu"))
     return box[0]
 
 
@@ -131,14 +169,14 @@ def gather_objects(value: T) -> list[T]:
     if world_size() == 1:
         return [value]
     values: list[Any] = [None] * world_size()
-    dist.all_gather_object(values, value)
+    with _names_lost_processes():
+        dist.all_gather_object(values, value)
     return values
 
 
 def barrier() -> None:
-    """Wait until every process has come here."""
-    if world_size() > 1:
-        dist.barrier()
+    """Wait until every process has come here, without waiting for a device."""
+    all_reduce_sum(torch.zeros(1))
 
 
 def reduce_gradients(parameters: Iterable[nn.Parameter]) -> None:
@@ -149,6 +187,7 @@ def reduce_gradients(parameters: Iterable[nn.Parameter]) -> None:
     """
     if world_size() == 1:
         return
+    barrier()
     groups: dict[tuple[torch.dtype, torch.device], list[nn.Parameter]] = {}
     for parameter in parameters:
         groups.setdefault((parameter.dtype, parameter.device), []).append(parameter)
@@ -172,48 +211,41 @@ def _reduce_group(parameters: list[nn.Parameter]) -> None:
             parameter.grad = mean.view_as(parameter)
 
 
-def _read_slurm_variables() -> None:
-    """Set torchrun's variables from those of SLURM."""
-    for name, slurm_name in SLURM_VARIABLES.items():
-        if name in os.environ:
-            continue
-        if slurm_name not in os.environ:
-            raise RuntimeError(
-                f"expected the variable {slurm_name} under --launcher slurm, got none; "
-                "start the run with srun."
-            )
-        os.environ[name] = os.environ[slurm_name]
-    os.environ.setdefault("MASTER_PORT", "29500")
+def _all_reduce(tensor: Tensor, operation: Any = dist.ReduceOp.SUM) -> None:
+    with _names_lost_processes():
+        dist.all_reduce(tensor, operation)
 
 
-def _place_from_environment() -> tuple[int, int, int] | None:
-    """Return (rank, world size, local rank), or None for a run of one process."""
-    found = {name: os.environ[name] for name in VARIABLES if name in os.environ}
-    if "RANK" not in found and "WORLD_SIZE" not in found:
-        return None
-    missing = [name for name in VARIABLES if name not in found and name != "LOCAL_RANK"]
-    if missing:
-        raise RuntimeError(
-            f"expected the variables {', '.join(VARIABLES)} together, got "
-            f"{', '.join(found)} without {', '.join(missing)}. {HINT}"
-        )
+def _broadcast(tensors: Iterable[Tensor]) -> None:
+    if world_size() > 1:
+        barrier()
+        with _names_lost_processes():
+            for tensor in tensors:
+                dist.broadcast(tensor.detach(), src=0)
+
+
+@contextmanager
+def _names_lost_processes(who: str | None = None) -> Iterator[None]:
+    """Turn what a backend says about a lost process into a `ProcessGroupError`."""
     try:
-        place = int(found["RANK"]), int(found["WORLD_SIZE"]), int(found.get("LOCAL_RANK", 0))
-        int(found["MASTER_PORT"])
-    except ValueError as error:
-        raise RuntimeError(f"expected whole numbers, got {found}: {error}. {HINT}") from error
-    if not 0 <= place[0] < place[1] or not 0 <= place[2] < place[1]:
-        raise RuntimeError(
-            f"expected 0 <= RANK, LOCAL_RANK < WORLD_SIZE, got RANK={place[0]}, "
-            f"LOCAL_RANK={place[2]}, WORLD_SIZE={place[1]}. {HINT}"
-        )
-    return place
+        yield
+    except RuntimeError as error:
+        if not (isinstance(error, dist.DistError) or LOST.search(str(error))):
+            raise  # a mistake of the program, for example a tensor that the backend cannot take
+        who = who or f"Process {rank()} of {world_size()}"
+        # gloo's begins with its own file in brackets and ends with advice about bugs.
+        first_line = str(error).strip().splitlines()[0]
+        reason = re.sub(r"^\[\S*\] *", "", first_line).split(". ")[0].rstrip(".")
+        raise ProcessGroupError(
+            f"{who}: another process has ended or hangs; look at its log, and start again with "
+            f"--resume auto ({reason})."
+        ) from error
 
 
-def _check_gpu(local_rank: int) -> None:
+def _check_gpu(index: int) -> None:
     """Raise if this machine has no GPU of its own for this process."""
-    if local_rank >= torch.cuda.device_count():
-        raise RuntimeError(
-            f"expected one GPU per process, got LOCAL_RANK={local_rank} on a machine with "
+    if index >= torch.cuda.device_count():
+        raise LauncherError(
+            f"expected one GPU per process, got LOCAL_RANK={index} on a machine with "
             f"{torch.cuda.device_count()} GPUs; start at most that many processes."
         )

@@ -1,4 +1,4 @@
-"""Two CPU processes (gloo): shared tensors, evaluation, and identical students after training."""
+"""Two CPU processes (gloo): shared tensors, logged values and evaluation; lost processes."""
 
 import os
 import socket
@@ -6,42 +6,21 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import models_cfg
 import numpy as np
 import pytest
-import step_inputs
 import torch
 import torch.multiprocessing as mp
 from torch import nn
 
 from mmseg import distributed
+from mmseg.engine.environment import batch_size_warning
 from mmseg.engine.evaluator import Evaluator
-from mmseg.engine.optimizer import build_optimizer
-from mmseg.models import build_train_model
+from mmseg.engine.meters import LossMeter
 
 sys.path.insert(0, str(Path(__file__).parent / "engine"))
 from line_method import Gradient, Threshold  # noqa: E402
 
-PROCESSES, ITERATIONS, SIZE = 2, 5, 64
-OPTIMIZER = {"type": "AdamW", "lr": 6e-5, "weight_decay": 0.01}
-UDA = {"type": "DACS", "alpha": 0.999, "pseudo_threshold": 0.3, "pseudo_weight_ignore_top": 3}
-
-
-def method() -> Any:
-    """A small DACS with feature distance, whose weights depend on torch's seed."""
-    model = models_cfg.daformer("mit_b0", channels=24, embed=32)
-    uda = {**UDA, "imnet_feature_dist_lambda": 0.005, "imnet_feature_dist_classes": [13, 15, 18]}
-    uda["imnet_feature_dist_scale_min_ratio"] = 0.75
-    return build_train_model({"model": model, "uda": uda, "runner": {"max_iters": ITERATIONS}})
-
-
-def batch(number: int) -> dict[str, Any]:
-    image, label, target, depth = step_inputs.batch(number)
-    window = (..., slice(32, 32 + SIZE), slice(16, 16 + SIZE))
-    fields = {"img": image, "gt_semantic_seg": label, "target_img": target, "target_depth": depth}
-    tensors = {k: torch.from_numpy(v)[window].contiguous() for k, v in fields.items()}
-    metas = [{"img_shape": (SIZE, SIZE, 3)} for _ in image]
-    return {**tensors, "img_metas": metas, "target_img_metas": metas}
+PROCESSES = 2
 
 
 def primitives(rank: int) -> dict[str, Any]:
@@ -50,12 +29,18 @@ def primitives(rank: int) -> dict[str, Any]:
     if rank == 1:
         late.grad = torch.ones(3)
     distributed.reduce_gradients([shared, late, unused])
+    norm = nn.BatchNorm1d(3)
+    nn.init.constant_(norm.weight, 2.0 - rank)
+    nn.init.constant_(norm.running_mean, rank)
+    distributed.broadcast_buffers(norm)
     return {
         "sum": distributed.all_reduce_sum(torch.tensor([rank + 1, 5])),
         "mean": distributed.all_reduce_mean(torch.tensor([float(rank)])),
         "max": distributed.all_reduce_max(torch.tensor([rank, -rank])),
         "objects": distributed.gather_objects(f"from {rank}"),
         "broadcast": distributed.broadcast_object(rank + 7),
+        "any": [distributed.any_process(flag) for flag in (rank == 1, False, True)],
+        "norm": [norm.weight.detach(), norm.running_mean],
         "gradients": [shared.grad, late.grad, unused.grad],
     }
 
@@ -64,23 +49,12 @@ def evaluation() -> dict[str, Any]:
     return Evaluator(Gradient(3))(Threshold(0.2)).record
 
 
-def training(rank: int) -> dict[str, Any]:
-    torch.manual_seed(rank)  # different weights until process 0 hands out its own
-    uda = method()
-    distributed.broadcast_module(uda)
-    uda.train()
-    optimizer = build_optimizer(uda, OPTIMIZER)
-    start = torch.cat([p.detach().flatten() for p in uda.model.parameters()])
-    for iteration in range(ITERATIONS):
-        optimizer.zero_grad(set_to_none=True)
-        draws = uda.make_draws(iteration, rank, 0)
-        output = uda.accumulate_gradients(batch(2 * iteration + rank), iteration, draws)
-        distributed.reduce_gradients(uda.trainable_parameters())
-        optimizer.step()
-    losses = {k: float(v) for k, v in output.losses.items()}
-    end = {k: v.clone() for k, v in uda.model.named_parameters()}
-    teacher = {k: v.clone() for k, v in uda.ema_model.named_parameters()}
-    return {"start": start, "student": end, "teacher": teacher, "losses": losses}
+def meter(rank: int) -> dict[str, float]:
+    losses = LossMeter()
+    losses.add({"both": torch.tensor(rank + 1.0)}, 1)
+    if rank == 1:
+        losses.add({"alone": torch.tensor(4.0)}, 2)
+    return losses.means()
 
 
 def work(rank: int, port: int, folder: str) -> None:
@@ -89,7 +63,7 @@ def work(rank: int, port: int, folder: str) -> None:
     os.environ.update({k: str(v) for k, v in place.items()}, MASTER_ADDR="127.0.0.1")
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
     distributed.init_from_environment()
-    result = {"primitives": primitives(rank), "record": evaluation(), "training": training(rank)}
+    result = {"primitives": primitives(rank), "record": evaluation(), "meter": meter(rank)}
     torch.save(result, Path(folder) / f"{rank}.pth")
     distributed.barrier()
     distributed.shut_down()
@@ -113,6 +87,7 @@ def test_tensors_and_objects_are_shared(results: list[dict[str, Any]]) -> None:
         assert shared["max"].tolist() == [1, 0]
         assert shared["objects"] == ["from 0", "from 1"]
         assert shared["broadcast"] == 7
+        assert shared["any"] == [True, False, True]
 
 
 def test_gradients_are_averaged_and_unused_ones_stay_away(results: list[dict[str, Any]]) -> None:
@@ -129,55 +104,66 @@ def test_evaluation_counts_every_image_once(results: list[dict[str, Any]]) -> No
     assert results[0]["record"] == results[1]["record"] == alone
 
 
-def test_students_stay_identical_on_different_data(results: list[dict[str, Any]]) -> None:
-    """Five iterations of DACS: same weights on both processes, bit by bit, and they did change."""
-    first, second = (result["training"] for result in results)
-    assert first["losses"] != second["losses"]
-    assert {"decode.loss_seg", "mix.decode.loss_seg"} <= set(first["losses"])
-    for network in ("student", "teacher"):
-        for name, value in first[network].items():
-            assert torch.equal(value, second[network][name]), f"{network} {name}"
-    moved = torch.cat([p.detach().flatten() for p in first["student"].values()]) - first["start"]
-    assert moved.abs().mean() > 1e-5
+def test_buffers_of_process_0_reach_all(results: list[dict[str, Any]]) -> None:
+    for rank, result in enumerate(results):
+        weight, running_mean = result["primitives"]["norm"]
+        assert running_mean.tolist() == [0.0, 0.0, 0.0]
+        assert weight.tolist() == [2.0 - rank] * 3  # parameters stay each process's own
 
 
-def test_one_process_needs_no_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in distributed.VARIABLES:
-        monkeypatch.delenv(name, raising=False)
-    assert distributed.init_from_environment().type in ("cpu", "cuda")
-    assert (distributed.rank(), distributed.world_size(), distributed.is_main()) == (0, 1, True)
+def test_loss_meters_agree_on_all_processes(results: list[dict[str, Any]]) -> None:
+    """By hand: process 0 adds 1, process 1 adds 2 and, alone, another loss."""
+    assert results[0]["meter"] == results[1]["meter"] == {"both": 1.5, "alone": 4.0}
+
+
+def test_one_process_shares_with_nobody() -> None:
     value = torch.tensor([2.0])
     assert distributed.all_reduce_mean(value) is value
     assert distributed.gather_objects(np.int64(3)) == [3]
+    assert [distributed.any_process(flag) for flag in (True, False)] == [True, False]
+    distributed.barrier()
+
+
+def test_another_number_of_processes_than_planned_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    cfg = {"n_gpus": 1, "data": {"samples_per_gpu": 3}}
+    assert batch_size_warning(cfg) is None
+    assert batch_size_warning({"n_gpus": None}) is batch_size_warning({}) is None
+    monkeypatch.setattr(distributed, "world_size", lambda: 4)
+    assert "n_gpus=1, but 4 process(es) run" in str(batch_size_warning(cfg))
+    assert "4 x 3 = 12 images of each domain instead of 3." in str(batch_size_warning(cfg))
+    assert batch_size_warning({**cfg, "n_gpus": 4}) is None
 
 
 @pytest.mark.parametrize(
-    ("variables", "message"),
+    "said",
     [
-        ({"RANK": "0"}, "got RANK without WORLD_SIZE, MASTER_ADDR, MASTER_PORT"),
-        (
-            {"RANK": "2", "WORLD_SIZE": "2", "MASTER_ADDR": "x", "MASTER_PORT": "1"},
-            "expected 0 <= RANK, LOCAL_RANK < WORLD_SIZE, got RANK=2",
-        ),
-        (
-            {"RANK": "one", "WORLD_SIZE": "2", "MASTER_ADDR": "x", "MASTER_PORT": "1"},
-            "expected whole numbers, got .*'one'",
-        ),
+        "[/x/gloo/transport/tcp/pair.cc:545] Read error [127.0.0.1]:89: Connection reset by peer. "
+        "This is typically caused by bugs",
+        "[/x/unbound_buffer.cc:78] Timed out waiting 8000ms for recv operation to complete",
+        "Application timeout caused pair closure",
+        "NCCL communicator was aborted on rank 0.",
     ],
 )
-def test_contradicting_variables_are_named(
-    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], message: str
-) -> None:
-    for name in distributed.VARIABLES:
-        monkeypatch.delenv(name, raising=False)
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    with pytest.raises(RuntimeError, match=message):
-        distributed.init_from_environment()
+def test_a_lost_process_is_a_sentence(monkeypatch: pytest.MonkeyPatch, said: str) -> None:
+    act_as_one_of_two(monkeypatch, said)
+    expected = r"^Process 0 of 2: another process has ended .* --resume auto \([A-Z].*[a-z0]\)\.$"
+    with pytest.raises(distributed.ProcessGroupError, match=expected) as caught:
+        distributed.any_process(False)
+    assert not any(word in str(caught.value) for word in ("typically", ".cc", ".."))
 
 
-def test_slurm_needs_srun(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (*distributed.VARIABLES, *distributed.SLURM_VARIABLES.values()):
-        monkeypatch.delenv(name, raising=False)
-    with pytest.raises(RuntimeError, match="SLURM_PROCID .* start the run with srun"):
-        distributed.init_from_environment("slurm")
+def test_a_mistake_of_the_program_is_no_lost_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    act_as_one_of_two(monkeypatch, "Tensors must be contiguous")
+    with pytest.raises(RuntimeError, match="contiguous") as caught:
+        distributed.all_reduce_sum(torch.zeros(3))
+    assert not isinstance(caught.value, distributed.ProcessGroupError)
+
+
+def act_as_one_of_two(monkeypatch: pytest.MonkeyPatch, said: str) -> None:
+    """Let this process think that it has another one, which a backend cannot reach."""
+
+    def fail(*_: Any) -> None:
+        raise RuntimeError(said)
+
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
+    monkeypatch.setattr(torch.distributed, "all_reduce", fail)

@@ -12,7 +12,9 @@ from mmseg.models.layers import (
     build_activation,
     build_norm,
     map_to_tokens,
+    norm,
     resize,
+    synchronize_batch_norm,
     tokens_to_map,
 )
 from mmseg.models.layers.dilated import dilated_depthwise
@@ -88,6 +90,43 @@ def test_synchronized_norm_is_plain_batch_norm_on_one_process():
     torch.testing.assert_close(synchronized.train()(x), plain.train()(x))
     torch.testing.assert_close(synchronized.running_var, plain.running_var)
     torch.testing.assert_close(synchronized.eval()(x), plain.eval()(x))
+
+
+def small_network(kind="BN"):
+    layers = [ConvModule(3, 4, 1, norm_cfg={"type": kind}), nn.LayerNorm(5), nn.BatchNorm2d(4)]
+    return nn.Sequential(*layers)
+
+
+def test_batch_norm_stays_local_unless_asked_and_on_one_process(monkeypatch):
+    network = small_network()
+    synchronize_batch_norm(network, is_wanted=True, device=torch.device("cuda"))
+    monkeypatch.setattr(norm, "world_size", lambda: 2)
+    synchronize_batch_norm(network, is_wanted=False, device=torch.device("cuda"))
+    assert type(network[0].bn) is type(network[2]) is nn.BatchNorm2d
+
+
+def test_synchronized_batch_norm_keeps_state_and_parameters(monkeypatch):
+    monkeypatch.setattr(norm, "world_size", lambda: 2)
+    network = small_network()
+    network[0].bn.running_mean.copy_(normal("mean", 4))
+    state = {key: value.clone() for key, value in network.state_dict().items()}
+    parameters = dict(network.named_parameters())
+    synchronize_batch_norm(network, is_wanted=True, device=torch.device("cuda"))
+    assert isinstance(network[0].bn, nn.SyncBatchNorm)
+    assert isinstance(network[2], nn.SyncBatchNorm)
+    assert list(network.state_dict()) == list(state)
+    assert all(torch.equal(value, state[key]) for key, value in network.state_dict().items())
+    assert all(value is parameters[key] for key, value in network.named_parameters())
+
+
+@pytest.mark.parametrize(("kind", "is_wanted"), [("BN", True), ("SyncBN", False)])
+def test_synchronized_batch_norm_needs_gpus(monkeypatch, kind, is_wanted):
+    monkeypatch.setattr(norm, "world_size", lambda: 2)
+    cause = "sync_bn=True" if is_wanted else "norm_cfg type='SyncBN'"
+    with pytest.raises(ConfigError, match=f"^{cause}: expected a GPU for each of the 2 processes"):
+        synchronize_batch_norm(small_network(kind), is_wanted, torch.device("cpu"))
+    monkeypatch.setattr(norm, "world_size", lambda: 1)
+    synchronize_batch_norm(small_network(kind), is_wanted, torch.device("cpu"))
 
 
 def test_a_frozen_norm_has_no_trainable_parameters():

@@ -1,4 +1,4 @@
-"""Build a normalization layer from a config's `norm_cfg`."""
+"""Build a normalization layer from a config's `norm_cfg`, and share batch norm on request."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmseg.registry import Registry
+from mmseg.distributed import world_size
+from mmseg.registry import ConfigError, Registry
 
 NORMS = Registry("norm")
 
@@ -18,9 +19,7 @@ class SyncBatchNorm(nn.SyncBatchNorm):
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalize (N, C, ...) features."""
-        distributed = torch.distributed
-        ready = distributed.is_available() and distributed.is_initialized()
-        if ready and distributed.get_world_size() > 1:
+        if world_size() > 1:
             return super().forward(input)
         return _BatchNorm.forward(self, input)
 
@@ -47,3 +46,33 @@ def build_norm(cfg: Mapping[str, Any], channels: int) -> tuple[str, nn.Module]:
     for parameter in layer.parameters():
         parameter.requires_grad_(cfg.get("requires_grad", True))
     return _STATE_NAMES.get(cfg["type"], "norm"), layer
+
+
+def synchronize_batch_norm(method: nn.Module, is_wanted: bool, device: torch.device) -> None:
+    """Let batch norm use the images of all processes where a config asks for it.
+
+    Without `sync_bn=True`, every process normalizes with its own images (running statistics too).
+    With it, all batch norms of `method` become synchronized: the student's, and the teacher's,
+    which uses the statistics of its batch. Names and values of the state stay as they are. A run
+    of one process keeps plain batch norm.
+
+    Args:
+        method: whose networks are in their place; not a bare batch norm.
+        is_wanted: `cfg.sync_bn`.
+        device: where the run computes.
+
+    Raises:
+        ConfigError: when several processes without GPUs are to synchronize, which torch cannot.
+    """
+    if world_size() == 1:
+        return
+    has_some = any(isinstance(module, nn.SyncBatchNorm) for module in method.modules())
+    if device.type != "cuda" and (is_wanted or has_some):
+        cause = "sync_bn=True" if is_wanted else "norm_cfg type='SyncBN'"
+        raise ConfigError(
+            f"{cause}: expected a GPU for each of the {world_size()} processes, got the CPU, where "
+            "torch has no synchronized batch norm; set sync_bn=False and norm_cfg type='BN', or "
+            "start one process."
+        )
+    if is_wanted:
+        nn.SyncBatchNorm.convert_sync_batchnorm(method)

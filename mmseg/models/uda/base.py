@@ -4,7 +4,7 @@ Legend: B images, C classes, H×W pixels.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,12 +56,17 @@ class UDABatch:
         """Return how the source images were normalized (ImageNet's constants unless stated)."""
         stated = self.metas[0].get("img_norm_cfg", IMAGENET) if self.metas else IMAGENET
         mean, std = (
-            torch.as_tensor(stated[k], dtype=torch.float32)
+            torch.as_tensor(stated[k], dtype=self.image.dtype)
             .view(3, 1, 1)
             .to(self.image.device, non_blocking=True)
             for k in ("mean", "std")
         )
         return Normalization(mean, std)
+
+
+def unscaled(loss: Tensor) -> Tensor:
+    """Return the loss itself: full precision needs no scale."""
+    return loss
 
 
 @dataclass
@@ -70,11 +75,13 @@ class StepOutput:
 
     losses: dict[str, Tensor] = field(default_factory=dict)
     pictures: dict[str, Any] | None = None
+    scale_loss: Callable[[Tensor], Tensor] = unscaled  # before back-propagation, never in the log
 
     def backward(self, losses: Mapping[str, Tensor], prefix: str = "") -> None:
         """Back-propagate the sum of the entries called `loss`, and log all of them."""
         total = sum((v for k, v in losses.items() if "loss" in k), torch.tensor(0.0))
-        total.backward()
+        with torch.autocast(total.device.type, enabled=False):  # it is for forward passes only
+            self.scale_loss(total).backward()
         self.log({prefix + key: value for key, value in losses.items()})
 
     def log(self, values: Mapping[str, Tensor]) -> None:
@@ -101,12 +108,16 @@ class TrainingMethod(nn.Module, ABC):
         self.model = SEGMENTORS.build(model)
         log_config = (model.get("train_cfg") or {}).get("log_config") or {}
         self.picture_interval = log_config.get("img_interval", DEFAULT_PICTURE_INTERVAL)
+        self.scale_loss: Callable[[Tensor], Tensor] = unscaled  # the engine's, in half precision
 
     @abstractmethod
     def accumulate_gradients(
         self, batch: Mapping[str, Any], iteration: int, draws: Draws
     ) -> StepOutput:
-        """Add the gradients of one iteration to the student's; the optimizer is not touched."""
+        """Add the gradients of one iteration to the student's; the optimizer is not touched.
+
+        All back-propagation goes through `StepOutput.backward` of `start_output(iteration)`.
+        """
 
     @abstractmethod
     def describe(self) -> list[str]:
@@ -120,6 +131,14 @@ class TrainingMethod(nn.Module, ABC):
         """Return what the optimizer trains."""
         return [p for p in self.model.parameters() if p.requires_grad]
 
+    def own_optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """Return the optimizers of networks beside the student, the same objects in every call.
+
+        The engine clears, reduces, steps and saves them together with the student's optimizer. The
+        method sets their learning rates itself, as a function of the iteration.
+        """
+        return {}
+
     def train_step(
         self,
         batch: Mapping[str, Any],
@@ -128,11 +147,15 @@ class TrainingMethod(nn.Module, ABC):
         draws: Draws | None = None,
     ) -> dict[str, float]:
         """Do one whole iteration and return the logged values."""
-        optimizer.zero_grad(set_to_none=True)
+        optimizers = [optimizer, *self.own_optimizers().values()]
+        for each in optimizers:
+            each.zero_grad(set_to_none=True)
         draws = self.make_draws(iteration, rank()) if draws is None else draws
         output = self.accumulate_gradients(batch, iteration, draws)
-        reduce_gradients(self.trainable_parameters())
-        optimizer.step()
+        groups = [group for each in optimizers for group in each.param_groups]
+        reduce_gradients([p for group in groups for p in group["params"]])
+        for each in optimizers:
+            each.step()
         return {key: float(value) for key, value in output.losses.items()}
 
     def init_weights(self) -> None:
@@ -145,7 +168,8 @@ class TrainingMethod(nn.Module, ABC):
 
     def start_output(self, iteration: int) -> StepOutput:
         """Return an empty output that keeps pictures if they are due at this iteration."""
-        return StepOutput(pictures={} if iteration % self.picture_interval == 0 else None)
+        is_due = iteration % self.picture_interval == 0
+        return StepOutput(pictures={} if is_due else None, scale_loss=self.scale_loss)
 
 
 @UDA.register()

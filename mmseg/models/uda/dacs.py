@@ -13,15 +13,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmseg.datasets.crop_store import CropStore
-from mmseg.distributed import all_reduce_max
+from mmseg.distributed import barrier
 from mmseg.models.uda.base import StepOutput, TrainingMethod, UDABatch
-from mmseg.models.uda.depthmetric import DepthMatch, DepthMetric, load_bank, soft_cross_entropy
+from mmseg.models.uda.depthmetric import DepthMatch, DepthMetric, soft_cross_entropy
 from mmseg.models.uda.draws import Draws
 from mmseg.models.uda.feature_distance import FeatureDistance
 from mmseg.models.uda.margins import trusted_pixels
 from mmseg.models.uda.mixing import StrongAugmentation, class_mask, paste
 from mmseg.models.uda.settings import DACSSettings
+from mmseg.models.uda.source_crops import build_depth_metric
 from mmseg.models.uda.teacher import PseudoLabel, Teacher
 from mmseg.registry import SEGMENTORS, UDA, ConfigError
 
@@ -66,7 +66,7 @@ class DACS(TrainingMethod):
             )
         self.depth_metric: DepthMetric | None = None
         if s.uses_depth:
-            self.depth_metric, self.crops = _build_depth_metric(s, self.model.num_classes)
+            self.depth_metric, self.crops = build_depth_metric(s, self.model.num_classes)
         self.train()
 
     def init_weights(self) -> None:
@@ -114,6 +114,7 @@ class DACS(TrainingMethod):
         self._train_on_source(data, output)
         if self.teacher is None:
             return output
+        _require_one_size(data)
         pseudo = self.teacher.label(data.target_image, data.target_metas)
         output.show(target_image=data.target_image, pseudo_label=pseudo.label)
         s = self.settings
@@ -183,7 +184,7 @@ class DACS(TrainingMethod):
         quirks = self.settings.reference_quirks
         logits = self.model.encode_decode(data.target_image, data.target_metas)
         weight = match.soft_weight if quirks else match.soft_weight * trust
-        loss = soft_cross_entropy(logits, match.make_soft_label(), weight, quirks)
+        loss = soft_cross_entropy(logits, match.make_raw_label(), weight, quirks)
         output.backward({"tgt.loss": loss})
 
     def _replace_source(self, data: UDABatch, indices: list[int], output: StepOutput) -> UDABatch:
@@ -216,7 +217,7 @@ class DACS(TrainingMethod):
         chosen = draws.mix_classes(data.label).to(data.label.device)
         mask = class_mask(data.label, chosen)  # (B, 1, H, W)
         image = paste(mask, data.image, data.target_image)
-        image = self.augment(image, draws.augmentation(), data.normalization())
+        image = self.augment(image, draws.augmentation(), data.normalization)
         label = paste(mask, data.label[:, 0], pseudo.label)  # (B, H, W)
         weight = paste(mask, torch.ones_like(pseudo.weight), pseudo.weight)
         losses = self.model.forward_train(
@@ -227,7 +228,7 @@ class DACS(TrainingMethod):
             return_logits=output.pictures is not None,
         )
         output.show(mixed_image=image, mixed_label=label, mixed_weight=weight)
-        output.show(domain_mask=mask[:, 0].float())
+        output.show(domain_mask=mask[:, 0].to(image.dtype))
         _show_prediction(losses, output, "mixed_prediction")
         output.backward(losses, "mix.")
 
@@ -237,35 +238,25 @@ def _build_twin(model: Mapping[str, Any]) -> Any:
     return SEGMENTORS.build(copy.deepcopy(model)).requires_grad_(False)
 
 
-def _build_depth_metric(s: DACSSettings, num_classes: int) -> tuple[DepthMetric, CropStore]:
-    """Load the bank and find its crops, or end the run with what is wrong."""
-    assert s.matrix_path and s.dataset and s.croped_images_path and s.croped_labels_path
-    assert s.reweight_threshold is not None and s.relabel_threshold is not None
-    bank = load_bank(s.matrix_path, s.dataset)
-    if bank.shape[1] != num_classes:
+def _require_one_size(data: UDABatch) -> None:
+    """Raise unless source and target can be mixed."""
+    sizes = [tuple(image.shape[-2:]) for image in (data.image, data.target_image)]
+    if sizes[0] != sizes[1]:
+        names = [m[0].get("filename") if m else None for m in (data.metas, data.target_metas)]
         raise ConfigError(
-            f"'{s.matrix_path}': expected {num_classes} classes as in the network, got "
-            f"{bank.shape[1]}; run run_seg.py again with this config."
+            "expected source and target samples of one size, which are mixed, got "
+            + " and ".join(f"{w}x{h} of '{n}'" for (h, w), n in zip(sizes, names, strict=True))
+            + "; end both pipelines with RandomCrop and Pad of one size."
         )
-    crops = CropStore(s.croped_images_path, s.croped_labels_path)
-    crops.verify(len(bank))
-    metric = DepthMetric(
-        bank,
-        s.dataset,
-        reweight_threshold=s.reweight_threshold,
-        relabel_threshold=s.relabel_threshold,
-        threshold_decay=s.threshold_decay,
-        reference_quirks=s.reference_quirks,
-    )
-    return metric, crops
 
 
 def _read_decisions(match: DepthMatch) -> tuple[bool, list[int]]:
-    """Return whether guidance runs (on any process), and the source crops to use.
+    """Return whether guidance runs, and the source crops to use.
 
     This is the one copy from the device that an iteration needs.
     """
-    runs = all_reduce_max(match.guidance_runs.long()).view(1)
+    barrier()  # on a GPU, reading waits for all processes; see mmseg.distributed
+    runs = match.guidance_runs.long().view(1)
     first, *indices = torch.cat([runs, match.source_index]).tolist()
     return bool(first), indices
 

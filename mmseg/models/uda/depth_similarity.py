@@ -58,7 +58,9 @@ class Bank:
     @classmethod
     def of(cls, histograms: Tensor) -> "Bank":
         """Rearrange (M, C, D) histograms."""
-        counts = histograms.float().transpose(0, 1).contiguous()
+        is_float = histograms.is_floating_point()
+        histograms = histograms if is_float else histograms.float()
+        counts = histograms.transpose(0, 1).contiguous()
         return cls(counts, counts.sum(2), counts.norm(dim=2))
 
 

@@ -17,10 +17,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmseg.datasets.depth import NUM_BINS
-from mmseg.errors import UNREADABLE, reason_unreadable
+from mmseg.distributed import all_reduce_max, rank
 from mmseg.models.uda.depth_similarity import Bank, class_similarity, depth_histogram
-from mmseg.models.uda.guidance import guidance_prior, soft_cross_entropy, soft_labels
+from mmseg.models.uda.guidance import (
+    guidance_prior,
+    lower_excess,
+    raw_labels,
+    soft_cross_entropy,
+)
 from mmseg.models.uda.reweighting import reweight, reweight_as_released, reweight_table
+from mmseg.safe_loading import UnreadableFileError, load_safely
 
 __all__ = ["DepthMatch", "DepthMetric", "depth_histogram", "load_bank", "soft_cross_entropy"]
 
@@ -35,6 +41,7 @@ def load_bank(path: str | Path, dataset: str, device: torch.device | str = "cpu"
 
     Raises:
         FileNotFoundError, ValueError: naming the command that makes it.
+        UnsafeFileError: if it asks for more than a tensor.
     """
     path = Path(path)
     command = (
@@ -46,11 +53,11 @@ def load_bank(path: str | Path, dataset: str, device: torch.device | str = "cpu"
     if not path.is_file():
         raise FileNotFoundError(f"No depth statistics at '{path}'. Create them with: {command}")
     try:
-        bank = torch.load(path, map_location=device, weights_only=True)
-    except UNREADABLE as error:
+        bank = load_safely(path, "a bank of depth statistics", device)
+    except UnreadableFileError as error:
         raise ValueError(
             f"'{path}': expected a tensor saved by run_seg.py, got a file that cannot be read "
-            f"({reason_unreadable(error)}); create it again with: {command}"
+            f"({error}); create it again with: {command}"
         ) from error
     if not isinstance(bank, Tensor) or bank.ndim != 3 or bank.shape[2] != NUM_BINS:
         found = tuple(bank.shape) if isinstance(bank, Tensor) else type(bank).__name__
@@ -71,20 +78,20 @@ class DepthMatch:
     similarity: Tensor  # (B,) mean similarity S̄ of the best match, 0 if nothing is labeled
     class_similarity: Tensor  # (B, C) of the best match
     is_guided: Tensor  # (B,) bool, S̄ exceeds relabel_threshold
-    guidance_runs: Tensor  # () bool
+    guidance_runs: Tensor  # () bool, for the images of all processes
     guidance_table: Tensor  # (B, C, D) p_c(b) of the missing classes, 0 elsewhere
     soft_weight: Tensor  # (B, H, W) weight of the soft cross-entropy, before margins
     label: Tensor  # (B, H, W) int64 pseudo-label
     depth: Tensor  # (B, H, W) depth bins of the target
 
-    def make_soft_label(self) -> Tensor:
-        """Return the (B, C, H, W) soft target of the guidance."""
-        return soft_labels(self.label, self.depth, self.guidance_table)
+    def make_raw_label(self) -> Tensor:
+        """Return the (B, C, H, W) soft target of the guidance, which the loss lowers."""
+        return raw_labels(self.label, self.depth, self.guidance_table)
 
     @property
     def soft_label(self) -> Tensor | None:
         """The (B, C, H, W) soft target, or None when guidance does not run (reads the device)."""
-        return self.make_soft_label() if bool(self.guidance_runs) else None
+        return lower_excess(self.make_raw_label()) if bool(self.guidance_runs) else None
 
 
 class DepthMetric(nn.Module):
@@ -166,7 +173,7 @@ class DepthMetric(nn.Module):
             depth: (B, H, W) depth bins 0…255 of the target; may be fractional.
             iteration: number of the training iteration, for the thresholds.
         """
-        target = depth_histogram(label, depth, self.num_classes)  # (B, C, D)
+        target = depth_histogram(label, depth, self.num_classes).to(self.counts.dtype)  # (B, C, D)
         best, similarities, mean = self._best_match(target)
         reweight_above, relabel_above = self.thresholds(iteration)
         is_reweighted, is_guided = mean > reweight_above, mean > relabel_above
@@ -196,9 +203,10 @@ class DepthMetric(nn.Module):
     def _best_match(self, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the best crop's index (B,), class similarities (B, C) and mean similarity (B,)."""
         bank = Bank(self.counts, self.sizes, self.norms)
-        similarity = class_similarity(target, bank)  # (B, M, C)
         counts = target.sum(2)  # (B, C)
-        alike = F.cosine_similarity(counts[:, None], self.sizes.T[None], dim=2)  # (B, M)
+        with torch.autocast(target.device.type, enabled=False):  # half precision rounds counts
+            similarity = class_similarity(target, bank)  # (B, M, C)
+            alike = F.cosine_similarity(counts[:, None], self.sizes.T[None], dim=2)  # (B, M)
         score = similarity.sum(2) * alike
         best = score.argmax(1)
         image = torch.arange(len(best), device=best.device)
@@ -213,12 +221,16 @@ class DepthMetric(nn.Module):
         occupied = depth_histogram(torch.zeros_like(bins), bins, 1) > 0  # (B, 1, D)
         overlaps = ((prior > 0) & occupied).any(2)  # (B, C)
         if not self.reference_quirks:
-            return prior, overlaps.any()
+            return prior, all_reduce_max(overlaps.any().long()) > 0
         return prior * overlaps[:, :, None], _last_of(is_missing.flatten(), overlaps.flatten())
 
 
 def _last_of(mask: Tensor, values: Tensor) -> Tensor:
-    """Return the value at the last True of `mask`, False if there is none (Q2 in the README)."""
-    order = torch.arange(1, len(mask) + 1, device=mask.device)
-    last = (order * mask).max()
-    return (values & mask & (order == last)).any()
+    """Return the value at the last True of `mask`, False if there is none (Q2 in the README).
+
+    Args:
+        mask, values: (N,) bool of this process; those of the next process come after them.
+    """
+    order = torch.arange(1, len(mask) + 1, device=mask.device) + rank() * len(mask)
+    code = ((2 * order + values) * mask).max()  # the largest order decides, its value is the 0/1
+    return all_reduce_max(code) % 2 > 0

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mmseg.datasets.labels import IGNORE
 from mmseg.distributed import all_reduce_sum, world_size
+from mmseg.models.layers import at_least_single
 from mmseg.registry import ConfigError
 
 
@@ -68,7 +69,8 @@ class FeatureDistance:
             features, imagenet_features: (B, K, h, w), the last level of each backbone.
             label: (B, 1, H, W) int64.
         """
-        distance = (features - imagenet_features).norm(dim=1)  # (B, h, w)
+        difference = at_least_single(features) - at_least_single(imagenet_features)
+        distance = difference.norm(dim=1)  # (B, h, w)
         if self.classes is None or self.min_ratio is None:
             return self.weight * distance.mean(), {}
         cell = label.shape[-1] // features.shape[-1]
@@ -77,7 +79,10 @@ class FeatureDistance:
         for index in self.classes:
             mask |= scaled == index
         # Over all processes: each holds its share of one global mean. An empty mask gives 0.
-        count = all_reduce_sum(mask.sum().float())
+        count = all_reduce_sum(mask.sum())  # int64
         total = (distance * mask).sum() * world_size()
         loss = self.weight * total / count.clamp(min=1)
-        return loss, {"feature_distance_label": scaled, "feature_distance_mask": mask.float()}
+        return loss, {
+            "feature_distance_label": scaled,
+            "feature_distance_mask": mask.to(distance.dtype),
+        }

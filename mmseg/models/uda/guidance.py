@@ -27,8 +27,8 @@ def guidance_prior(source: Tensor, is_missing: Tensor) -> Tensor:
     return prior * is_missing[:, :, None]
 
 
-def soft_labels(label: Tensor, depth: Tensor, table: Tensor) -> Tensor:
-    """Add the guidance to the one-hot pseudo-label, keeping the sum of every labeled pixel at 1.
+def raw_labels(label: Tensor, depth: Tensor, table: Tensor) -> Tensor:
+    """Add the guidance to the one-hot pseudo-label; a pixel's sum may exceed 1.
 
     Args:
         label: (B, H, W) int64, 255 is ignored.
@@ -44,7 +44,7 @@ def soft_labels(label: Tensor, depth: Tensor, table: Tensor) -> Tensor:
     column = bins.clamp(0, NUM_BINS - 1).flatten(1)[:, None].expand(-1, classes, -1)
     prior = table.gather(2, column).unflatten(2, label.shape[1:])  # (B, C, H, W)
     one_hot = label[:, None] == torch.arange(classes, device=label.device).view(-1, 1, 1)
-    return lower_excess(one_hot + prior * is_counted[:, None])
+    return one_hot + prior * is_counted[:, None]
 
 
 def lower_excess(target: Tensor) -> Tensor:
@@ -73,7 +73,8 @@ def soft_cross_entropy(
         soft_label: (B, C, H, W); a pixel that exceeds 1 is lowered first, see `lower_excess`.
         weight: (B, H, W), or (B, 1, H, W).
         reference_quirks: weight every image with every image's weights, as the released code does
-            (Q3 in the README's table); equal for B = 1.
+            (Q3 in the README's table); equal for B = 1. With several processes, those of other
+            processes are the same: in this mode every pixel has the weight 0.1·w.
 
     >>> soft_cross_entropy(torch.zeros(1, 2, 1, 1), torch.ones(1, 2, 1, 1) / 2, torch.ones(1, 1, 1))
     tensor(0.6931)

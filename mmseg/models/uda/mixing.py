@@ -7,6 +7,7 @@ Legend: B images, C classes, H×W pixels.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -33,7 +34,7 @@ class Normalization:
 
     def from_bytes(self, image: Tensor) -> Tensor:
         """Turn RGB in 0…255 into normalized."""
-        return (image.float() - self.mean) / self.std
+        return (image.to(self.mean.dtype) - self.mean) / self.std
 
 
 def class_mask(label: Tensor, chosen: Tensor) -> Tensor:
@@ -69,22 +70,36 @@ class StrongAugmentation:
         self.jitter_strength = jitter_strength
         self.blur = blur
 
+    def jitters(self, drawn: Augmentation) -> bool:
+        """Tell whether the colors change."""
+        return drawn.jitter_draw > self.jitter_probability
+
+    def blurs(self, drawn: Augmentation) -> bool:
+        """Tell whether the images lose their sharpness."""
+        return self.blur and drawn.blur_draw > 0.5
+
     def __call__(
-        self, images: Tensor, drawn: Augmentation | None, normalization: Normalization
+        self,
+        images: Tensor,
+        drawn: Augmentation | None,
+        normalization: Callable[[], Normalization],
     ) -> Tensor:
-        """Return augmented (B, 3, H, W) normalized images; `drawn=None` changes nothing."""
-        if drawn is None:
-            return images
-        jitters = drawn.jitter_draw > self.jitter_probability
-        blurs = self.blur and drawn.blur_draw > 0.5
-        if not jitters and not blurs:
+        """Return augmented (B, 3, H, W) normalized images; `drawn=None` changes nothing.
+
+        Args:
+            images: (B, 3, H, W) normalized.
+            drawn: the random choices.
+            normalization: makes the constants, which only the jitter needs, on the images' device.
+        """
+        if drawn is None or not (self.jitters(drawn) or self.blurs(drawn)):
             return images
         factors = [drawn.image(index, self.jitter_strength) for index in range(len(images))]
-        if jitters:
-            unit = normalization.to_unit(images)
+        if self.jitters(drawn):
+            constants = normalization()
+            unit = constants.to_unit(images)
             jittered = [color_jitter(i, f) for i, f in zip(unit, factors, strict=True)]
-            images = normalization.from_unit(torch.stack(jittered))
-        if blurs:
+            images = constants.from_unit(torch.stack(jittered))
+        if self.blurs(drawn):
             blurred = [gaussian_blur(i, f.sigma) for i, f in zip(images, factors, strict=True)]
             images = torch.stack(blurred)
         return images

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mmseg.distributed import all_reduce_mean
-from mmseg.models.layers import DropPath
+from mmseg.models.layers import DropPath, at_least_single
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Teacher:
         every pixel (DACS, eq. 4).
         """
         logits = self.network.generate_pseudo_label(image, metas)
-        probability, label = logits.softmax(1).max(1)
+        probability, label = at_least_single(logits).softmax(1).max(1)
         confident = probability >= self.threshold
-        share = all_reduce_mean(confident.float().mean())
+        share = all_reduce_mean(confident.to(probability.dtype).mean())
         return PseudoLabel(label, share.expand(label.shape), confident)

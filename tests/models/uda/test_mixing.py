@@ -111,7 +111,7 @@ def test_kernel_sizes_equal_the_recorded_ones() -> None:
 def test_draws_must_exceed_the_probability(drawn: Augmentation | None, changes: bool) -> None:
     images = torch.randn(2, 3, 24, 32, generator=torch.Generator().manual_seed(4))
     before = images.clone()
-    got = StrongAugmentation(0.2, 0.2, blur=True)(images, drawn, NORM)
+    got = StrongAugmentation(0.2, 0.2, blur=True)(images, drawn, lambda: NORM)
     assert torch.equal(images, before)
     assert torch.equal(got, images) != changes
 
@@ -119,4 +119,4 @@ def test_draws_must_exceed_the_probability(drawn: Augmentation | None, changes: 
 def test_no_blur_where_the_method_does_not_blur() -> None:
     images = torch.randn(2, 3, 24, 32)
     augment = StrongAugmentation(1.0, 0.2, blur=False)
-    assert torch.equal(augment(images, Augmentation(0.99, 0.99), NORM), images)
+    assert torch.equal(augment(images, Augmentation(0.99, 0.99), lambda: NORM), images)

@@ -1,0 +1,242 @@
+"""Every launcher's way to say who a process is, a real start, and the death of a process."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mmseg import distributed
+from mmseg.launchers import (
+    SLURM_CALLER,
+    SLURM_HOSTS,
+    SLURM_VARIABLES,
+    VARIABLES,
+    LauncherError,
+    Place,
+    find_place,
+    first_host,
+)
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(Path(__file__).parent / "engine"))
+sys.path.insert(0, str(ROOT))
+import tiny_run  # noqa: E402
+
+from tools import train as train_tool  # noqa: E402
+
+MEETING = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1234"}
+SECOND = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", **MEETING}
+STARTS, ENDS = 120, 60  # seconds
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No variables of a launcher, before and after."""
+    names = (*VARIABLES, *SLURM_VARIABLES.values(), *SLURM_HOSTS, SLURM_CALLER, "SLURM_JOB_ID")
+    before = dict(os.environ)
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    yield
+    for name in set(os.environ) - set(before):
+        del os.environ[name]  # what find_place has set
+
+
+def set_variables(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_one_process_needs_no_launcher() -> None:
+    assert find_place() is None
+    assert find_place("none", None) is None
+    assert distributed.init_from_environment().type in ("cpu", "cuda")
+    assert (distributed.rank(), distributed.world_size(), distributed.is_main()) == (0, 1, True)
+
+
+def test_variables_of_torchrun_are_read_with_and_without_the_option(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    set_variables(monkeypatch, SECOND)
+    assert find_place() == find_place("pytorch") == Place(rank=1, world_size=2, local_rank=1)
+
+
+def test_old_spelling_gives_the_local_rank_as_an_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_variables(monkeypatch, {"RANK": "5", "WORLD_SIZE": "8", **MEETING})
+    assert find_place("pytorch", 1) == Place(rank=5, world_size=8, local_rank=1)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert find_place("pytorch", 1) == Place(rank=5, world_size=8, local_rank=1)
+    with pytest.raises(LauncherError, match="expected --local_rank 1 as .* LOCAL_RANK says, got 3"):
+        find_place("pytorch", 3)
+
+
+@pytest.mark.parametrize(("launcher", "local_rank"), [("pytorch", None), ("none", 0)])
+def test_a_launcher_without_its_variables_does_not_silently_train_alone(
+    launcher: str, local_rank: int | None
+) -> None:
+    with pytest.raises(LauncherError, match="torchrun --nproc_per_node NUMBER_OF_GPUS tools/train"):
+        find_place(launcher, local_rank)
+
+
+def test_slurm_tasks_find_their_place_and_the_host_of_task_0(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    task = {"SLURM_PROCID": "6", "SLURM_NTASKS": "8", "SLURM_LOCALID": "2", "SLURM_JOB_ID": "71234"}
+    set_variables(monkeypatch, {**task, "SLURM_STEP_NODELIST": "gpu[07-08]"})
+    monkeypatch.setenv("SLURM_LAUNCH_NODE_IPADDR", "10.0.0.1")  # of a login node
+    assert find_place("slurm") == Place(rank=6, world_size=8, local_rank=2)
+    assert (os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"]) == ("gpu07", "21234")
+
+
+def test_slurm_takes_what_the_user_sets(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_variables(monkeypatch, {"SLURM_PROCID": "0", "SLURM_NTASKS": "2", "SLURM_LOCALID": "0"})
+    set_variables(monkeypatch, {"MASTER_ADDR": "head", "MASTER_PORT": "29999"})
+    assert find_place("slurm") == Place(rank=0, world_size=2, local_rank=0)
+    assert (os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"]) == ("head", "29999")
+
+
+def test_slurm_without_a_list_of_nodes_meets_where_srun_was_called(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    set_variables(monkeypatch, {"SLURM_PROCID": "0", "SLURM_NTASKS": "2", "SLURM_LOCALID": "0"})
+    with pytest.raises(LauncherError, match="SLURM_STEP_NODELIST.* or set MASTER_ADDR"):
+        find_place("slurm")
+    monkeypatch.setenv("SLURM_LAUNCH_NODE_IPADDR", "10.0.0.1")
+    find_place("slurm")
+    assert os.environ["MASTER_ADDR"] == "10.0.0.1"
+
+
+def test_slurm_needs_srun() -> None:
+    with pytest.raises(LauncherError, match="SLURM_PROCID .* start the run with srun"):
+        find_place("slurm")
+
+
+@pytest.mark.parametrize(
+    ("nodes", "first"),
+    [
+        ("n1", "n1"),
+        ("n1,n2", "n1"),
+        ("gpu[007-009,012],other", "gpu007"),
+        ("gpu[3,5-7]-ib", "gpu3-ib"),
+        ("rack[1-2]node[4-5]", "rack1node4"),
+        ("a-1.cluster,a-2.cluster", "a-1.cluster"),
+    ],
+)
+def test_first_host_of_a_list_of_nodes(nodes: str, first: str) -> None:
+    assert first_host(nodes) == first
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"RANK": "0"}, "got RANK without WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT"),
+        ({**SECOND, "RANK": "2"}, "expected 0 <= RANK, LOCAL_RANK < WORLD_SIZE, got RANK=2"),
+        ({**SECOND, "LOCAL_RANK": "2"}, "got RANK=1, LOCAL_RANK=2, WORLD_SIZE=2"),
+        ({**SECOND, "RANK": "one"}, "expected whole numbers, got .*'one'"),
+    ],
+)
+def test_contradicting_variables_are_named(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], message: str
+) -> None:
+    set_variables(monkeypatch, variables)
+    with pytest.raises(LauncherError, match=message):
+        distributed.init_from_environment()
+
+
+def test_unknown_launcher_is_refused() -> None:
+    with pytest.raises(LauncherError, match="among none, pytorch, slurm, got 'mpi'"):
+        find_place("mpi")
+
+
+# Whole commands
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with pictures and a config."""
+    root = tmp_path_factory.mktemp("launched")
+    tiny_run.write_pictures(root)
+    uda = {"type": "DACS", "source_only": True}
+    tiny_run.write_config(root / "config.py", tiny_run.config(root, uda=uda, n_gpus=1))
+    return root
+
+
+def command(project: Path, *options: str) -> list[str]:
+    work_dir = str(project / "run")
+    return ["tools/train.py", str(project / "config.py"), "--work-dir", work_dir, *options]
+
+
+def environment(**variables: Any) -> dict[str, str]:
+    own = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    return {**os.environ, **own, **{key: str(value) for key, value in variables.items()}}
+
+
+def test_torchrun_starts_one_run_of_two_processes(project: Path) -> None:
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    done = subprocess.run(
+        [*launch, *command(project, "--launcher", "pytorch")],
+        cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=STARTS, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    (log,) = (project / "run").glob("*.log")
+    text = log.read_text()
+    assert "2 process(es)" in text
+    assert "n_gpus=1, but 2 process(es) run: a batch is 2 x 2 = 4 images" in text
+    assert text.count("Iter [2/2]") == 1
+    assert torch.load(project / "run/latest.pth", weights_only=True)["iteration"] == 2
+
+
+def test_a_launcher_without_its_variables_ends_the_command_with_a_sentence(project: Path) -> None:
+    arguments = command(project, "--launcher", "pytorch")[1:]
+    with pytest.raises(SystemExit, match="^LauncherError: expected the variables RANK, WORLD_SIZE"):
+        train_tool.main(arguments)
+
+
+def test_a_killed_process_ends_the_other_with_a_sentence(project: Path, tmp_path: Path) -> None:
+    """Without a launcher that could notice: the survivor has to notice by itself."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = ("--work-dir", str(tmp_path / "run"), "--cfg-options", "runner.max_iters=100000")
+    said = tmp_path / "stderr.txt"
+    with said.open("w") as stream:
+        processes = [
+            subprocess.Popen(
+                [sys.executable, *command(project, *options)],
+                cwd=ROOT, stdout=subprocess.DEVNULL, stderr=stream if rank == 0 else None,
+                env=environment(
+                    RANK=rank, LOCAL_RANK=rank, WORLD_SIZE=2,
+                    MASTER_ADDR="127.0.0.1", MASTER_PORT=port,
+                ),
+            )
+            for rank in range(2)
+        ]  # fmt: skip
+    try:
+        wait_for_iterations(tmp_path / "run")
+        processes[1].send_signal(signal.SIGKILL)
+        assert processes[0].wait(timeout=ENDS) == 1
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    sentence = said.read_text()
+    assert "ProcessGroupError: Process 0 of 2: another process has ended or hangs" in sentence
+    assert "look at its log, and start again with --resume auto" in sentence
+    assert "Traceback" not in sentence
+
+
+def wait_for_iterations(work_dir: Path) -> None:
+    """Wait until a run has logged a few iterations."""
+    until = time.monotonic() + STARTS
+    while time.monotonic() < until:
+        if any("Iter [3/" in log.read_text() for log in work_dir.glob("*.log")):
+            return
+        time.sleep(0.2)
+    raise TimeoutError(f"no iteration was logged in {work_dir}")
