@@ -14,10 +14,10 @@ run=${1%/}
 shift
 [ -d "$run" ] || fail "no such folder: $run"
 
-# Exactly one resolved config lies in the folder of a run.
+# Exactly one resolved config lies in the folder of a run; published runs have it as JSON.
 config=
 for file in "$run"/*.py "$run"/*.json; do
-    case $file in *.log.json | */results.json) continue ;; esac
+    case $file in *.log.json | */results.json | */results_*.json | */repro.json) continue ;; esac
     [ -f "$file" ] || continue
     [ -z "$config" ] || fail "several configs in $run: $config and $file; keep the run's own one"
     config=$file

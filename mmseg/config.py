@@ -28,7 +28,7 @@ KNOWN_TOP_LEVEL = frozenset(
     ["model", "data", "uda", "optimizer", "optimizer_config", "lr_config", "runner", "evaluation"]
     + ["checkpoint_config", "log_config", "seed", "load_from", "resume_from", "work_dir", "name"]
     + ["find_unused_parameters", "cudnn_benchmark", "custom_imports", "exp", "n_gpus", "git_rev"]
-    + ["gpu_model", "log_level", "dist_params", "workflow", "use_ddp_wrapper"]
+    + ["gpu_model", "log_level", "dist_params", "workflow", "use_ddp_wrapper", "sync_bn"]
 )
 
 

@@ -11,10 +11,11 @@ ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
-from mmseg.apis.commands import user_errors  # noqa: E402
-from mmseg.apis.test import TestOptions, run_test  # noqa: E402
+from mmseg.apis.commands import add_trust_option, user_errors  # noqa: E402
+from mmseg.apis.test import EVAL_MODELS, TestOptions, run_test  # noqa: E402
 from mmseg.config import parse_options  # noqa: E402
-from mmseg.distributed import LAUNCHERS  # noqa: E402
+from mmseg.launchers import LAUNCHERS  # noqa: E402
+from mmseg.safe_loading import trusting_files  # noqa: E402
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -23,6 +24,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("config", help="path of the config, with or without .py")
     parser.add_argument("checkpoint")
     parser.add_argument("--eval", nargs="+", metavar="METRIC", help="mIoU, mDice, mFscore")
+    parser.add_argument(
+        "--eval-model",
+        choices=EVAL_MODELS,
+        default="student",
+        help="of a self-training run; both: what the teacher writes is called *_teacher",
+    )
     parser.add_argument("--show-dir", help="folder for painted predictions")
     parser.add_argument(
         "--opacity", type=float, default=0.5, help="1 paints palette PNGs of train ids"
@@ -35,11 +42,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--aug-test", action="store_true", help="six sizes, each also mirrored")
     parser.add_argument("--cfg-options", **pairs)
     parser.add_argument("--work-dir", help="for results.json; by default the checkpoint's folder")
+    add_trust_option(parser)
     parser.add_argument("--launcher", default="none", choices=LAUNCHERS)
     parser.add_argument("--local_rank", "--local-rank", type=int, help=argparse.SUPPRESS)
     values = vars(parser.parse_args(arguments))
-    values.pop("local_rank")
-    with user_errors():
+    with user_errors(), trusting_files(values.pop("trust_checkpoint")):
         for key in ("eval_options", "cfg_options"):
             values[key] = parse_options(values[key])
         does_other_things = values["format_only"] or values["show_dir"] or values["out"]

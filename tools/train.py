@@ -22,7 +22,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--resume",
         metavar="PATH|auto|none",
-        help="checkpoint to continue from; auto: latest.pth of the work folder, if there is one",
+        help="checkpoint to continue from; auto: the newest complete one of the work folder",
     )
     add_run_options(parser)
     with user_errors():

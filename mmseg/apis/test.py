@@ -4,7 +4,7 @@ import copy
 import pickle
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,9 @@ from mmseg.apis.inference import init_segmentor
 from mmseg.config import Config, load_config
 from mmseg.datasets import build_dataset
 from mmseg.datasets.image_files import read_color
+from mmseg.engine.checkpoint import NETWORKS
 from mmseg.engine.evaluator import (
+    RESULTS,
     Evaluation,
     Evaluator,
     has_synthia_source,
@@ -25,12 +27,14 @@ from mmseg.engine.evaluator import (
 )
 from mmseg.engine.logs import get_logger, start_logging, stop_logging
 from mmseg.evaluation.metrics import check_metrics
-from mmseg.files import atomic_write
+from mmseg.files import atomic_write, require_writable
 from mmseg.registry import ConfigError, check_keys
 from mmseg.visualization.palettes import paint
 
 AUG_RATIOS = [0.5, 0.75, 1.0, 1.25, 1.5, 1.75]
 FORMAT_OPTIONS = ("imgfile_prefix", "to_label_id")
+EVAL_MODELS = (*NETWORKS, "both")
+RESULT_FILES = {"student": RESULTS, "teacher": "results_teacher.json"}
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ class TestOptions:
 
     config: str
     checkpoint: str
+    eval_model: str = "student"  # or 'teacher', or 'both'
     metrics: list[str] = field(default_factory=list)
     show_dir: str | None = None
     opacity: float = 0.5
@@ -52,6 +57,7 @@ class TestOptions:
     cfg_options: Mapping[str, Any] = field(default_factory=dict)
     work_dir: str | None = None
     launcher: str = "none"
+    local_rank: int | None = None  # what torch.distributed.launch gives
 
 
 class _Sink:
@@ -90,22 +96,32 @@ class _Sink:
         paint((Path(folder) / name).with_suffix(".png"), prediction, image, self.options.opacity)
 
 
-def run_test(options: TestOptions) -> dict[str, Any] | None:
-    """Label a data set with a checkpoint, and return the record of `results.json`.
+def run_test(options: TestOptions) -> dict[str, Any]:
+    """Label a data set with the network(s) of a checkpoint.
 
-    Without labels to compare with (only painting, formatting or `--out`), the result is None.
+    Returns:
+        For 'student' and 'teacher', if tested, the record of its file of results; None for one
+        that only painted, formatted or wrote its predictions.
     """
     _check(options)
-    device = distributed.init_from_environment(options.launcher)
+    device = distributed.init_from_environment(options.launcher, options.local_rank)
     cfg = prepare_test_config(load_config(options.config), options)
     work_dir = Path(options.work_dir or Path(options.checkpoint).parent)
+    if distributed.is_main():
+        for folder in _written_folders(options, work_dir):
+            require_writable(folder)
     logger = start_logging(work_dir / f"test_{time.strftime('%Y%m%d_%H%M%S')}.log")
     try:
-        model = init_segmentor(cfg, options.checkpoint, device)
+        names = NETWORKS if options.eval_model == "both" else (options.eval_model,)
+        # All of them before the first is tested: one may be missing.
+        networks = {n: init_segmentor(cfg, options.checkpoint, device, n) for n in names}
         dataset = build_dataset(cfg.data.test, test_mode=True)
         logger.info(f"Checkpoint: {options.checkpoint}")
         logger.info(f"Split: {split_name(dataset)}, {len(dataset)} images")
-        return _test(model, dataset, cfg, options, work_dir)
+        return {
+            name: _test(name, model, dataset, cfg, _options_of(name, options), work_dir)
+            for name, model in networks.items()
+        }
     finally:
         stop_logging()
 
@@ -130,10 +146,43 @@ def prepare_test_config(cfg: Config, options: TestOptions) -> Config:
     return cfg
 
 
+def _written_folders(options: TestOptions, work_dir: Path) -> list[Path]:
+    """Return where a test writes: what cannot be written is better known before the first image."""
+    given = [options.show_dir, options.eval_options.get("imgfile_prefix")]
+    given.append(str(Path(options.out).parent) if options.out else None)
+    return [work_dir, *(Path(folder) for folder in given if folder)]
+
+
+def _options_of(network: str, options: TestOptions) -> TestOptions:
+    """Return the options for one network: with both, the teacher writes to places of its own."""
+    if options.eval_model != "both" or network == "student":
+        return options
+    formats = dict(options.eval_options)
+    if "imgfile_prefix" in formats:
+        formats["imgfile_prefix"] = _teachers(formats["imgfile_prefix"])
+    return replace(
+        options,
+        show_dir=_teachers(options.show_dir) if options.show_dir else None,
+        out=_teachers(options.out) if options.out else None,
+        eval_options=formats,
+    )
+
+
+def _teachers(path: str) -> str:
+    """Return a path's twin for the teacher.
+
+    >>> _teachers('preds'), _teachers('labels/out.pkl')
+    ('preds_teacher', 'labels/out_teacher.pkl')
+    """
+    own = Path(path)
+    return str(own.with_name(f"{own.stem}_teacher{own.suffix}"))
+
+
 def _test(
-    model: Any, dataset: Any, cfg: Config, options: TestOptions, work_dir: Path
+    network: str, model: Any, dataset: Any, cfg: Config, options: TestOptions, work_dir: Path
 ) -> dict[str, Any] | None:
-    """Label every image; evaluate if asked to."""
+    """Label every image with the student or the teacher; evaluate if asked to."""
+    get_logger().info(f"Network: {network}")
     sink = _Sink(dataset, options)
     workers = cfg.data.get("workers_per_gpu", 0)
     record = None
@@ -141,9 +190,10 @@ def _test(
         evaluator = Evaluator(
             dataset, options.metrics, workers, has_synthia_source(cfg), shows_progress=True
         )
-        evaluation = evaluator(model, sink.take, checkpoint=str(options.checkpoint))
+        facts = {"checkpoint": str(options.checkpoint), "network": network}
+        evaluation = evaluator(model, sink.take, None, **facts)
         record = evaluation.record
-        _report(evaluation, write_results(work_dir, record))
+        _report(network, evaluation, write_results(work_dir, record, RESULT_FILES[network]))
     else:
         for index, prediction in predictions(model, dataset, workers, shows_progress=True):
             sink.take(index, prediction)
@@ -153,16 +203,20 @@ def _test(
     return record
 
 
-def _report(evaluation: Evaluation, file: Path) -> None:
+def _report(network: str, evaluation: Evaluation, file: Path) -> None:
     """Log every IoU in percent, and where the numbers are."""
     lines = [f"{k}: {100 * v:.1f}" for k, v in evaluation.summary.items() if "IoU" in k]
-    get_logger().info(", ".join(lines))
-    get_logger().info(f"Results: {file}")
+    get_logger().info(f"IoU of the {network}: {', '.join(lines)}")
+    get_logger().info(f"Results of the {network}: {file}")
 
 
 def _check(options: TestOptions) -> None:
     """Raise `ConfigError` for options that contradict each other, before anything is loaded."""
     check_metrics(options.metrics)
+    if options.eval_model not in EVAL_MODELS:
+        raise ConfigError(
+            f"expected --eval-model {', '.join(EVAL_MODELS)}, got {options.eval_model!r}."
+        )
     if options.out is not None and Path(options.out).suffix not in (".pkl", ".pickle"):
         raise ConfigError(f"expected --out with the suffix .pkl, got {options.out!r}.")
     if not 0 < options.opacity <= 1:

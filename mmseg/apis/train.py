@@ -3,7 +3,7 @@
 import copy
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +11,31 @@ import torch
 from torch import nn
 
 from mmseg import distributed as processes
+from mmseg.apis.run_folder import choose_start, continue_command, log_end, open_folder
 from mmseg.config import Config
 from mmseg.datasets import build_dataset, build_train_loader
 from mmseg.engine.checkpoint import load_weights
-from mmseg.engine.environment import choose_seed, set_random_seed, version_lines
+from mmseg.engine.environment import (
+    batch_size_warning,
+    determinism_lines,
+    nondeterminism_in_log,
+    set_random_seed,
+    version_lines,
+)
 from mmseg.engine.evaluator import Evaluator, has_synthia_source
-from mmseg.engine.logs import get_logger, start_logging, stop_logging
+from mmseg.engine.logs import get_logger, stop_logging
 from mmseg.engine.optimizer import build_optimizer
-from mmseg.engine.resume import resume_path
+from mmseg.engine.provenance import write_repro
 from mmseg.engine.schedule import build_schedule
-from mmseg.engine.settings import max_iterations, read_settings
+from mmseg.engine.settings import max_iterations, read_settings, uses_sync_bn
 from mmseg.engine.trackers import build_trackers
 from mmseg.engine.trainer import Progress, RunOutput, Trainer
 from mmseg.evaluation.report import final_lines
+from mmseg.interruption import Interruption
 from mmseg.models import build_train_model
+from mmseg.models.layers import synchronize_batch_norm
 from mmseg.registry import ConfigError, check_keys
+from mmseg.safe_loading import OPT_IN
 
 DATA = ("samples_per_gpu", "workers_per_gpu", "train", "val", "test")
 
@@ -40,47 +50,76 @@ class TrainOptions:
     deterministic: bool = False
     validate: bool = True
     launcher: str = "none"
+    local_rank: int | None = None  # what torch.distributed.launch gives
+    trust_checkpoint: bool = False  # whether the command has switched that on, see safe_loading
+
+    def to_repeat(self) -> list[str]:
+        """Return the options that a command which continues the run needs again."""
+        wanted = {
+            "--deterministic": self.deterministic,
+            "--no-validate": not self.validate,
+            OPT_IN: self.trust_checkpoint,
+        }
+        return [name for name, is_wanted in wanted.items() if is_wanted]
 
 
+@nondeterminism_in_log()
 def run_training(cfg: Config, options: TrainOptions | None = None) -> Progress:
     """Set up processes, folder, log, seeds, data and method; then train."""
     options = options or TrainOptions()
-    device = processes.init_from_environment(options.launcher)
-    timestamp = processes.broadcast_object(time.strftime("%Y%m%d_%H%M%S"))
-    cfg = prepare_config(cfg, options)
-    work_dir = Path(cfg.work_dir)
-    logger = start_logging(work_dir / f"{timestamp}.log", cfg.get("log_level") or "INFO")
-    if processes.is_main():
-        cfg.dump(work_dir / f"{Path(cfg.filename or 'config.py').stem}.py")
-    for line in version_lines(device):
+    with Interruption() as interruption:
+        device = processes.init_from_environment(options.launcher, options.local_rank)
+        timestamp = processes.broadcast_object(time.strftime("%Y%m%d_%H%M%S"))
+        cfg = prepare_config(cfg, options)
+        logger = open_folder(cfg, timestamp)
+        try:
+            choose_start(cfg, options.seed, options.resume)
+            return _train(cfg, options, device, timestamp, interruption)
+        except Exception as error:
+            log_end(logger, error)
+            raise
+        finally:
+            stop_logging()
+
+
+def _train(
+    cfg: Config,
+    options: TrainOptions,
+    device: torch.device,
+    timestamp: str,
+    interruption: Interruption,
+) -> Progress:
+    """Build what the config describes, say what it is, and train."""
+    logger, work_dir = get_logger(), Path(cfg.work_dir)
+    for line in version_lines(device) + determinism_lines(device, options.deterministic):
         logger.info(line)
+    if warning := batch_size_warning(cfg):
+        logger.warning(warning)
     torch.backends.cudnn.benchmark = bool(cfg.get("cudnn_benchmark")) and device.type == "cuda"
     set_random_seed(cfg.seed, options.deterministic)
-    try:
-        model = build_method(cfg)
-        for line in model.describe():
-            logger.info(line)
-        dataset = build_dataset(cfg.data.train)
-        logger.info(f"Work folder: {work_dir}; seed {cfg.seed}; {len(dataset)} training samples")
-        return train_segmentor(
-            model, dataset, cfg, processes.world_size() > 1, options.validate, timestamp
-        )
-    except Exception as error:
-        logger.error(f"The run ended early: {error}")
-        raise
-    finally:
-        stop_logging()
+    model = build_method(cfg)
+    for line in model.describe():
+        logger.info(line)
+    dataset = build_dataset(cfg.data.train)
+    logger.info(f"Work folder: {work_dir}; seed {cfg.seed}; {len(dataset)} training samples")
+    write_repro(work_dir, cfg, dataset, device, options.deterministic, options.launcher)
+    output = RunOutput(
+        work_dir,
+        interruption=interruption,
+        command=continue_command(cfg, *options.to_repeat()),
+    )
+    trainer = _build_trainer(model, dataset, cfg, options.validate, timestamp, output)
+    return _run(trainer, dataset, cfg)
 
 
 def prepare_config(cfg: Config, options: TrainOptions) -> Config:
-    """Return the config with the command line's choices in it, checked as a whole."""
+    """Return the config with its work folder and the command line's seed, checked as a whole."""
     cfg = copy.deepcopy(cfg)
     check_keys(cfg.get("data") or {}, DATA, "data")
     stem = Path(cfg.filename or "config").stem
     cfg["work_dir"] = options.work_dir or cfg.get("work_dir") or f"work_dirs/{stem}"
-    cfg["seed"] = choose_seed(options.seed if options.seed is not None else cfg.get("seed"))
-    resume = resume_path(options.resume, cfg.work_dir, cfg.get("resume_from"))
-    cfg["resume_from"] = str(resume) if resume else None
+    if options.seed is not None:
+        cfg["seed"] = options.seed
     max_iterations(cfg)
     return cfg
 
@@ -122,7 +161,12 @@ def train_segmentor(
     _check(model, distributed)
     dataset = dataset[0] if isinstance(dataset, list | tuple) else dataset
     timestamp = timestamp or time.strftime("%Y%m%d_%H%M%S")
-    trainer = _build_trainer(model, dataset, cfg, validate, timestamp, meta or {})
+    output = RunOutput(cfg.work_dir, meta=meta or {})
+    return _run(_build_trainer(model, dataset, cfg, validate, timestamp, output), dataset, cfg)
+
+
+def _run(trainer: Trainer, dataset: Any, cfg: Config) -> Progress:
+    """Load what the run starts from, train, and log the results."""
     _load_start(trainer, cfg)
     loader = build_train_loader(
         dataset,
@@ -170,26 +214,28 @@ def _build_trainer(
     cfg: Config,
     validate: bool,
     timestamp: str,
-    meta: Mapping[str, Any],
+    output: RunOutput,
 ) -> Trainer:
     """Put optimizer, schedule, trackers and evaluation around a method."""
     if cfg.get("seed") is None:
         raise ConfigError("expected cfg.seed to be a number, got none; set seed=0, for example.")
     device = f"cuda:{torch.cuda.current_device()}" if torch.cuda.is_available() else "cpu"
     model = model.to(device)
+    synchronize_batch_norm(model, uses_sync_bn(cfg), torch.device(device))
     settings = read_settings(cfg, cfg.seed)
     log_config = cfg.get("log_config") or {}
     is_main = processes.is_main()
-    trackers = build_trackers(log_config, cfg.work_dir, timestamp) if is_main else []
+    facts = (log_config, cfg.work_dir, timestamp, bool(cfg.get("resume_from")))
+    trackers = build_trackers(*facts) if is_main else []
     classes, palette = getattr(dataset, "CLASSES", None), getattr(dataset, "PALETTE", None)
-    meta = {"cfg_text": cfg.pretty_text, "classes": classes, "palette": palette, **meta}
+    meta = {"cfg_text": cfg.pretty_text, "classes": classes, "palette": palette, **output.meta}
     evaluator = _build_evaluator(cfg, settings.metric) if validate else None
     return Trainer(
         model,
         build_optimizer(model, cfg.optimizer),
         build_schedule(cfg.get("lr_config"), settings.max_iters),
         settings,
-        RunOutput(cfg.work_dir, trackers, evaluator, meta),
+        replace(output, trackers=trackers, evaluator=evaluator, meta=meta),
     )
 
 

@@ -3,20 +3,32 @@
 import os
 import re
 import shutil
+import struct
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mmseg.engine.checkpoint import write_checkpoint
+from mmseg.engine.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
+from mmseg.engine.logs import get_logger
+from mmseg.files import atomic_write, partial_of, sync_folder
 
 LATEST = "latest.pth"
+SAVED = r"iter_(\d+)\.pth"
+BEST = r"best_mIoU_iter_(\d+)\.pth"
+# What zipfile raises for an archive of which a byte is wrong.
+DAMAGED = (
+    zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError, struct.error,
+    zlib.error,
+)  # fmt: skip
 
 
 class CheckpointFolder:
-    """Writes checkpoints and removes the ones that are no longer wanted.
+    """Writes checkpoints, finds the one to continue from, removes those no longer wanted.
 
-    `latest.pth` is a second name of the newest `iter_N.pth` (or a copy, where the file system has
-    no hard links), so it stays when that file is deleted.
+    After `save`, `latest.pth` is a second name of the newest `iter_N.pth` (or a copy, where the
+    file system has no hard links), so it stays when that file is deleted.
     """
 
     def __init__(self, path: str | Path, max_keep: int = -1) -> None:
@@ -33,8 +45,14 @@ class CheckpointFolder:
     @property
     def best(self) -> Path | None:
         """The checkpoint with the best evaluation, if there is one."""
-        found = _numbered(self.path, r"best_mIoU_iter_(\d+)\.pth")
-        return found[-1] if found else None
+        found = _numbered(self.path, BEST)
+        return found[-1][1] if found else None
+
+    @property
+    def files(self) -> list[Path]:
+        """All checkpoints of the folder."""
+        saved = [file for pattern in (SAVED, BEST) for _, file in _numbered(self.path, pattern)]
+        return [self.latest, *saved] if self.latest else saved
 
     def save(self, iteration: int, content: Mapping[str, Any]) -> Path:
         """Write `iter_<iteration>.pth` and `latest.pth`; delete what exceeds `max_keep`."""
@@ -42,9 +60,15 @@ class CheckpointFolder:
         write_checkpoint(file, content)
         same_file(file, self.path / LATEST)
         if self.max_keep >= 0:
-            others = [f for f in _numbered(self.path, r"iter_(\d+)\.pth") if f != file]
+            others = [f for _, f in _numbered(self.path, SAVED) if f != file]
             for old in others[: max(0, len(others) + 1 - max(1, self.max_keep))]:
-                old.unlink()
+                old.unlink(missing_ok=True)
+        return file
+
+    def save_latest(self, content: Mapping[str, Any]) -> Path:
+        """Write `latest.pth` alone."""
+        file = self.path / LATEST
+        write_checkpoint(file, content)
         return file
 
     def save_best(
@@ -62,25 +86,100 @@ class CheckpointFolder:
             write_checkpoint(file, content)
         else:
             same_file(saved, file)
-        for old in _numbered(self.path, r"best_mIoU_iter_(\d+)\.pth"):
+        for _, old in _numbered(self.path, BEST):
             if old != file:
-                old.unlink()
+                old.unlink(missing_ok=True)
         return file
+
+    def newest_complete(self) -> Path | None:
+        """Return the checkpoint of the highest iteration that a run can continue from.
+
+        Every file that is looked at is read as a whole. Half-written and damaged ones are skipped
+        with a warning.
+        """
+        latest = self.latest
+        newest = _iteration_if_complete(latest) if latest else None
+        numbered = [*_numbered(self.path, BEST), *_numbered(self.path, SAVED)]
+        for number, file in sorted(numbered, key=lambda entry: entry[0], reverse=True):
+            if newest is not None and number <= newest:
+                break
+            if _iteration_if_complete(file) is not None:
+                return file
+        return latest if newest is not None else None
 
 
 def same_file(source: Path, target: Path) -> None:
     """Give `source` the second name `target`, at once: as a hard link, else as a copy."""
-    partial = target.with_name(f".{os.getpid()}-{target.name}.partial")
+    partial = partial_of(target)
     partial.unlink(missing_ok=True)
     try:
         os.link(source, partial)
-    except OSError:
-        shutil.copyfile(source, partial)
-    partial.replace(target)
-    partial.unlink(missing_ok=True)  # a rename between two names of one file does nothing
+        partial.replace(target)
+        sync_folder(target.parent)
+    except OSError:  # there are file systems without hard links
+        with source.open("rb") as content, atomic_write(target) as copy:
+            shutil.copyfileobj(content, copy)
+    finally:
+        partial.unlink(missing_ok=True)  # a rename between two names of one file does nothing
 
 
-def _numbered(folder: Path, pattern: str) -> list[Path]:
-    """Return the files whose whole name matches, by their number."""
+def iteration_of(checkpoint: Mapping[str, Any]) -> int:
+    """Return the number of finished iterations at a checkpoint.
+
+    >>> iteration_of({"meta": {"iter": 7}})
+    7
+    """
+    meta = checkpoint.get("meta") or {}
+    return int(checkpoint.get("iteration", meta.get("iter", 0)))
+
+
+def require_complete(path: Path) -> int:
+    """Read a checkpoint with all that a run continues from, and return its iteration.
+
+    torch.load does not notice a wrong byte in a tensor; the check sums of the archive tell.
+
+    Raises:
+        CheckpointError: for a file that is cut off, damaged, or not one of an interrupted run.
+    """
+    try:
+        size = path.stat().st_size
+        damage = _damage(path) if size else "it is empty"
+    except OSError as error:
+        damage = f"it cannot be read: {error.strerror}"
+    if damage:
+        raise CheckpointError(damage)
+    content = read_checkpoint(path)
+    if not content.get("optimizer"):
+        raise CheckpointError("it holds no state of the optimizer")
+    return iteration_of(content)
+
+
+def _damage(path: Path) -> str | None:
+    """Say what is wrong with a file of torch.save, None if its check sums are right."""
+    with path.open("rb") as file:
+        start = file.read(2)
+    if start == b"\0\0":
+        return "it begins with zeros, as a file that lost power before it reached the disk"
+    if start != b"PK":  # not an archive: the format before torch 1.6, or no checkpoint
+        return None
+    try:
+        with zipfile.ZipFile(path) as archive:
+            record = archive.testzip()
+    except DAMAGED:
+        return "it is cut off or damaged"
+    return f"its part {record!r} is damaged" if record else None
+
+
+def _iteration_if_complete(path: Path) -> int | None:
+    """Return the iteration of a complete checkpoint, None with a warning for any other file."""
+    try:
+        return require_complete(path)
+    except (CheckpointError, ValueError, OSError) as error:
+        get_logger().warning(f"Skipped the checkpoint {str(path)!r}: {error}")
+        return None
+
+
+def _numbered(folder: Path, pattern: str) -> list[tuple[int, Path]]:
+    """Return the files whose whole name matches, with their numbers, in order."""
     found = [(re.fullmatch(pattern, p.name), p) for p in folder.glob("*.pth")]
-    return [p for _, p in sorted((int(m.group(1)), p) for m, p in found if m)]
+    return sorted((int(match.group(1)), path) for match, path in found if match)

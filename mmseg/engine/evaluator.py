@@ -4,10 +4,11 @@ Legend: C classes, H×W pixels of the original image.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from torch import nn
 
 from mmseg import distributed
 from mmseg.engine.logs import get_logger
+from mmseg.evaluation.collapse import ClassBest, find_collapse
 from mmseg.evaluation.confusion import ConfusionMatrix
 from mmseg.evaluation.metrics import class_metrics, summarize
 from mmseg.evaluation.report import log_subsets, log_tables, result_record, subset_miou
@@ -29,7 +31,7 @@ class Evaluation:
     """Metrics of one data set: per class (C,), by name, and as `results.json` holds them."""
 
     values: Mapping[str, Any]
-    summary: Mapping[str, float]
+    summary: Mapping[str, Any]
     record: dict[str, Any]
 
     @property
@@ -65,28 +67,72 @@ class Evaluator:
         self.with_subsets = with_subsets
         self.shows_progress = shows_progress
 
+    @overload
     def __call__(
         self,
         segmentor: nn.Module,
         on_prediction: Callable[[int, np.ndarray], None] | None = None,
+        should_stop: None = None,
         **facts: Any,
-    ) -> Evaluation:
+    ) -> Evaluation: ...
+
+    @overload
+    def __call__(
+        self,
+        segmentor: nn.Module,
+        on_prediction: Callable[[int, np.ndarray], None] | None = None,
+        should_stop: Callable[[], bool] | None = None,
+        **facts: Any,
+    ) -> Evaluation | None: ...
+
+    def __call__(
+        self,
+        segmentor: nn.Module,
+        on_prediction: Callable[[int, np.ndarray], None] | None = None,
+        should_stop: Callable[[], bool] | None = None,
+        **facts: Any,
+    ) -> Evaluation | None:
         """Label every image, compare with its label, and log the tables.
 
         Args:
             segmentor: the network; it is in eval mode during the call only.
             on_prediction: called with (index, (H, W) uint8 label map) of every image.
+            should_stop: asked between two images; True makes this process predict no further.
             **facts: what the record should say besides, for example the checkpoint.
+
+        Returns:
+            None, on every process, if `should_stop` was True on any of them.
         """
-        names = self.dataset.CLASSES
-        matrix = ConfusionMatrix(len(names), self.dataset.ignore_index)
-        for index, prediction in predictions(
-            segmentor, self.dataset, self.workers, self.shows_progress
-        ):
-            matrix.update(prediction, self.dataset.gt_label(index))
-            if on_prediction is not None:
-                on_prediction(index, prediction)
+        matrix = ConfusionMatrix(len(self.dataset.CLASSES), self.dataset.ignore_index)
+        is_stopped = self._count(matrix, segmentor, on_prediction, should_stop or _never)
+        if distributed.any_process(is_stopped):
+            return None
         matrix.reduce()
+        return self._conclude(matrix, facts)
+
+    def _count(
+        self,
+        matrix: ConfusionMatrix,
+        segmentor: nn.Module,
+        on_prediction: Callable[[int, np.ndarray], None] | None,
+        should_stop: Callable[[], bool],
+    ) -> bool:
+        """Count this process's images, and tell whether `should_stop` has ended that."""
+        if should_stop():
+            return True
+        images = predictions(segmentor, self.dataset, self.workers, self.shows_progress)
+        with closing(images):  # also when it stops: the network back in its mode, no worker left
+            for index, prediction in images:
+                matrix.update(prediction, self.dataset.gt_label(index))
+                if on_prediction is not None:
+                    on_prediction(index, prediction)
+                if should_stop():
+                    return True
+        return False
+
+    def _conclude(self, matrix: ConfusionMatrix, facts: Mapping[str, Any]) -> Evaluation:
+        """Turn counts into metrics, and log them."""
+        names = self.dataset.CLASSES
         values = class_metrics(matrix, self.metrics)
         log_tables(values, names, get_logger())
         summary = summarize(values, names)
@@ -98,9 +144,35 @@ class Evaluator:
         return Evaluation(values, summary, record)
 
 
+def note_collapse(
+    evaluation: Evaluation, class_best: ClassBest, iteration: int
+) -> tuple[Evaluation, ClassBest]:
+    """Call out, in log and records, classes below 1 % during training.
+
+    Args:
+        evaluation: of this iteration.
+        class_best: best IoU per class of the run so far; empty at the first evaluation.
+        iteration: how many are finished.
+
+    Returns:
+        The evaluation with 'below_1_percent' (names) in summary and record, and the new best.
+    """
+    names = list(evaluation.record["per_class"])
+    found = find_collapse(evaluation.values, names, class_best, iteration)
+    if found.warning is not None:
+        get_logger().warning(found.warning)
+    below = {"below_1_percent": found.below}
+    noted = replace(
+        evaluation,
+        summary={**evaluation.summary, **below},
+        record={**evaluation.record, **below},
+    )
+    return noted, found.class_best
+
+
 def predictions(
     segmentor: nn.Module, dataset: Any, workers: int = 0, shows_progress: bool = False
-) -> Iterator[tuple[int, np.ndarray]]:
+) -> Generator[tuple[int, np.ndarray], None, None]:
     """Yield (index, (H, W) uint8 label map) for this process's share of a data set."""
     from tqdm import tqdm
 
@@ -147,10 +219,14 @@ def has_synthia_source(cfg: Mapping[str, Any]) -> bool:
     return any(SYNTHIA in (s.get("type"), (s.get("source") or {}).get("type")) for s in sections)
 
 
-def write_results(folder: str | Path, record: Mapping[str, Any]) -> Path:
-    """Write `results.json`; only the main process does."""
-    file = Path(folder) / RESULTS
+def write_results(folder: str | Path, record: Mapping[str, Any], name: str = RESULTS) -> Path:
+    """Write `results.json` (or another file); only the main process does."""
+    file = Path(folder) / name
     if distributed.is_main():
         with atomic_write(file, "w") as stream:
             json.dump(record, stream, indent=2, allow_nan=False)
     return file
+
+
+def _never() -> bool:
+    return False

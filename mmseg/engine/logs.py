@@ -9,6 +9,7 @@ from typing import Any
 from mmseg import distributed
 
 LOGGER = "mmseg"
+FILE_ONLY = {"is_for_file_only": True}  # `extra=` of a message that reaches the console otherwise
 FORMAT = "%(asctime)s - %(levelname)s - %(message)s"
 
 
@@ -26,7 +27,9 @@ def start_logging(file: str | Path | None = None, level: str = "INFO") -> loggin
     logger = get_logger()
     is_main = distributed.is_main()
     logger.setLevel(level if is_main else "ERROR")
-    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout)]
+    console = logging.StreamHandler(sys.stdout)
+    console.addFilter(lambda message: not hasattr(message, "is_for_file_only"))
+    handlers: list[logging.Handler] = [console]
     if file is not None and is_main:
         Path(file).parent.mkdir(parents=True, exist_ok=True)
         handlers.append(logging.FileHandler(file, encoding="utf-8"))

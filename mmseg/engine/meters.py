@@ -4,56 +4,115 @@ import resource
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from mmseg import distributed
 
+NEVER = -1
+
+
+@dataclass
+class _Terms:
+    """Losses that always come together: one stacked vector, so that adding is a few kernels."""
+
+    sums: Tensor  # (K,) float32
+    bad_iterations: Tensor  # (K,) int64, the first iteration with a value that was not finite
+    bad_values: Tensor  # (K,) that value
+    count: int = 0
+
 
 class LossMeter:
-    """Adds up losses on their device; reading them is the only copy to the host."""
+    """Adds up losses on their device; reading them is the only copy to the host.
+
+    It remembers the first iteration at which each term was not finite.
+    """
 
     def __init__(self) -> None:
-        self._sums: dict[str, Tensor] = {}
-        self._counts: dict[str, int] = {}
+        self._groups: dict[tuple[str, ...], _Terms] = {}
 
-    def add(self, losses: Mapping[str, Tensor]) -> None:
+    def add(self, losses: Mapping[str, Tensor], iteration: int) -> None:
         """Add the losses of one iteration (0-dim tensors); a name may be missing in some."""
-        for name, value in losses.items():
-            value = value.detach().float()
-            self._sums[name] = self._sums[name] + value if name in self._sums else value
-            self._counts[name] = self._counts.get(name, 0) + 1
+        if not losses:
+            return
+        names = tuple(losses)
+        values = torch.stack([value.detach().float() for value in losses.values()])
+        if names not in self._groups:
+            self._groups[names] = _terms(torch.zeros_like(values))
+        group = self._groups[names]
+        is_first = ~values.isfinite() & (group.bad_iterations == NEVER)
+        group.sums += values
+        group.bad_iterations.masked_fill_(is_first, iteration)
+        group.bad_values = torch.where(is_first, values, group.bad_values)
+        group.count += 1
 
     def means(self) -> dict[str, float]:
         """Return the mean of each loss over iterations and processes since the last `reset`.
 
+        All processes have to call it.
+
         Raises:
-            FloatingPointError: if a loss was not finite.
+            FloatingPointError: naming the first term that was not finite, value and iteration.
         """
-        values = torch.stack(list(self._sums.values())).tolist() if self._sums else []
-        own = {
-            name: (value, self._counts[name])
-            for name, value in zip(self._sums, values, strict=True)
-        }
+        own, bad = self._read()
+        parts = distributed.gather_objects((own, bad))
+        worst = [(*entry, rank) for rank, (_, found) in enumerate(parts) for entry in found]
+        if worst:
+            raise FloatingPointError(_not_finite(*min(worst, key=lambda entry: entry[0])))
         totals: dict[str, tuple[float, int]] = {}
-        for part in distributed.gather_objects(own):
-            for name, (value, count) in part.items():
-                old = totals.get(name, (0.0, 0))
-                totals[name] = (old[0] + value, old[1] + count)
-        means = {name: value / count for name, (value, count) in totals.items()}
-        bad = [name for name, mean in means.items() if not abs(mean) < float("inf")]
-        if bad:
-            raise FloatingPointError(
-                f"expected finite losses, got {', '.join(f'{n} = {means[n]}' for n in bad)}; "
-                "lower the learning rate or look at the data, and resume from latest.pth, which "
-                "was written before."
-            )
-        return means
+        for values, _ in parts:
+            for name, value, count in values:
+                total, number = totals.get(name, (0.0, 0))
+                totals[name] = (total + value, number + count)
+        return {name: value / count for name, (value, count) in totals.items()}
 
     def reset(self) -> None:
         """Start anew."""
-        self._sums, self._counts = {}, {}
+        self._groups = {}
+
+    def state_dict(self) -> list[dict[str, Any]]:
+        """Return what a checkpoint keeps of this process's losses, all of them finite."""
+        return [
+            {"names": list(names), "sums": group.sums.to("cpu", copy=True), "count": group.count}
+            for names, group in self._groups.items()
+        ]
+
+    def load_state_dict(self, state: list[dict[str, Any]], device: torch.device) -> None:
+        """Restore the losses of this process."""
+        self._groups = {}
+        for saved in state:
+            group = _terms(saved["sums"].to(device, copy=True))
+            group.count = saved["count"]
+            self._groups[tuple(saved["names"])] = group
+
+    def _read(self) -> tuple[list[tuple[str, float, int]], list[tuple[int, str, float]]]:
+        """Return (name, sum, count) of all terms, and (iteration, name, value) of the bad ones."""
+        if not self._groups:
+            return [], []
+        groups = self._groups.values()
+        # float64 holds each of the numbers exactly, so that one copy brings all of them.
+        parts = [(g.sums, g.bad_iterations, g.bad_values) for g in groups]
+        table = torch.cat([torch.stack([t.double() for t in part]) for part in parts], dim=1)
+        sums, iterations, values = table.tolist()
+        names = [name for group in self._groups for name in group]
+        counts = [group.count for group in groups for _ in range(len(group.sums))]
+        first_bad = zip(iterations, names, values, strict=True)
+        bad = [(int(i), name, value) for i, name, value in first_bad if i != NEVER]
+        return list(zip(names, sums, counts, strict=True)), bad
+
+
+def _terms(sums: Tensor) -> _Terms:
+    never = torch.full_like(sums, NEVER, dtype=torch.int64)
+    return _Terms(sums, never, torch.zeros_like(sums))
+
+
+def _not_finite(iteration: int, name: str, value: float, rank: int) -> str:
+    """Say which loss was not finite first."""
+    where = f" on process {rank}" if distributed.world_size() > 1 else ""
+    return f"expected finite losses, got {name} = {value} at iteration {iteration}{where}"
 
 
 class StepClock:

@@ -6,25 +6,52 @@ from typing import Any
 
 import torch
 
+from mmseg import distributed
 from mmseg.engine.checkpoint import CheckpointError
 from mmseg.engine.checkpoint_folder import CheckpointFolder
+from mmseg.engine.logs import get_logger
 
 
 def resume_path(option: str | None, work_dir: str | Path, configured: str | None) -> Path | None:
     """Return the checkpoint to resume from, or None for a fresh start.
 
+    Process 0 decides, so call it on all processes together.
+
     Args:
-        option: `--resume`: a path; 'auto' for `latest.pth` of the work folder, if there is one;
-            'none'; or None to follow the config.
+        option: `--resume`: a path; 'auto' for the newest complete checkpoint of the work folder,
+            if it has any; 'none'; or None to follow the config.
         work_dir: of the run.
         configured: `cfg.resume_from`.
+
+    Raises:
+        CheckpointError: if the work folder has checkpoints, none of which is complete.
     """
     if option == "none":
         return None
-    if option == "auto":
-        return CheckpointFolder(work_dir).latest
-    chosen = option or configured
-    return Path(chosen) if chosen else None
+    if option != "auto":
+        chosen = option or configured
+        return Path(chosen) if chosen else None
+    found = _newest_complete(work_dir) if distributed.is_main() else None
+    found = distributed.broadcast_object(found)
+    if isinstance(found, str):
+        raise CheckpointError(found)
+    return found
+
+
+def _newest_complete(work_dir: str | Path) -> Path | str | None:
+    """Return the newest complete checkpoint, None without any file, else what to do with them."""
+    folder = CheckpointFolder(work_dir)
+    found = folder.newest_complete()
+    if found is not None:
+        return found
+    if names := ", ".join(file.name for file in folder.files):
+        return (
+            f"expected a complete checkpoint in {str(work_dir)!r}, got none: {names} cannot be "
+            "continued from (the log says why); delete them or use --resume none to train from "
+            "the start, or name another file with --resume PATH."
+        )
+    get_logger().info(f"No checkpoint in {str(work_dir)!r}: the run starts from the beginning.")
+    return None
 
 
 def restore_optimizer(

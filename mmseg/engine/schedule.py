@@ -81,7 +81,13 @@ class Schedule:
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint keeps: the schedule has no state besides its settings."""
-        return {"policy": self.policy, "max_iters": self.max_iters}
+        state: dict[str, Any] = {"policy": self.policy, "max_iters": self.max_iters}
+        if self.policy == "poly":
+            state |= {"power": self.power, "min_lr": self.min_lr}
+        if self.warmup:
+            state |= {"warmup": self.warmup, "warmup_iters": self.warmup_iters}
+            state["warmup_ratio"] = self.warmup_ratio
+        return state
 
 
 def build_schedule(cfg: Mapping[str, Any] | None, max_iters: int) -> Schedule:

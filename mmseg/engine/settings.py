@@ -1,19 +1,29 @@
 """What the training loop reads from a config, checked."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from mmseg.engine.precision import PrecisionSettings, read_precision
 from mmseg.registry import ConfigError, check_keys, nearest, origin
 
 RUNNER = ("type", "max_iters")
 # Keys that the family's configs carry; only the named ones below have an effect.
-CHECKPOINT = ("interval", "max_keep_ckpts", "by_epoch", "save_optimizer", "save_last", "meta")
-CHECKPOINT += ("create_symlink", "out_dir", "type")
+CHECKPOINT = ("interval", "resume_interval", "max_keep_ckpts", "by_epoch", "save_optimizer")
+CHECKPOINT += ("save_last", "meta", "create_symlink", "out_dir", "type")
 EVALUATION = ("interval", "metric", "by_epoch", "save_best", "rule", "start", "type", "priority")
 EVALUATION += ("efficient_test", "pre_eval", "gpu_collect", "tmpdir", "logger")
-OPTIMIZER_CONFIG = ("grad_clip", "type", "detect_anomalous_params")
+OPTIMIZER_CONFIG = ("type", "grad_clip", "cumulative_iters", "loss_scale")
+OPTIMIZER_CONFIG += ("detect_anomalous_params", "coalesce", "bucket_size_mb", "distributed")
+# The kinds differ in what the other keys say anyway; 'Fp16' in the name asks for float16.
+OPTIMIZER_HOOKS = (
+    "OptimizerHook",
+    "Fp16OptimizerHook",
+    "GradientCumulativeOptimizerHook",
+    "GradientCumulativeFp16OptimizerHook",
+)
 GRAD_CLIP = ("max_norm", "norm_type")
+RESUME_INTERVAL = 1000
 
 
 @dataclass(frozen=True)
@@ -24,14 +34,18 @@ class LoopSettings:
     seed: int
     log_interval: int = 50
     checkpoint_interval: int = 0
+    resume_interval: int = RESUME_INTERVAL  # of latest.pth alone; 0 writes it with iter_N.pth only
     max_keep_checkpoints: int = -1
     evaluation_interval: int = 0
     metric: str | list[str] = "mIoU"
     grad_clip: Mapping[str, Any] | None = None
+    cumulative_iters: int = 1  # iterations whose gradients make one step
+    samples_per_gpu: int = 1
+    precision: PrecisionSettings = field(default_factory=PrecisionSettings)
 
 
 def read_settings(cfg: Mapping[str, Any], seed: int) -> LoopSettings:
-    """Read `runner`, `checkpoint_config`, `evaluation`, `log_config` and `optimizer_config`.
+    """Read what the loop needs: lengths, intervals, `optimizer_config`, precision, batch size.
 
     Raises:
         ConfigError: for a key that nothing reads, or a value that is not meant.
@@ -40,19 +54,33 @@ def read_settings(cfg: Mapping[str, Any], seed: int) -> LoopSettings:
     evaluation = _section(cfg, "evaluation", EVALUATION)
     optimizer_config = _section(cfg, "optimizer_config", OPTIMIZER_CONFIG)
     log_config = cfg.get("log_config") or {}
-    grad_clip = optimizer_config.get("grad_clip")
-    if grad_clip:
-        check_keys(grad_clip, GRAD_CLIP, "optimizer_config.grad_clip")
+    _check_hook(optimizer_config)
     return LoopSettings(
         max_iters=max_iterations(cfg),
         seed=seed,
         log_interval=_interval(log_config, "log_config", 50),
         checkpoint_interval=_interval(checkpoint, "checkpoint_config", 0),
+        resume_interval=_resume_interval(checkpoint),
         max_keep_checkpoints=checkpoint.get("max_keep_ckpts", -1),
         evaluation_interval=_interval(evaluation, "evaluation", 0),
         metric=evaluation.get("metric", "mIoU"),
-        grad_clip=grad_clip or None,
+        grad_clip=_grad_clip(optimizer_config),
+        cumulative_iters=_cumulative_iters(optimizer_config),
+        samples_per_gpu=(cfg.get("data") or {}).get("samples_per_gpu", 1),
+        precision=read_precision(cfg),
     )
+
+
+def uses_sync_bn(cfg: Mapping[str, Any]) -> bool:
+    """Return `sync_bn`: whether batch norm takes its statistics over all processes.
+
+    Raises:
+        ConfigError: for anything but True and False.
+    """
+    value = cfg.get("sync_bn", False)
+    if not isinstance(value, bool):
+        raise ConfigError(f"{origin(cfg, 'sync_bn')}expected sync_bn=True or False, got {value!r}.")
+    return value
 
 
 def max_iterations(cfg: Mapping[str, Any]) -> int:
@@ -81,6 +109,51 @@ def _section(cfg: Mapping[str, Any], name: str, known: tuple[str, ...]) -> Mappi
             "counted in iterations."
         )
     return section
+
+
+def _check_hook(section: Mapping[str, Any]) -> None:
+    """Raise for a kind of `optimizer_config` that says something the loop does not do."""
+    kind = section.get("type", OPTIMIZER_HOOKS[0])
+    if kind not in OPTIMIZER_HOOKS:
+        raise ConfigError(
+            f"{origin(section, 'type')}unknown optimizer_config.type {kind!r}"
+            f"{nearest(kind, OPTIMIZER_HOOKS)}"
+        )
+    if "loss_scale" in section and "Fp16" not in kind:
+        raise ConfigError(
+            f"{origin(section, 'loss_scale')}expected optimizer_config.loss_scale with "
+            f"type='Fp16OptimizerHook' only, got type={kind!r}; set fp16=dict(loss_scale=…)."
+        )
+
+
+def _grad_clip(section: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the arguments of clipping, None without it."""
+    clip = section.get("grad_clip")
+    if not clip:
+        return None
+    check_keys(clip, GRAD_CLIP, "optimizer_config.grad_clip")
+    norm = clip.get("max_norm")
+    if isinstance(norm, bool) or not isinstance(norm, int | float) or norm <= 0:
+        raise ConfigError(
+            f"{origin(clip, 'max_norm')}optimizer_config.grad_clip: expected max_norm=… above 0, "
+            f"got {norm!r}; set grad_clip=None to train without clipping."
+        )
+    return clip
+
+
+def _cumulative_iters(section: Mapping[str, Any]) -> int:
+    """Return `optimizer_config.cumulative_iters`."""
+    key = "cumulative_iters"
+    return _positive(section, key, "optimizer_config") if key in section else 1
+
+
+def _resume_interval(section: Mapping[str, Any]) -> int:
+    """Return `checkpoint_config.resume_interval`, 0 to switch it off."""
+    if section.get("resume_interval") == 0:
+        return 0
+    if "resume_interval" not in section:
+        return RESUME_INTERVAL
+    return _positive(section, "resume_interval", "checkpoint_config")
 
 
 def _interval(section: Mapping[str, Any], name: str, default: int) -> int:

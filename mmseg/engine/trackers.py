@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mmseg.engine.logs import JsonLines, get_logger
+from mmseg.files import atomic_write
 from mmseg.registry import ConfigError, Registry, check_keys
 
 TRACKERS = Registry("log hook")
+WANDB_ID = "wandb_id.txt"  # which run of Weights & Biases a work folder belongs to
 LOG_CONFIG = ("interval", "img_interval", "hooks")
 INERT = ("by_epoch", "interval", "ignore_last", "reset_flag", "interval_exp_name")
 
@@ -73,9 +75,18 @@ class TensorboardTracker:
 
 @TRACKERS.register("WandbLoggerHook", inert=(*INERT, "commit", "with_step"))
 class WandbTracker:
-    """Sends scalars to Weights & Biases."""
+    """Sends scalars to Weights & Biases.
 
-    def __init__(self, work_dir: str, init_kwargs: Mapping[str, Any] | None = None) -> None:
+    A resumed run goes on in the same run there; steps that it repeats are already known and are
+    left out by wandb.
+    """
+
+    def __init__(
+        self,
+        work_dir: str,
+        init_kwargs: Mapping[str, Any] | None = None,
+        is_resumed: bool = False,
+    ) -> None:
         try:
             import wandb  # pyright: ignore[reportMissingImports]
         except ImportError as error:
@@ -83,7 +94,12 @@ class WandbTracker:
                 "log_config.hooks names WandbLoggerHook, but wandb is not installed; "
                 "run: pip install wandb"
             ) from error
-        self.run = wandb.init(**{"dir": work_dir, **(init_kwargs or {})})
+        file = Path(work_dir) / WANDB_ID
+        is_known = is_resumed and file.is_file()
+        same = {"id": file.read_text(encoding="utf-8"), "resume": "allow"} if is_known else {}
+        self.run = wandb.init(**{"dir": work_dir, **same, **(init_kwargs or {})})
+        with atomic_write(file, "w") as stream:
+            stream.write(self.run.id)
 
     def track(self, record: Mapping[str, Any]) -> None:
         """Send each number as `<mode>/<name>`."""
@@ -95,17 +111,22 @@ class WandbTracker:
         self.run.finish()
 
 
-def build_trackers(log_config: Mapping[str, Any], work_dir: str, timestamp: str) -> list[Tracker]:
+def build_trackers(
+    log_config: Mapping[str, Any], work_dir: str, timestamp: str, is_resumed: bool = False
+) -> list[Tracker]:
     """Build what `log_config.hooks` names, and the JSON lines.
 
     Raises:
         ConfigError: for an unknown hook or key.
     """
     check_keys(log_config, LOG_CONFIG, "log_config")
+    facts: dict[Any, dict[str, Any]] = {
+        "TensorboardLoggerHook": {"work_dir": work_dir},
+        "WandbLoggerHook": {"work_dir": work_dir, "is_resumed": is_resumed},
+    }
     named: list[Tracker] = []
     for hook in log_config.get("hooks") or []:
-        needs_folder = hook.get("type") in ("TensorboardLoggerHook", "WandbLoggerHook")
-        named.append(TRACKERS.build(hook, **({"work_dir": work_dir} if needs_folder else {})))
+        named.append(TRACKERS.build(hook, **facts.get(hook.get("type"), {})))
     return [JsonTracker(Path(work_dir) / f"{timestamp}.log.json"), *named]
 
 

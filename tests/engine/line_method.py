@@ -11,10 +11,21 @@ from mmseg.engine.optimizer import build_optimizer
 from mmseg.engine.schedule import Schedule
 from mmseg.engine.settings import LoopSettings
 from mmseg.engine.trainer import RunOutput, Trainer
-from mmseg.models.uda.base import StepOutput
+from mmseg.models.uda.base import StepOutput, unscaled
 
 POLY = {"policy": "poly", "power": 1.0, "min_lr": 0.0}
 META = {"cfg_text": "name = 'x'\n", "classes": ("low", "high"), "palette": [[1, 2, 3]]}
+
+
+class NoCopies(torch.overrides.TorchFunctionMode):
+    """Refuses what would copy from a GPU and wait for it."""
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        name = getattr(function, "__name__", "")
+        assert name not in ("item", "tolist", "__bool__", "__float__", "__int__", "cpu"), name
+        return function(*args, **(kwargs or {}))
 
 
 class Threshold(nn.Module):
@@ -37,7 +48,9 @@ class Line(nn.Module):
         self.model, self.ema_model = Threshold(weight), Threshold(-1.0).requires_grad_(False)
         self.imnet_model = nn.Linear(1, 1).requires_grad_(False)
         self.seen: list[tuple[int, float]] = []
-        self.bad_iteration = -1
+        self.bad_iteration = self.bad_gradient_iteration = -1
+        self.scale_loss: Any = unscaled
+        self.on_iteration: Any = lambda iteration: None
 
     def trainable_parameters(self) -> Any:
         return self.model.parameters()
@@ -49,14 +62,36 @@ class Line(nn.Module):
         return ["Method: a line"]
 
     def accumulate_gradients(self, batch: Any, iteration: int, draws: Any) -> StepOutput:
+        self.on_iteration(iteration)
         self.seen.append((iteration, float(batch["img"].mean())))
         slope = 1 + batch["img"].mean() + draws.random()
-        loss = (slope * self.model.weight).sum()
-        loss.backward()
+        output = StepOutput(scale_loss=self.scale_loss)
+        output.backward({"decode.loss_seg": (slope * self.model.weight).sum()})
         with torch.no_grad():
             self.ema_model.weight.lerp_(self.model.weight, 0.5)
-        factor = float("nan") if iteration == self.bad_iteration else 1.0
-        return StepOutput({"decode.loss_seg": loss.detach() * factor})
+        if iteration == self.bad_iteration:
+            output.losses["decode.loss_seg"] *= float("nan")
+        if iteration == self.bad_gradient_iteration:
+            self.model.weight.grad.fill_(float("nan"))
+        return output
+
+
+class Rivals(Line):
+    """A line with a second network, which its own optimizer moves up by the same slope."""
+
+    def __init__(self, weight: float = 0.0) -> None:
+        super().__init__(weight)
+        self.rival = Threshold(0.5)
+        self.rival_optimizer = torch.optim.SGD(self.rival.parameters(), lr=0.25, momentum=0.5)
+
+    def own_optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        return {"rival": self.rival_optimizer}
+
+    def accumulate_gradients(self, batch: Any, iteration: int, draws: Any) -> StepOutput:
+        output = super().accumulate_gradients(batch, iteration, draws)
+        slope = 1 + batch["img"].mean()
+        output.backward({"loss.rival": -(slope * self.rival.weight).sum()})
+        return output
 
 
 class Gradient:
@@ -89,7 +124,7 @@ def batches(start: int, stop: int) -> list[dict[str, Any]]:
     ]
 
 
-def make_trainer(work_dir: Any, method: Line, **settings: Any) -> Trainer:
+def make_trainer(work_dir: Any, method: Line, interruption: Any = None, **settings: Any) -> Trainer:
     settings = {"max_iters": 6, "seed": 3, "log_interval": 4, **settings}
     optimizer = build_optimizer(method, {"type": "AdamW", "lr": 0.1, "weight_decay": 0.01})
     evaluates = settings.get("evaluation_interval", 0) > 0
@@ -98,5 +133,10 @@ def make_trainer(work_dir: Any, method: Line, **settings: Any) -> Trainer:
         optimizer,
         Schedule(POLY, settings["max_iters"]),
         LoopSettings(**settings),
-        RunOutput(work_dir, evaluator=Evaluator(Gradient(3)) if evaluates else None, meta=META),
+        RunOutput(
+            work_dir,
+            evaluator=Evaluator(Gradient(3)) if evaluates else None,
+            meta=META,
+            interruption=interruption,
+        ),
     )

@@ -11,7 +11,8 @@ from mmseg.config import Config
 from mmseg.engine.environment import choose_seed, git_revision, set_random_seed
 from mmseg.engine.evaluator import has_synthia_source
 from mmseg.engine.meters import duration
-from mmseg.engine.settings import LoopSettings, read_settings
+from mmseg.engine.precision import PrecisionSettings
+from mmseg.engine.settings import LoopSettings, read_settings, uses_sync_bn
 from mmseg.engine.trackers import build_trackers
 from mmseg.registry import ConfigError
 
@@ -22,10 +23,21 @@ def test_sections_of_the_family_are_read() -> None:
     cfg = Config(
         {
             "runner": RUNNER,
-            "checkpoint_config": {"by_epoch": False, "interval": 20, "max_keep_ckpts": 1},
+            "checkpoint_config": {
+                "by_epoch": False,
+                "interval": 20,
+                "resume_interval": 3,
+                "max_keep_ckpts": 1,
+            },
             "evaluation": {"interval": 10, "metric": ["mIoU", "mDice"]},
             "log_config": {"interval": 5, "img_interval": 7, "hooks": []},
-            "optimizer_config": {"grad_clip": {"max_norm": 2.0}},
+            "optimizer_config": {
+                "type": "GradientCumulativeOptimizerHook",
+                "cumulative_iters": 6,
+                "grad_clip": {"max_norm": 2.0},
+            },
+            "data": {"samples_per_gpu": 9},
+            "fp16": {"loss_scale": "dynamic"},
         }
     )
     assert read_settings(cfg, 8) == LoopSettings(
@@ -33,12 +45,31 @@ def test_sections_of_the_family_are_read() -> None:
         seed=8,
         log_interval=5,
         checkpoint_interval=20,
+        resume_interval=3,
         max_keep_checkpoints=1,
         evaluation_interval=10,
         metric=["mIoU", "mDice"],
         grad_clip={"max_norm": 2.0},
+        cumulative_iters=6,
+        samples_per_gpu=9,
+        precision=PrecisionSettings("float16"),
     )
-    assert read_settings(Config({"runner": RUNNER, "optimizer_config": None}), 0).grad_clip is None
+
+
+def test_a_config_that_says_nothing_saves_every_1000_iterations_and_steps_after_each() -> None:
+    settings = read_settings(Config({"runner": RUNNER, "optimizer_config": None}), 0)
+    assert settings == LoopSettings(max_iters=40, seed=0)
+    assert (settings.resume_interval, settings.cumulative_iters) == (1000, 1)
+    assert (settings.grad_clip, settings.precision) == (None, PrecisionSettings())
+    off = Config({"runner": RUNNER, "checkpoint_config": {"resume_interval": 0}})
+    assert read_settings(off, 0).resume_interval == 0
+
+
+def test_sync_bn_is_off_unless_asked_for() -> None:
+    assert not uses_sync_bn({})
+    assert uses_sync_bn({"sync_bn": True})
+    with pytest.raises(ConfigError, match="expected sync_bn=True or False, got 'yes'"):
+        uses_sync_bn(Config({"sync_bn": "yes"}))
 
 
 @pytest.mark.parametrize(
@@ -51,6 +82,21 @@ def test_sections_of_the_family_are_read() -> None:
         ({"evaluation": {"interval": 1.5}}, "evaluation.interval: expected a whole number"),
         ({"checkpoint_config": {"by_epoch": True}}, "checkpoint_config.by_epoch: expected False"),
         ({"optimizer_config": {"grad_clip": {"norm": 1}}}, "unknown key 'norm'"),
+        ({"optimizer_config": {"grad_clip": {"norm_type": 2}}}, "expected max_norm=… above 0, got"),
+        (
+            {"optimizer_config": {"grad_clip": {"max_norm": -1}}},
+            "above 0, got -1; set grad_clip=No",
+        ),
+        ({"optimizer_config": {"type": "OptimiserHook"}}, "did you mean 'OptimizerHook'"),
+        ({"optimizer_config": {"loss_scale": 2.0}}, r"set fp16=dict\(loss_scale=…\)"),
+        (
+            {"optimizer_config": {"cumulative_iters": 0}},
+            "cumulative_iters: expected a whole number",
+        ),
+        (
+            {"checkpoint_config": {"resume_interval": -1}},
+            "resume_interval: expected a whole number",
+        ),
     ],
 )
 def test_sections_that_are_not_meant_are_refused(section: dict[str, Any], message: str) -> None:

@@ -34,7 +34,8 @@ def test_a_checkpoint_holds_plain_values_and_no_frozen_network(tmp_path: Path) -
     make_trainer(tmp_path, Line(), max_iters=2).run(batches(0, 2))
     content = read_checkpoint(tmp_path / "latest.pth")
     assert set(content) == {
-        "meta", "state_dict", "optimizer", "schedule", "iteration", "seed", "progress",
+        "meta", "state_dict", "optimizer", "schedule", "iteration", "seed", "progress", "losses",
+        "world_size", "samples_per_gpu", "cumulative_iters",
     }  # fmt: skip
     assert set(content["state_dict"]) == {"model.weight", "ema_model.weight"}
     assert content["meta"]["CLASSES"] == ("low", "high")
@@ -108,33 +109,72 @@ def test_records_go_to_the_log_and_to_json_lines(tmp_path: Path, caplog: Any) ->
     assert {"aAcc", "mIoU", "IoU.low"} <= set(records[2])
 
 
-def test_logged_losses_are_means_over_the_interval(tmp_path: Path) -> None:
-    trainer = make_trainer(tmp_path, Line(), max_iters=3, log_interval=9)
-    losses = []
-    for batch in batches(0, 2):
-        before = {k: v.clone() for k, v in trainer.losses._sums.items()}
-        trainer.step(batch)
-        sums = trainer.losses._sums["decode.loss_seg"]
-        losses.append(float(sums - before.get("decode.loss_seg", 0)))
-    assert trainer.losses.means()["decode.loss_seg"] == pytest.approx(sum(losses) / 2, rel=1e-5)
-
-
 def test_a_loss_that_is_not_finite_ends_the_run_before_it_is_saved(tmp_path: Path) -> None:
+    """It first occurs in the fourth iteration; the checkpoints of the second stay."""
     method = Line()
     method.bad_iteration = 3
     trainer = make_trainer(tmp_path, method, log_interval=100, checkpoint_interval=2)
-    with pytest.raises(FloatingPointError, match=r"decode\.loss_seg = nan; .* resume from latest"):
+    message = r"got decode\.loss_seg = nan at iteration 4; .* resume from '.*/iter_2\.pth'"
+    with pytest.raises(FloatingPointError, match=message):
+        trainer.run(batches(0, 6))
+    assert names(tmp_path) == {"iter_2.pth", "latest.pth"}
+    assert read_checkpoint(tmp_path / "latest.pth")["iteration"] == 2
+
+
+def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path) -> None:
+    """The loss of the fourth iteration is finite, the step after it goes along NaN gradients."""
+    method = Line()
+    method.bad_gradient_iteration = 3
+    trainer = make_trainer(tmp_path, method, log_interval=100, checkpoint_interval=2)
+    message = (
+        r"expected finite weights, got 1 of 1 parameters .* after iteration 4, the first weight"
+    )
+    with pytest.raises(FloatingPointError, match=message):
         trainer.run(batches(0, 6))
     assert names(tmp_path) == {"iter_2.pth", "latest.pth"}
 
 
-def test_gradients_are_clipped_when_asked(tmp_path: Path) -> None:
+def test_only_a_checkpoint_that_exists_is_recommended(tmp_path: Path) -> None:
     method = Line()
-    trainer = make_trainer(tmp_path, method, grad_clip={"max_norm": 0.25})
-    trainer.step(batches(0, 1)[0])
-    gradient = method.model.weight.grad
-    assert gradient is not None
-    assert float(gradient.norm()) == pytest.approx(0.25, rel=1e-4)
+    method.bad_iteration = 0
+    (tmp_path / "latest.pth").touch()  # of somebody else
+    with pytest.raises(FloatingPointError, match=r"at iteration 1; .*, and start again\.$"):
+        make_trainer(tmp_path, method, log_interval=1).run(batches(0, 6))
+
+
+def test_latest_is_renewed_between_checkpoints(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path, Line(), checkpoint_interval=4, resume_interval=1)
+    found = []
+    trainer.run(watched(batches(0, 6), lambda: found.append(newest(tmp_path))))
+    assert found == [None, 1, 2, 3, 4, 5]
+    assert names(tmp_path) == {"iter_4.pth", "iter_6.pth", "latest.pth"}
+
+
+def test_files_are_written_best_first_and_latest_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill between two of them leaves a checkpoint of this iteration, and the best one."""
+    written: list[str] = []
+    replace = Path.replace
+
+    def note(self: Path, target: Path) -> Path:
+        written.append(Path(target).name)
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", note)
+    make_trainer(tmp_path, Line(0.6), max_iters=1, evaluation_interval=1).run(batches(0, 1))
+    assert written == ["results.json", "best_mIoU_iter_1.pth", "iter_1.pth", "latest.pth"]
+
+
+def newest(folder: Path) -> int | None:
+    file = folder / "latest.pth"
+    return read_checkpoint(file)["iteration"] if file.is_file() else None
+
+
+def watched(loader: Any, look: Any) -> Any:
+    for batch in loader:
+        look()
+        yield batch
 
 
 def test_a_checkpoint_without_optimizer_cannot_be_resumed(tmp_path: Path) -> None:

@@ -1,0 +1,149 @@
+"""Half precision: what forward passes compute in, and the scale that keeps small gradients alive.
+
+Weights, gradients and optimizers stay in float32. float16 has few exponents, so its losses are
+multiplied with a scale before back-propagation; gradients are divided by it before the step, and a
+step with gradients that are not finite is skipped. bfloat16 needs none of that.
+"""
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmseg.registry import ConfigError, check_keys, nearest, origin
+
+FP16, AMP = ("loss_scale",), ("dtype", "loss_scale")
+DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+SCALER = ("init_scale", "growth_factor", "backoff_factor", "growth_interval")
+INERT_SCALER = ("mode", "enabled")
+FAMILY_SCALE = 512.0  # of a config that says fp16=dict() alone
+
+
+@dataclass(frozen=True)
+class PrecisionSettings:
+    """What a config says about precision; `dtype` None is full precision."""
+
+    dtype: str | None = None
+    fixed_scale: float | None = None  # of the loss; None with float16 lets it follow the gradients
+    scaler: Mapping[str, Any] = field(default_factory=dict)  # arguments of the gradient scaler
+
+
+def read_precision(cfg: Mapping[str, Any]) -> PrecisionSettings:
+    """Read `fp16=dict(loss_scale=…)`, its older place `optimizer_config`, or `amp=dict(dtype=…)`.
+
+    Raises:
+        ConfigError: for an unknown key or type, or two answers.
+    """
+    hook = cfg.get("optimizer_config") or {}
+    is_half_hook = "Fp16" in str(hook.get("type", ""))
+    fp16, amp = _section(cfg, "fp16", FP16), _section(cfg, "amp", AMP)
+    if amp is not None and (fp16 is not None or is_half_hook):
+        raise ConfigError(
+            f"{origin(cfg, 'amp')}expected fp16 or amp, got both; remove one of them."
+        )
+    if amp is None:
+        if fp16 is None and not is_half_hook:
+            return PrecisionSettings()
+        scale = {"loss_scale": FAMILY_SCALE, **hook, **(fp16 or {})}["loss_scale"]
+        return _with_scale("float16", scale, "fp16.loss_scale")
+    dtype = amp.get("dtype", "float16")
+    if dtype not in DTYPES:
+        raise ConfigError(
+            f"{origin(amp, 'dtype')}unknown amp.dtype {dtype!r}{nearest(dtype, DTYPES)}"
+        )
+    if dtype == "float16":
+        return _with_scale(dtype, amp.get("loss_scale", "dynamic"), "amp.loss_scale")
+    if "loss_scale" in amp:
+        raise ConfigError(
+            f"{origin(amp, 'loss_scale')}expected amp.loss_scale with dtype='float16' only, got "
+            f"dtype={dtype!r}, which needs no scale; remove it."
+        )
+    return PrecisionSettings(dtype)
+
+
+class Precision:
+    """Runs forward passes in the type of the settings and scales losses if that needs it.
+
+    Args:
+        settings: of the config.
+        device: where the run computes.
+    """
+
+    def __init__(self, settings: PrecisionSettings, device: torch.device) -> None:
+        self.dtype = DTYPES[settings.dtype] if settings.dtype else None
+        self.device = device
+        self.fixed_scale = settings.fixed_scale
+        self.scaler: torch.amp.GradScaler | None = None
+        if self.dtype is torch.float16:
+            scale = settings.fixed_scale
+            arguments = {"init_scale": scale} if scale is not None else settings.scaler
+            self.scaler = torch.amp.GradScaler(device.type, **arguments)
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Return the context for forward passes."""
+        if self.dtype is None:
+            return nullcontext()
+        return torch.autocast(self.device.type, self.dtype)
+
+    def scale_loss(self, loss: Tensor) -> Tensor:
+        """Return what to back-propagate for a loss."""
+        return loss if self.scaler is None else self.scaler.scale(loss)
+
+    def unscale(self, optimizer: torch.optim.Optimizer) -> None:
+        """Divide an optimizer's gradients by the scale of the loss."""
+        if self.scaler is not None:
+            self.scaler.unscale_(optimizer)
+
+    def step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Let an optimizer step, unless a scaled gradient was not finite."""
+        if self.scaler is None:
+            optimizer.step()
+        else:
+            self.scaler.step(optimizer)
+
+    def update(self) -> None:
+        """Adapt the scale; call it once after all optimizers have stepped."""
+        if self.scaler is not None:
+            self.scaler.update(self.fixed_scale)
+
+    def scale(self) -> float | None:
+        """Return the scale now (reads the device), None where nothing is scaled."""
+        return None if self.scaler is None else self.scaler.get_scale()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps; empty without a scale."""
+        return {} if self.scaler is None else self.scaler.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore the scale."""
+        if self.scaler is not None and state:
+            self.scaler.load_state_dict(dict(state))
+
+
+def _section(cfg: Mapping[str, Any], name: str, known: tuple[str, ...]) -> Mapping[str, Any] | None:
+    section = cfg.get(name)
+    if section is None:
+        return None
+    if not isinstance(section, Mapping):
+        raise ConfigError(
+            f"{origin(cfg, name)}expected {name}=dict({known[0]}=…) or None, got {section!r}."
+        )
+    check_keys(section, known, name)
+    return section
+
+
+def _with_scale(dtype: str, scale: Any, name: str) -> PrecisionSettings:
+    """Read a loss scale as the family writes it: 'dynamic', a number, or the scaler's arguments."""
+    if scale == "dynamic":
+        return PrecisionSettings(dtype)
+    if isinstance(scale, Mapping):
+        check_keys(scale, (*SCALER, *INERT_SCALER), name)
+        return PrecisionSettings(dtype, scaler={k: v for k, v in scale.items() if k in SCALER})
+    if isinstance(scale, bool) or not isinstance(scale, int | float) or scale <= 0:
+        raise ConfigError(
+            f"{name}: expected 'dynamic', a number above 0 or dict(init_scale=…), got {scale!r}."
+        )
+    return PrecisionSettings(dtype, fixed_scale=float(scale))

@@ -1,0 +1,121 @@
+"""From accumulated gradients to steps of the optimizers."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmseg import distributed
+from mmseg.engine.optimizer import trainable_parameters
+from mmseg.engine.precision import Precision
+from mmseg.engine.settings import LoopSettings
+
+Gradients = dict[str, Tensor]  # by the name of the parameter
+
+
+class Updates:
+    """Clears gradients before a group of iterations, and steps every optimizer after it.
+
+    An iteration is one batch. `cumulative_iters` of them make a group (the last one may be
+    shorter), whose mean gradient over iterations and processes makes one step. Groups start at
+    multiples of `cumulative_iters`, so the iteration alone says where a run is in its group.
+
+    Args:
+        method: names the student's parameters, and optimizers of its own.
+        optimizer: of the student.
+        settings: length of a group, clipping (of the student's gradients), end of the run.
+        precision: says whether gradients are scaled.
+    """
+
+    def __init__(
+        self,
+        method: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        settings: LoopSettings,
+        precision: Precision,
+    ) -> None:
+        self.method = method
+        self.optimizer = optimizer
+        self.own_optimizers: dict[str, torch.optim.Optimizer] = getattr(
+            method, "own_optimizers", dict
+        )()
+        self.settings = settings
+        self.precision = precision
+
+    @property
+    def optimizers(self) -> list[torch.optim.Optimizer]:
+        """All optimizers, the student's first."""
+        return [self.optimizer, *self.own_optimizers.values()]
+
+    def before(self, iteration: int) -> None:
+        """Clear the gradients if `iteration` begins a group."""
+        if iteration % self.settings.cumulative_iters == 0:
+            for optimizer in self.optimizers:
+                optimizer.zero_grad(set_to_none=True)
+
+    def after(self, iteration: int) -> dict[str, Tensor]:
+        """Step if `iteration` ends a group, and return what there is to log of it."""
+        done = iteration + 1
+        size = done - iteration // self.settings.cumulative_iters * self.settings.cumulative_iters
+        if size < self.settings.cumulative_iters and done < self.settings.max_iters:
+            return {}
+        parameters = [p for o in self.optimizers for g in o.param_groups for p in g["params"]]
+        distributed.reduce_gradients(parameters)
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        if size > 1 and gradients:
+            torch._foreach_div_(gradients, float(size))  # pyright: ignore[reportPrivateImportUsage]
+        return self._step()
+
+    def _step(self) -> dict[str, Tensor]:
+        """Unscale, clip and step."""
+        used = [o for o in self.optimizers if _has_gradients(o)]
+        for optimizer in used:
+            self.precision.unscale(optimizer)
+        logged = self._clip()
+        for optimizer in used:
+            self.precision.step(optimizer)
+        if used:
+            self.precision.update()
+        return logged
+
+    def _clip(self) -> dict[str, Tensor]:
+        """Shorten the student's gradient, and return its norm before that."""
+        if not self.settings.grad_clip:
+            return {}
+        parameters = trainable_parameters(self.method)
+        norm = nn.utils.clip_grad_norm_(parameters, **self.settings.grad_clip)
+        # A scaled gradient may overflow (the step is skipped then), and logged values must not.
+        return {} if self.precision.scaler is not None else {"grad_norm": norm}
+
+    def pending_gradients(self, iteration: int) -> Gradients | None:
+        """Return this process's gradients that wait for the end of their group.
+
+        None between two groups; `iteration` iterations have been done.
+        """
+        is_between = iteration % self.settings.cumulative_iters == 0
+        if is_between or iteration == self.settings.max_iters:
+            return None
+        named = self.method.named_parameters()
+        return {name: p.grad.detach().cpu() for name, p in named if p.grad is not None}
+
+    def restore_gradients(self, gradients: Mapping[str, Tensor]) -> None:
+        """Put back what `pending_gradients` returned."""
+        parameters = dict(self.method.named_parameters())
+        for name, gradient in gradients.items():
+            parameter = parameters[name]
+            parameter.grad = gradient.to(parameter, copy=True)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint holds of optimizers and scale."""
+        own = {name: o.state_dict() for name, o in self.own_optimizers.items()}
+        scaler = self.precision.state_dict()
+        return {
+            "optimizer": self.optimizer.state_dict(),
+            **({"own_optimizers": own} if own else {}),
+            **({"scaler": scaler} if scaler else {}),
+        }
+
+
+def _has_gradients(optimizer: torch.optim.Optimizer) -> bool:
+    return any(p.grad is not None for group in optimizer.param_groups for p in group["params"])

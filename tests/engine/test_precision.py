@@ -1,0 +1,216 @@
+"""Half precision: what configs say, what it changes, and what it leaves alone."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import small_runs
+import torch
+from line_method import Line, batches, make_trainer
+
+from mmseg.apis.train import TrainOptions, build_method, run_training
+from mmseg.config import Config
+from mmseg.engine.checkpoint import read_checkpoint
+from mmseg.engine.precision import Precision, PrecisionSettings, read_precision
+from mmseg.models.uda.base import StepOutput
+from mmseg.registry import ConfigError
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("sections", "expected"),
+    [
+        ({}, PrecisionSettings()),
+        ({"fp16": None, "amp": None}, PrecisionSettings()),
+        ({"fp16": {"loss_scale": "dynamic"}}, PrecisionSettings("float16")),
+        ({"fp16": {"loss_scale": 128}}, PrecisionSettings("float16", 128.0)),
+        ({"fp16": {}}, PrecisionSettings("float16", 512.0)),
+        (
+            {"fp16": {"loss_scale": {"init_scale": 64.0, "mode": "dynamic"}}},
+            PrecisionSettings("float16", scaler={"init_scale": 64.0}),
+        ),
+        (
+            {"optimizer_config": {"type": "Fp16OptimizerHook", "loss_scale": 32.0}, "fp16": {}},
+            PrecisionSettings("float16", 32.0),
+        ),
+        ({"optimizer_config": {"type": "OptimizerHook"}}, PrecisionSettings()),
+        ({"amp": {"dtype": "bfloat16"}}, PrecisionSettings("bfloat16")),
+        ({"amp": {"dtype": "float16"}}, PrecisionSettings("float16")),
+        ({"amp": {"dtype": "float16", "loss_scale": 8.0}}, PrecisionSettings("float16", 8.0)),
+    ],
+)
+def test_precision_is_read_as_the_family_writes_it(
+    sections: dict[str, Any], expected: PrecisionSettings
+) -> None:
+    assert read_precision(Config(sections)) == expected
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"fp16": True}, r"expected fp16=dict\(loss_scale=…\) or None, got True"),
+        ({"fp16": {"los_scale": 1.0}}, "'los_scale' in fp16; did you mean 'loss_scale'"),
+        ({"fp16": {"loss_scale": "dynamik"}}, "expected 'dynamic', a number above 0 or"),
+        ({"fp16": {"loss_scale": 0}}, "expected 'dynamic', a number above 0 or"),
+        ({"fp16": {"loss_scale": {"init": 1.0}}}, "'init' in fp16.loss_scale"),
+        ({"amp": {"dtype": "bfloat"}}, "unknown amp.dtype 'bfloat'; did you mean 'bfloat16'"),
+        ({"amp": {"dtype": "bfloat16", "loss_scale": 2.0}}, "which needs no scale"),
+        ({"amp": {"dtype": "bfloat16"}, "fp16": {}}, "expected fp16 or amp, got both"),
+    ],
+)
+def test_a_precision_that_is_not_meant_is_refused(sections: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        read_precision(Config(sections))
+
+
+class Matrix(Line):
+    """Its loss goes through a matrix product, so that precision shows in the result's type."""
+
+    def __init__(self, weight: float = 0.0) -> None:
+        super().__init__(weight)
+        self.types: list[tuple[torch.dtype, float]] = []
+        self.overflows_at = -1
+
+    def accumulate_gradients(self, batch: Any, iteration: int, draws: Any) -> StepOutput:
+        product = self.model.weight[None] @ torch.ones(1, 3)
+        output = StepOutput(scale_loss=self.scale_loss)
+        output.backward({"decode.loss_seg": product.float().sum()})
+        self.types.append((product.dtype, self.model.weight.grad.item()))
+        if iteration == self.overflows_at:
+            self.model.weight.grad.fill_(float("inf"))
+        return output
+
+
+@pytest.mark.parametrize(
+    ("settings", "dtype", "gradient"),
+    [
+        (PrecisionSettings(), torch.float32, 3.0),
+        (PrecisionSettings("bfloat16"), torch.bfloat16, 3.0),
+        (PrecisionSettings("float16", fixed_scale=64.0), torch.float16, 192.0),
+    ],
+)
+def test_forward_runs_in_the_type_and_only_back_propagation_is_scaled(
+    tmp_path: Path, settings: PrecisionSettings, dtype: torch.dtype, gradient: float
+) -> None:
+    """The loss is 3·weight: gradient 3, times the scale before the step, and 3 after it."""
+    method = Matrix(weight=0.5)
+    trainer = make_trainer(tmp_path, method, precision=settings)
+    trainer.step(batches(0, 1)[0])
+    assert method.types == [(dtype, gradient)]
+    assert method.model.weight.grad.item() == 3.0
+    assert method.model.weight.dtype is torch.float32
+    assert trainer.state.losses.means() == {"decode.loss_seg": 1.5}
+
+
+def test_a_step_with_overflowing_gradients_is_skipped_and_the_scale_halved(tmp_path: Path) -> None:
+    method = Matrix(weight=0.5)
+    method.overflows_at = 1
+    settings = PrecisionSettings("float16", scaler={"init_scale": 64.0})
+    trainer = make_trainer(tmp_path, method, precision=settings, max_iters=3, log_interval=1)
+    after = []
+    for batch in batches(0, 3):
+        trainer.step(batch)
+        after.append((method.model.weight.item(), trainer.precision.scale()))
+    (first, _), (second, halved), (third, _) = after
+    assert first == second != third
+    assert (after[0][1], halved) == (64.0, 32.0)
+
+
+def test_a_fixed_scale_stays_after_an_overflow(tmp_path: Path) -> None:
+    method = Matrix()
+    method.overflows_at = 0
+    settings = PrecisionSettings("float16", fixed_scale=64.0)
+    trainer = make_trainer(tmp_path, method, precision=settings)
+    trainer.step(batches(0, 1)[0])
+    assert method.model.weight.item() == 0
+    assert trainer.precision.scale() == 64.0
+
+
+def test_clipping_sees_gradients_without_the_scale(tmp_path: Path) -> None:
+    method = Matrix()
+    settings = PrecisionSettings("float16", fixed_scale=64.0)
+    trainer = make_trainer(tmp_path, method, precision=settings, grad_clip={"max_norm": 4.0})
+    trainer.step(batches(0, 1)[0])
+    assert method.model.weight.grad.item() == 3.0
+
+
+def test_the_scale_goes_on_where_the_interrupted_run_was(tmp_path: Path) -> None:
+    """Halved at the first iteration, doubled after two good ones: 64, 32, 32, 64, 64, 128."""
+    scaler = {"init_scale": 64.0, "growth_interval": 2}
+    settings = {"precision": PrecisionSettings("float16", scaler=scaler), "log_interval": 1}
+    first = Matrix()
+    first.overflows_at = 0
+    make_trainer(tmp_path, first, checkpoint_interval=2, **settings).run(batches(0, 2))
+    assert read_checkpoint(tmp_path / "latest.pth")["scaler"]["scale"] == 32.0
+    second = make_trainer(tmp_path, Matrix(), **settings)
+    second.resume(tmp_path / "latest.pth")
+    scales = []
+    for batch in batches(2, 6):
+        second.step(batch)
+        scales.append(second.precision.scale())
+    assert scales == [64.0, 64.0, 128.0, 128.0]
+
+
+def test_full_precision_has_no_state() -> None:
+    precision = Precision(PrecisionSettings(), CPU)
+    assert precision.state_dict() == {}
+    assert precision.scale() is None
+    loss = torch.ones(())
+    assert precision.scale_loss(loss) is loss
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("material")
+    small_runs.write_material(root)
+    return root
+
+
+def test_the_depth_metric_computes_in_full_precision(material: Path) -> None:
+    """Counts above 256 have no bfloat16 of their own: the decisions must not depend on it."""
+    cfg = Config(small_runs.config(material, "cdda", work_dir="unused"))
+    metric = build_method(cfg).depth_metric
+    generator = torch.Generator().manual_seed(2)
+    label = torch.randint(0, 19, (2, 24, 40), generator=generator)
+    depth = torch.randint(0, 256, (2, 24, 40), generator=generator).float()
+    weight, confident = torch.full((2, 24, 40), 0.5), torch.ones(2, 24, 40, dtype=torch.bool)
+    expected = metric(label, weight, confident, depth, 0)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = metric(label, weight, confident, depth, 0)
+    for name in ("weight", "similarity", "class_similarity", "best_index", "guidance_table"):
+        assert getattr(found, name).dtype == getattr(expected, name).dtype, name
+        assert torch.equal(getattr(found, name), getattr(expected, name)), name
+
+
+def test_whole_cdda_runs_in_half_precision_stay_near_full_precision(
+    material: Path, tmp_path: Path
+) -> None:
+    """Source loss of the first two iterations to 2 %; all parameters move, and stay float32."""
+    full, full_log = two_iterations(material, tmp_path, None)
+    for dtype in ("bfloat16", "float16"):
+        half, half_log = two_iterations(material, tmp_path, dtype)
+        for iteration in (1, 2):
+            ours, theirs = (log["train", iteration] for log in (half_log, full_log))
+            assert ours["decode.loss_seg"] == pytest.approx(theirs["decode.loss_seg"], rel=0.02)
+            assert ours["decode.loss_seg"] != theirs["decode.loss_seg"]
+            assert ("loss_scale" in ours) == (dtype == "float16")
+        assert ("scaler" in half) == (dtype == "float16")
+        for key, value in half["state_dict"].items():
+            assert value.dtype == full["state_dict"][key].dtype, key
+        steps = [entry["step"].item() for entry in half["optimizer"]["state"].values()]
+        assert len(steps) == len(full["optimizer"]["state"])
+        assert set(steps) == {2.0}
+
+
+def two_iterations(material: Path, folder: Path, dtype: str | None) -> tuple[Any, Any]:
+    """Return the checkpoint and the log of two CDDA iterations."""
+    values = small_runs.config(
+        material,
+        amp={"dtype": dtype} if dtype else None,
+        runner={"max_iters": 2},
+        log_config={"interval": 1},
+    )
+    work_dir = folder / str(dtype)
+    run_training(Config(values), TrainOptions(str(work_dir), validate=False))
+    return read_checkpoint(work_dir / "latest.pth"), small_runs.logged(work_dir)
