@@ -29,7 +29,10 @@ KNOWN_TOP_LEVEL = frozenset(
     + ["checkpoint_config", "log_config", "seed", "load_from", "resume_from", "work_dir", "name"]
     + ["find_unused_parameters", "cudnn_benchmark", "custom_imports", "exp", "n_gpus", "git_rev"]
     + ["gpu_model", "log_level", "dist_params", "workflow", "use_ddp_wrapper", "sync_bn"]
+    + ["amp", "fp16"]
 )
+# Options may set keys of these also where a config leaves the section out or None.
+OPTIONAL_SECTIONS = ("optimizer_config", "amp", "fp16", "checkpoint_config", "evaluation")
 
 
 class Config(ConfigDict):
@@ -79,7 +82,10 @@ class Config(ConfigDict):
         for path, value in options.items():
             *parents, last = path.split(".")
             node: Any = self
+            is_optional = parents[:1] and parents[0] in OPTIONAL_SECTIONS
             for depth, part in enumerate(parents):
+                if is_optional and isinstance(node, dict) and node.get(part) is None:
+                    node[part] = wrap({}, source)
                 node = _child(node, part, ".".join(parents[: depth + 1]), source)
             if isinstance(node, list):
                 _child(node, last, path, source)

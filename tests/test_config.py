@@ -105,6 +105,17 @@ def test_option_with_a_wrong_path_names_the_nearest_key() -> None:
         Config({"optimizer": {"lr": 1}}).merge_options({"optimzer.lr": 2})
 
 
+def test_options_open_sections_that_a_config_leaves_out() -> None:
+    """The shipped configs have `optimizer_config = None` and no `amp`."""
+    cfg = Config({"optimizer_config": None, "model": None})
+    cfg.merge_options({"optimizer_config.cumulative_iters": 2, "amp.dtype": "bfloat16"})
+    cfg.merge_options({"optimizer_config.grad_clip.max_norm": 1.0})
+    assert cfg.optimizer_config == {"cumulative_iters": 2, "grad_clip": {"max_norm": 1.0}}
+    assert cfg.amp.dtype == "bfloat16"
+    with pytest.raises(ConfigError, match="'model.type' points into None"):
+        cfg.merge_options({"model.type": "Net"})
+
+
 def test_copies_and_pickles_are_independent_and_keep_origins(tmp_path: Path) -> None:
     write(tmp_path, a="model = dict(type='Net', size=3)")
     cfg = load_config(tmp_path / "a.py")

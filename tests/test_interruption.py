@@ -221,15 +221,24 @@ def test_a_signal_reaches_no_worker_that_is_just_starting(start: Any, make: Any)
     """It would kill it before it is shielded, at the start of every evaluation."""
 
     def load(pipe: Connection) -> None:
-        start_process = BaseProcess.start
+        start_process, bootstrap = BaseProcess.start, BaseProcess._bootstrap  # type: ignore[attr-defined]
+
+        def start_slowly(process: BaseProcess, *arguments: Any, **keywords: Any) -> Any:
+            time.sleep(0.3)
+            return bootstrap(process, *arguments, **keywords)
 
         def start_under_fire(process: BaseProcess) -> None:
             start_process(process)
             assert process.pid is not None
-            for name in SIGNALS:
-                os.kill(process.pid, getattr(signal, name))
+            sender = os.fork()  # the main process itself may terminate its workers
+            if sender == 0:
+                for name in SIGNALS:
+                    os.kill(process.pid, getattr(signal, name))
+                os._exit(0)
+            os.waitpid(sender, 0)
 
         BaseProcess.start = start_under_fire  # type: ignore[method-assign]
+        BaseProcess._bootstrap = start_slowly  # type: ignore[attr-defined]
         batches = iter(make(0.01))
         for _ in range(9):
             next(batches)

@@ -36,6 +36,16 @@ TRIED = {
     "python tools/plot_curves.py RUN_DIR": DEMO,
     "python tools/contact_sheet.py CONFIG --preds DIR --depth --out FILE": DEMO,
     "python tools/publish_checkpoint.py CHECKPOINT FILE": "tests/test_commands.py: published",
+    "python tools/train.py work_dirs/local-basic/<run>/<run>.py --resume auto": "tests/engine/"
+    "test_resume.py: the command that an interrupted run names",
+    "torchrun --nproc_per_node 2 tools/train.py CONFIG --work-dir DIR "
+    "--cfg-options data.samples_per_gpu=1": "tests/test_launchers.py: test_torchrun_starts_…",
+    "accelerate launch --multi_gpu --num_processes 2 tools/train.py CONFIG --work-dir DIR": "it "
+    "sets torchrun's variables; it was tried by hand, because it is not among the requirements",
+    "srun --kill-on-bad-exit=1 python tools/train.py CONFIG --work-dir DIR --launcher slurm": ""
+    "needs SLURM; tests/test_launchers.py sets its variables",
+    "python -m torch.distributed.launch --nproc_per_node 2 tools/train.py CONFIG "
+    "--launcher pytorch": "tests/test_launchers.py: the old spelling's option and variables",
     "python benchmarks/adaptation.py": "tests/test_commands.py: its report; it trains for hours",
 }
 # The user's own folders: what lies there is not part of the repository.
@@ -88,7 +98,7 @@ def test_every_command_is_tried_somewhere() -> None:
     )
 
 
-PYTHON = [command for command in TRIED if command.startswith("python ") and "<" not in command]
+PYTHON = [c for c in TRIED if re.match(r"python \w+(/\w+)*\.py", c) and "<" not in c]
 
 
 @pytest.mark.parametrize("command", PYTHON)
