@@ -1,9 +1,10 @@
 """Load a backbone's ImageNet weights from a file, and say exactly what does not fit."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from mmseg.registry import ConfigError
@@ -12,28 +13,47 @@ from mmseg.safe_loading import UnreadableFileError, load_safely
 SHOWN = 4  # names per list in an error message
 
 
-def load_pretrained(backbone: nn.Module, path: str | Path, where_to_get: str) -> None:
+def load_pretrained(
+    backbone: nn.Module,
+    path: str | Path,
+    where_to_get: str,
+    ignored: Sequence[str] = ("head.",),
+) -> None:
     """Fill `backbone` from the file at `path`; every key and shape must fit.
 
-    The keys stand at the top level of the file or under `state_dict` or `model`; those of an image
-    classifier (`head.*`) are ignored.
+    The keys stand at the top level of the file or under `state_dict` or `model`. Files from before
+    batch norms counted their batches lack those counts; they start at 0.
 
     Args:
         backbone: the module to fill, in place.
         path: a file made by `torch.save`; nothing in it is executed.
         where_to_get: the end of the sentence "no such file; …", for a user who lacks the file.
+        ignored: how the keys begin that are left out: those of the image classifier.
 
     Raises:
         FileNotFoundError: if there is no such file.
         UnsafeFileError: if it asks for more than tensors and plain values.
-        ConfigError: if it cannot be read, or holds other keys or shapes than the backbone.
+        ConfigError: if it cannot be read, or holds other keys or shapes than the backbone; also if
+            `path` is an address or a name in a model zoo, because nothing is downloaded.
     """
+    if "://" in str(path):
+        name = str(path).rsplit("/", 1)[-1].removesuffix(".pth")
+        raise ConfigError(
+            f"expected the path of a file as `pretrained`, got '{path}', and nothing is "
+            "downloaded; download these weights and give the path of the file, e.g. "
+            f"model.pretrained='pretrained/{name}.pth', or set model.pretrained=None to start "
+            "from random weights."
+        )
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(
             f"expected pretrained weights at '{path}', got no such file; {where_to_get}."
         )
-    found = {k: v for k, v in _read_state(path).items() if not k.startswith("head.")}
+    content = _read_state(path)
+    found = {k: v for k, v in content.items() if not k.startswith(tuple(ignored))}
+    for key in backbone.state_dict():
+        if key.endswith(".num_batches_tracked"):
+            found.setdefault(key, torch.tensor(0))
     problems = _differences(backbone.state_dict(), found)
     if problems:
         raise ConfigError(

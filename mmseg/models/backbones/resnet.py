@@ -1,0 +1,263 @@
+"""ResNet, with the stems and shortcuts of its V1c and V1d variants and with dilated stages.
+
+Legend: N images, C channels, H×W pixels.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from mmseg.models.backbones.pretrained import load_pretrained
+from mmseg.models.backbones.residual_blocks import (
+    BasicBlock,
+    BlockOptions,
+    Bottleneck,
+    Place,
+    ResidualBlock,
+)
+from mmseg.models.layers import build_norm
+from mmseg.registry import BACKBONES, ConfigError
+
+Plan = tuple[type[ResidualBlock], tuple[int, ...]]  # kind of block, blocks per stage
+
+WHERE_TO_GET = (
+    "get the ImageNet weights of this network (torchvision's for ResNet, OpenMMLab's `*_v1c` and "
+    "`*_v1d` for the variants), put the file there, or set model.pretrained=None to start from "
+    "random weights"
+)
+
+
+@dataclass(frozen=True)
+class ResNetSettings:
+    """The keys of a ResNet in a config.
+
+    Args:
+        in_channels: of the image.
+        stem_channels, base_channels: width of the stem and of the first stage's blocks.
+        num_stages: how many of the four stages there are.
+        strides, dilations: one number per stage.
+        out_indices: the stages (from 0) whose features are returned.
+        style: 'pytorch' or 'caffe': stride in a bottleneck's 3×3 or first 1×1 convolution.
+        deep_stem: three 3×3 convolutions instead of one 7×7.
+        avg_down: shortcuts average instead of skipping pixels.
+        frozen_stages: freeze the stem (0) and the first stages (1, 2, …); -1 freezes nothing.
+        norm_eval: batch norms use and keep their running statistics in training.
+        multi_grid: dilation of each block of the last stage.
+        contract_dilation: the first block of a dilated stage has half the dilation.
+        with_cp: recompute activations in the backward pass: less memory, more time.
+        zero_init_residual: blocks start as identities.
+        pretrained: file with ImageNet weights, read by `init_weights`.
+    """
+
+    depth: int
+    in_channels: int = 3
+    stem_channels: int = 64
+    base_channels: int = 64
+    num_stages: int = 4
+    strides: Sequence[int] = (1, 2, 2, 2)
+    dilations: Sequence[int] = (1, 1, 1, 1)
+    out_indices: Sequence[int] = (0, 1, 2, 3)
+    style: str = "pytorch"
+    deep_stem: bool = False
+    avg_down: bool = False
+    frozen_stages: int = -1
+    norm_cfg: Mapping[str, Any] = field(default_factory=lambda: {"type": "BN"})
+    norm_eval: bool = False
+    multi_grid: Sequence[int] | None = None
+    contract_dilation: bool = False
+    with_cp: bool = False
+    zero_init_residual: bool = True
+    pretrained: str | None = None
+
+    def __post_init__(self) -> None:
+        stages = self.num_stages
+        _expect(1 <= stages <= 4, "num_stages", "between 1 and 4", stages)
+        for key in ("strides", "dilations"):
+            values = tuple(getattr(self, key))
+            _expect(len(values) == stages, key, f"one number for each of {stages} stages", values)
+        outputs = tuple(self.out_indices)
+        is_known = all(0 <= index < stages for index in outputs) and bool(outputs)
+        _expect(is_known, "out_indices", f"stages between 0 and {stages - 1}", outputs)
+        _expect(self.style in ("pytorch", "caffe"), "style", "'pytorch' or 'caffe'", self.style)
+        is_stage = -1 <= self.frozen_stages <= stages
+        _expect(is_stage, "frozen_stages", f"between -1 and {stages}", self.frozen_stages)
+
+    def block_options(self) -> BlockOptions:
+        """Return what the blocks need to know."""
+        return BlockOptions(
+            norm_cfg=self.norm_cfg,
+            is_caffe=self.style == "caffe",
+            avg_down=self.avg_down,
+            with_cp=self.with_cp,
+        )
+
+    def stage_dilations(self, stage: int, blocks: int) -> list[int]:
+        """Return the dilation of every block of a stage (from 0).
+
+        >>> ResNetSettings(50, dilations=(1, 1, 2, 4), contract_dilation=True).stage_dilations(3, 3)
+        [2, 4, 4]
+        """
+        if self.multi_grid is not None and stage == self.num_stages - 1:
+            grid = list(self.multi_grid)
+            _expect(len(grid) == blocks, "multi_grid", f"{blocks} numbers, one per block", grid)
+            return grid
+        dilation = self.dilations[stage]
+        is_contracted = self.contract_dilation and dilation > 1
+        return [dilation // 2 if is_contracted else dilation] + [dilation] * (blocks - 1)
+
+
+@dataclass(frozen=True)
+class ResNetV1cSettings(ResNetSettings):
+    """The keys of a ResNetV1c."""
+
+    deep_stem: bool = True
+
+
+@dataclass(frozen=True)
+class ResNetV1dSettings(ResNetV1cSettings):
+    """The keys of a ResNetV1d."""
+
+    avg_down: bool = True
+
+
+@BACKBONES.register()
+class ResNet(nn.Module):
+    """A stem of stride 4, then up to four stages of residual blocks.
+
+    Args:
+        depth: of the original network; a key of `plans`.
+        options: the other keys, described at `ResNetSettings`.
+    """
+
+    settings_class: ClassVar[type[ResNetSettings]] = ResNetSettings
+    plans: ClassVar[Mapping[int, Plan]] = {
+        18: (BasicBlock, (2, 2, 2, 2)),
+        34: (BasicBlock, (3, 4, 6, 3)),
+        50: (Bottleneck, (3, 4, 6, 3)),
+        101: (Bottleneck, (3, 4, 23, 3)),
+        152: (Bottleneck, (3, 8, 36, 3)),
+    }
+
+    def __init__(self, depth: int, **options: Any) -> None:
+        super().__init__()
+        if depth not in self.plans:
+            known = ", ".join(map(str, self.plans))
+            kind = type(self).__name__
+            raise ConfigError(f"expected a depth of {kind} among {known}, got {depth!r}.")
+        self.settings = self.settings_class(depth, **options)
+        self.norm_name = ""
+        self._add_stem()
+        self.stages = [f"layer{stage + 1}" for stage in range(self.settings.num_stages)]
+        channels = self.settings.stem_channels
+        for stage, name in enumerate(self.stages):
+            blocks = self._build_stage(stage, channels)
+            channels = self.settings.base_channels * 2**stage * self.plans[depth][0].expansion
+            self.add_module(name, blocks)
+        self._freeze()
+
+    def _add_stem(self) -> None:
+        """Add the layers before the max-pooling, under the names of published checkpoints."""
+        settings = self.settings
+        width = settings.stem_channels
+        if not settings.deep_stem:
+            self.conv1 = nn.Conv2d(settings.in_channels, width, 7, 2, padding=3, bias=False)
+            short_name, norm = build_norm(settings.norm_cfg, width)
+            self.norm_name = f"{short_name}1"
+            self.add_module(self.norm_name, norm)
+            return
+        layers: list[nn.Module] = []
+        channels = (settings.in_channels, width // 2, width // 2, width)
+        for i in range(3):
+            stride = 2 if i == 0 else 1
+            conv = nn.Conv2d(channels[i], channels[i + 1], 3, stride, padding=1, bias=False)
+            norm = build_norm(settings.norm_cfg, channels[i + 1])[1]
+            layers += [conv, norm, nn.ReLU(inplace=True)]
+        self.stem = nn.Sequential(*layers)
+
+    def _build_stage(self, stage: int, in_channels: int) -> nn.Sequential:
+        """Return the blocks of a stage (from 0); the first one has the stage's stride."""
+        settings = self.settings
+        block, counts = self.plans[settings.depth]
+        channels = settings.base_channels * 2**stage
+        blocks, stride = nn.Sequential(), settings.strides[stage]
+        for dilation in settings.stage_dilations(stage, counts[stage]):
+            place = Place(in_channels, channels, stride, dilation)
+            blocks.append(block(place, settings.block_options()))
+            in_channels, stride = channels * block.expansion, 1
+        return blocks
+
+    def _stem_layers(self) -> list[nn.Module]:
+        if self.settings.deep_stem:
+            return [self.stem]
+        return [self.conv1, self.get_submodule(self.norm_name)]
+
+    def _freeze(self) -> None:
+        """Keep the frozen parts in evaluation mode and their parameters without gradients."""
+        frozen = self.settings.frozen_stages
+        if frozen < 0:
+            return
+        for part in self._stem_layers() + [self.get_submodule(n) for n in self.stages[:frozen]]:
+            part.eval().requires_grad_(False)
+
+    def train(self, mode: bool = True) -> "ResNet":
+        """Switch to training, except for what is frozen and, by `norm_eval`, batch norms."""
+        super().train(mode)
+        self._freeze()
+        if mode and self.settings.norm_eval:
+            for module in self.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
+
+    def init_weights(self) -> None:
+        """Load `pretrained`, or draw Kaiming-normal weights when there is none."""
+        if self.settings.pretrained is not None:
+            unused = [f"layer{stage}." for stage in range(self.settings.num_stages + 1, 5)]
+            load_pretrained(self, self.settings.pretrained, WHERE_TO_GET, ["fc.", *unused])
+            return
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+            elif isinstance(module, ResidualBlock) and self.settings.zero_init_residual:
+                for parameter in module.last_norm.parameters():
+                    nn.init.zeros_(parameter)  # weight and bias
+
+    def forward(self, img: Tensor) -> list[Tensor]:
+        """Map (N, 3, H, W) to the features of `out_indices`, the finest at stride 4."""
+        x = img
+        for layer in self._stem_layers():
+            x = layer(x)
+        if not self.settings.deep_stem:
+            x = F.relu(x, inplace=True)
+        x = F.max_pool2d(x, 3, 2, padding=1)
+        features = []
+        for stage, name in enumerate(self.stages):
+            x = self.get_submodule(name)(x)
+            if stage in self.settings.out_indices:
+                features.append(x)
+        return features
+
+
+@BACKBONES.register()
+class ResNetV1c(ResNet):
+    """ResNet whose stem is three 3×3 convolutions."""
+
+    settings_class = ResNetV1cSettings
+
+
+@BACKBONES.register()
+class ResNetV1d(ResNet):
+    """ResNetV1c whose shortcuts average where they shrink the map."""
+
+    settings_class = ResNetV1dSettings
+
+
+def _expect(is_fine: bool, key: str, expected: str, value: Any) -> None:
+    if not is_fine:
+        raise ConfigError(f"expected {key} of a ResNet to be {expected}, got {value!r}; change it.")

@@ -1,0 +1,37 @@
+"""ResNeXt: ResNet whose 3×3 convolutions work in groups."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from mmseg.models.backbones.residual_blocks import BlockOptions, Bottleneck
+from mmseg.models.backbones.resnet import Plan, ResNet, ResNetSettings
+from mmseg.registry import BACKBONES
+
+
+@dataclass(frozen=True)
+class ResNeXtSettings(ResNetSettings):
+    """The keys of a ResNeXt: those of a ResNet and two more.
+
+    Args:
+        groups: of the 3×3 convolutions.
+        base_width: channels per group in the first stage.
+    """
+
+    groups: int = 1
+    base_width: int = 4
+
+    def block_options(self) -> BlockOptions:
+        """Return what the blocks need to know."""
+        ratio = self.base_width / self.base_channels
+        return replace(super().block_options(), groups=self.groups, width_ratio=ratio)
+
+
+@BACKBONES.register()
+class ResNeXt(ResNet):
+    """ResNeXt; `groups=32, base_width=4` is the published 32x4d."""
+
+    settings_class = ResNeXtSettings
+    plans: ClassVar[Mapping[int, Plan]] = {
+        depth: plan for depth, plan in ResNet.plans.items() if plan[0] is Bottleneck
+    }
