@@ -96,6 +96,9 @@ class Registry:
 
         Raises:
             ConfigError: for a missing or unknown `type`, an unknown key, or a missing required key.
+
+        A class may hand the keys that it does not know to another one of the registry, which the
+        config names under the class's `inner_type_key`.
         """
         if not isinstance(cfg, Mapping) or "type" not in cfg:
             raise ConfigError(f"expected a dict with a 'type' for a {self.kind}, got {cfg!r}.")
@@ -104,6 +107,10 @@ class Registry:
         inert = self._inert.get(kind, ()) if isinstance(kind, str) else ()
         arguments = {k: v for k, v in cfg.items() if k != "type" and k not in inert}
         required, known, is_open = _parameters(cls)
+        inner_key = getattr(cls, "inner_type_key", "")
+        if inner := arguments.get(inner_key):
+            known = known + _parameters(self.get(inner, origin(cfg, inner_key)))[1]
+            known += self._inert[inner]
         section = f"{self.kind} {kind!r}"
         if not is_open:
             for key in arguments:

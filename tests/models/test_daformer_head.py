@@ -15,7 +15,11 @@ from mmseg.models.decode_heads import build_fusion_layer
 from mmseg.models.decode_heads.isa_layer import ISALayer
 from mmseg.registry import ConfigError
 
-HEAD_RECORDS = json.loads((RECORDS / "C4_heads.json").read_text())
+HEAD_RECORDS = {
+    name: record
+    for name, record in json.loads((RECORDS / "C4_heads.json").read_text()).items()
+    if record["config"]["type"] == "DAFormerHead"
+}
 CHANNELS = (16, 32, 40, 64)
 
 

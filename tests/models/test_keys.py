@@ -8,12 +8,18 @@ import torch
 from golden_init import init_module
 from network_records import keys_and_shapes
 
-from mmseg.models import BACKBONES, build_segmentor
+from mmseg.models import BACKBONES, build_segmentor, build_train_model
 
 SHIPPED = [
     "configs/cdda/gta2cs_cdda_daformer.py",
+    "configs/cdda/gtaHR2csHR_cdda_hrda.py",
+    "configs/cdda/gtaHR2csHR_cdda_mic.py",
     "configs/cdda/synthia2cs_cdda_daformer.py",
+    "configs/cdda/synthiaHR2csHR_cdda_hrda.py",
+    "configs/cdda/synthiaHR2csHR_cdda_mic.py",
     "configs/daformer/gta2cs_uda_warm_fdthings_rcs_croppl_a999_daformer_mitb5_s0.py",
+    "configs/hrda/gtaHR2csHR_hrda.py",
+    "configs/mic/gtaHR2csHR_mic_hrda.py",
 ]
 BASES = [
     "configs/_base_/models/daformer_aspp_mitb5.py",
@@ -21,6 +27,8 @@ BASES = [
     "configs/_base_/models/daformer_isa_mitb5.py",
     "configs/_base_/models/daformer_sepaspp_bottleneck_mitb5.py",
     "configs/_base_/models/daformer_sepaspp_mitb5.py",
+    "configs/_base_/models/deeplabv2_r50-d8.py",
+    "configs/_base_/models/deeplabv2red_r50-d8.py",
 ]
 
 
@@ -32,13 +40,22 @@ def build_without_values(cfg):
 
 @pytest.mark.parametrize("config", SHIPPED)
 def test_shipped_configs_have_the_recorded_keys(config, golden):
-    cfg = json.loads((golden / "B" / "config_dump.json").read_text())[config]["model"]
+    """Of the bare network, and of the whole training method (CDDA adds nothing to the state)."""
+    cfg = json.loads((golden / "B" / "config_dump.json").read_text())[config]
     recorded = json.loads((golden / "A" / "keys.json").read_text())
     entry = recorded["configs"][config]
-    network = build_without_values(cfg)
+    network = build_without_values(cfg["model"])
     assert keys_and_shapes(network) == recorded["key_lists"][entry["segmentor"]]
     parameters = sum(p.numel() for p in network.parameters())
     assert parameters == entry["segmentor_num_params"]
+    cfg["model"]["pretrained"] = cfg["uda"]["matrix_path"] = None
+    with torch.device("meta"):
+        method = build_train_model(cfg)
+    assert keys_and_shapes(method) == recorded["key_lists"][entry["uda"]]
+
+
+def test_all_nine_shipped_configs_are_compared(golden):
+    assert sorted(json.loads((golden / "A" / "keys.json").read_text())["configs"]) == SHIPPED
 
 
 @pytest.mark.parametrize("config", BASES)

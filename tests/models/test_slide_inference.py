@@ -1,10 +1,16 @@
 """Sliding windows: the grid, and averages against a slow loop over pixels."""
 
+import math
+import weakref
+
+import models_cfg
 import pytest
 import torch
+from golden_init import init_module
 from network_records import normal
 
-from mmseg.models.segmentors.slide_inference import slide_logits, window_boxes
+from mmseg.models import build_segmentor
+from mmseg.models.segmentors.slide_inference import slide_logits, window_boxes, windows_per_call
 from mmseg.registry import ConfigError
 
 CASES = [  # image size, crop size, stride
@@ -14,6 +20,8 @@ CASES = [  # image size, crop size, stride
     ((3, 4), (8, 6), (2, 3)),  # smaller than a window
     ((8, 6), (8, 6), (1, 1)),  # exactly one window
 ]
+
+SLIDE = {"mode": "slide", "crop_size": (32, 48), "stride": (24, 32)}
 
 
 def predict(window):
@@ -43,13 +51,44 @@ def slow_average(image, crop_size, stride):
     return total / count
 
 
-@pytest.mark.parametrize("batched", [False, True])
+@pytest.mark.parametrize("at_once", [1, 2, 5, 7, None])
 @pytest.mark.parametrize(("size", "crop_size", "stride"), CASES)
-def test_overlaps_are_averaged_as_in_a_slow_loop(size, crop_size, stride, batched):
+def test_overlaps_are_averaged_as_in_a_slow_loop(size, crop_size, stride, at_once):
     image = normal("image", 2, 3, *size)
-    result = slide_logits(predict, image, crop_size, stride, batched)
+    result = slide_logits(predict, image, crop_size, stride, at_once)
     expected = slow_average(image, crop_size, stride)
     torch.testing.assert_close(result, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("at_once", [1, 3, None])
+@pytest.mark.parametrize("size", [(24, 36), (23, 29), (25, 34), (13, 11), (7, 30), (5, 6), (12, 8)])
+def test_coarse_logits_are_averaged_as_in_a_slow_loop(size, at_once):
+    """A network with output stride 4; windows of 12x8 pixels, so 3x2 logits, every 8x4 pixels."""
+    image = normal("image", 2, 3, *size)
+    result = slide_logits(predict_coarse, image, (12, 8), (8, 4), at_once, output_stride=4)
+    torch.testing.assert_close(result, slow_coarse_average(image), rtol=1e-5, atol=1e-5)
+
+
+def predict_coarse(window):
+    """Every fourth value of `predict`, rounded up: 13 pixels have 4 logits."""
+    return predict(window)[:, :, ::4, ::4]
+
+
+def slow_coarse_average(image):
+    """A window that ends with the image has its last logit where the image has its last one."""
+    height, width = image.shape[2:]
+    rows, columns = math.ceil(height / 4), math.ceil(width / 4)
+    total, count = torch.zeros(image.shape[0], 2, rows, columns), torch.zeros(rows, columns)
+    for y1, y2, x1, x2 in window_boxes((height, width), (12, 8), (8, 4)):
+        out = predict_coarse(image[:, :, y1:y2, x1:x2])
+        for row in range(out.shape[2]):
+            for column in range(out.shape[3]):
+                y = rows - out.shape[2] + row if y2 == height else y1 // 4 + row
+                x = columns - out.shape[3] + column if x2 == width else x1 // 4 + column
+                total[:, :, y, x] += out[:, :, row, column]
+                count[y, x] += 1
+    assert count.min() > 0
+    return total / count
 
 
 def test_a_pointwise_network_predicts_the_same_with_and_without_windows():
@@ -65,15 +104,52 @@ def test_the_grid_by_hand():
     assert boxes == [(*rows, *columns) for rows in tops for columns in [(0, 6), (2, 8)]]
 
 
-def test_batched_windows_go_through_in_one_call_in_the_order_of_the_grid():
+@pytest.mark.parametrize(
+    ("at_once", "sizes"),
+    [(1, [2] * 6), (2, [2] * 6), (5, [4] * 3), (8, [8, 4]), (12, [12]), (99, [12]), (None, [12])],
+)
+def test_no_more_windows_go_through_than_allowed_in_the_order_of_the_grid(at_once, sizes):
+    """Two images of six places each; the two windows of one place stay together."""
     calls = []
 
     def remember(window):
-        calls.append(window.shape)
+        calls.append(window)
         return window
 
-    slide_logits(remember, normal("image", 2, 3, 9, 8), (4, 6), (3, 4), batched=True)
-    assert calls == [(12, 3, 4, 6)]
+    image = normal("image", 2, 3, 9, 8)
+    slide_logits(remember, image, (4, 6), (3, 4), at_once)
+    assert [len(call) for call in calls] == sizes
+    expected = [image[:, :, a:b, c:d] for a, b, c, d in window_boxes((9, 8), (4, 6), (3, 4))]
+    assert torch.equal(torch.cat(calls), torch.cat(expected))
+
+
+def test_predictions_are_freed_as_soon_as_they_are_added():
+    """However many windows there are, the logits of one call are alive at a time."""
+    alive = weakref.WeakSet()
+    most = 0
+
+    def remember(window):
+        nonlocal most
+        most = max(most, len(alive))
+        logits = window.clone()
+        alive.add(logits)
+        return logits
+
+    slide_logits(remember, normal("image", 1, 3, 40, 30), (4, 6), (2, 3), window_batch_size=2)
+    assert most == 0
+    assert not alive
+
+
+def test_batched_and_unbatched_windows_of_a_real_network_agree_to_rounding():
+    network = init_module(build_segmentor(models_cfg.daformer(test_cfg=SLIDE))).eval()
+    image, metas = normal("image", 1, 3, 70, 101), [{"ori_shape": (70, 101, 3)}]
+    found = {}
+    for at_once in (1, 4, 100):
+        network.test_cfg = {**SLIDE, "window_batch_size": at_once}
+        with torch.no_grad():
+            found[at_once] = network.slide_inference(image, metas, rescale=False)
+    for at_once in (4, 100):
+        torch.testing.assert_close(found[at_once], found[1], rtol=1e-5, atol=1e-5)
 
 
 def test_the_image_stays_unchanged_and_gradients_flow():
@@ -88,3 +164,26 @@ def test_the_image_stays_unchanged_and_gradients_flow():
 def test_a_stride_that_skips_pixels_is_an_error(stride):
     with pytest.raises(ConfigError, match="expected a slide stride between 1 and the crop size"):
         window_boxes((20, 20), (4, 6), stride)
+
+
+def test_windows_between_two_logits_are_an_error():
+    image = normal("image", 1, 3, 20, 20)
+    with pytest.raises(ConfigError, match=r"multiples of the network's output stride 4, got .*10"):
+        slide_logits(predict_coarse, image, (12, 8), (10, 4), output_stride=4)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [({}, 1), ({"batched_slide": True}, 2), ({"batched_slide": False}, 1)],
+)
+def test_few_windows_go_through_at_once_unless_the_config_says_otherwise(chosen, expected):
+    assert windows_per_call({"mode": "whole", **chosen}) == expected
+    assert windows_per_call({**chosen, "window_batch_size": None}) == expected
+    assert windows_per_call({**chosen, "window_batch_size": 3}) == 3
+
+
+@pytest.mark.parametrize("size", [0, -2, 1.5, "4", True])
+def test_a_number_of_windows_that_is_none_is_an_error(size):
+    words = "expected test_cfg.window_batch_size as a positive integer, got "
+    with pytest.raises(ConfigError, match=words):
+        build_segmentor(models_cfg.daformer(test_cfg={**SLIDE, "window_batch_size": size}))

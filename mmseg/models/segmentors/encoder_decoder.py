@@ -3,7 +3,7 @@
 Legend: N images, C classes, H×W pixels of the network's input.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,17 @@ import torch
 from torch import Tensor, nn
 
 from mmseg.models.layers import resize
-from mmseg.models.segmentors.slide_inference import slide_logits, window_starts
+from mmseg.models.segmentors.slide_inference import (
+    slide_logits,
+    window_starts,
+    windows_per_call,
+)
+from mmseg.models.segmentors.training_parts import BoxDraws, FeatureView
 from mmseg.registry import BACKBONES, HEADS, NECKS, SEGMENTORS, ConfigError, check_keys, nearest
 
 Cfg = Mapping[str, Any]
 Metas = list[dict[str, Any]]
-TEST_KEYS = ("mode", "crop_size", "stride", "batched_slide")
+TEST_KEYS = ("mode", "crop_size", "stride", "batched_slide", "window_batch_size")
 FLIP_AXES = {"horizontal": 3, "vertical": 2}
 
 
@@ -30,7 +35,7 @@ class EncoderDecoder(nn.Module):
             a prediction. Their losses are called `aux.*` (`aux_0.*`, ... for a list).
         train_cfg: free for training methods (`work_dir`, `log_config`).
         test_cfg: `mode='whole'`, or `mode='slide'` with `crop_size` and `stride` (rows, columns)
-            and optionally `batched_slide`.
+            and optionally `window_batch_size` (see `windows_per_call`).
         pretrained: file with the backbone's ImageNet weights, read by `init_weights`.
     """
 
@@ -73,6 +78,7 @@ class EncoderDecoder(nn.Module):
     def _check_test_cfg(self) -> None:
         cfg = self.test_cfg
         check_keys(cfg, self.test_keys, "test_cfg")
+        windows_per_call(cfg)  # raises if the number is none
         if cfg.get("mode") not in ("whole", "slide"):
             hint = nearest(cfg.get("mode"), ("whole", "slide"))
             raise ConfigError(f"unknown test_cfg.mode {cfg.get('mode')!r}{hint}")
@@ -124,6 +130,7 @@ class EncoderDecoder(nn.Module):
         seg_weight: Tensor | None = None,
         return_feat: bool = False,
         return_logits: bool = False,
+        draws: BoxDraws | None = None,
     ) -> dict[str, Any]:
         """Return the losses of a batch, 0-dim tensors on the batch's device.
 
@@ -132,8 +139,9 @@ class EncoderDecoder(nn.Module):
             img_metas: one dict per image.
             gt_semantic_seg: (N, 1, H, W) int64 class indices or 255.
             seg_weight: (N, H, W) weight per pixel of the loss.
-            return_feat: add `features`, the list of feature maps.
+            return_feat: add `features`, to be understood by `feature_views`.
             return_logits: add `decode.logits`, the head's output (N, C, h, w).
+            draws: unused here; networks that look at a part of the image choose it from these.
 
         Returns:
             `decode.loss_seg`, `decode.acc_seg` and the same per auxiliary head.
@@ -153,6 +161,22 @@ class EncoderDecoder(nn.Module):
             result |= _prefixed(name, losses)
         return result
 
+    def train_logits(
+        self, img: Tensor, img_metas: Metas | None = None, draws: BoxDraws | None = None
+    ) -> Tensor:
+        """Return the logits (N, C, h, w) that `forward_train` computes its loss from."""
+        return self.encode_decode(img, img_metas, upscale_pred=False)
+
+    def feature_views(self, features: Any, img: Tensor, label: Tensor) -> list[FeatureView]:
+        """Return what to compare with the features of another backbone.
+
+        Args:
+            features: of `forward_train(img, ..., return_feat=True)`.
+            img: (N, 3, H, W).
+            label: (N, 1, H, W).
+        """
+        return [FeatureView(features[-1], img, label)]
+
     def _auxiliary_heads(self) -> dict[str, Any]:
         """Return the auxiliary heads by the prefix of their losses."""
         if self.auxiliary_head is None:
@@ -165,14 +189,14 @@ class EncoderDecoder(nn.Module):
 
     def slide_inference(self, img: Tensor, img_metas: Metas, rescale: bool) -> Tensor:
         """Return logits of overlapping windows, averaged (see `slide_logits`)."""
-        logits = slide_logits(
-            lambda window: self.encode_decode(window, img_metas),
-            img,
-            tuple(self.test_cfg["crop_size"]),
-            tuple(self.test_cfg["stride"]),
-            self.test_cfg.get("batched_slide", False),
-        )
+        logits = self._slide(lambda window: self.encode_decode(window, img_metas), img)
         return self._to_original(logits, img_metas, rescale)
+
+    def _slide(self, predict: Callable[[Tensor], Tensor], img: Tensor) -> Tensor:
+        """Average what `predict` says about the windows of `test_cfg`."""
+        cfg = self.test_cfg
+        crop_size, stride = tuple(cfg["crop_size"]), tuple(cfg["stride"])
+        return slide_logits(predict, img, crop_size, stride, windows_per_call(cfg))
 
     def whole_inference(self, img: Tensor, img_metas: Metas, rescale: bool) -> Tensor:
         """Return logits of the whole image in one pass."""
@@ -202,15 +226,19 @@ class EncoderDecoder(nn.Module):
         slides = self.test_cfg["mode"] == "slide"
         infer = self.slide_inference if slides else self.whole_inference
         probability = infer(img, img_metas, rescale).softmax(dim=1)
-        if not img_metas[0].get("flip"):
-            return probability
+        return self._unflipped(probability, img_metas)
+
+    def _unflipped(self, maps: Tensor, img_metas: Metas) -> Tensor:
+        """Turn (N, C, H, W) back if the images were mirrored."""
+        if not img_metas or not img_metas[0].get("flip"):
+            return maps
         direction = img_metas[0].get("flip_direction") or "horizontal"
         if direction not in FLIP_AXES:
             raise ValueError(
                 f"expected a flip_direction among {', '.join(FLIP_AXES)}, got {direction!r}; "
                 "change the test pipeline."
             )
-        return probability.flip(FLIP_AXES[direction])
+        return maps.flip(FLIP_AXES[direction])
 
     @torch.no_grad()
     def simple_test(self, img: Tensor, img_metas: Metas, rescale: bool = True) -> list[np.ndarray]:

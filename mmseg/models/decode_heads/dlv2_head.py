@@ -1,0 +1,77 @@
+"""DeepLab-v2's head: dilated convolutions that classify directly, and their sum.
+
+Legend: N images, C classes, h×w pixels of the feature.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import reduce
+from operator import add
+from typing import Any
+
+from torch import Tensor, nn
+
+from mmseg.models.decode_heads.aspp_layer import aspp_branches
+from mmseg.models.decode_heads.decode_head import CROSS_ENTROPY, BaseDecodeHead
+from mmseg.registry import HEADS, ConfigError
+
+NARROW: Mapping[str, Any] = {"type": "Normal", "std": 0.01}
+
+
+@HEADS.register()
+class DLV2Head(BaseDecodeHead):
+    """Sum one dilated 3×3 convolution per dilation; no norm, activation or dropout.
+
+    Args:
+        in_channels: of the feature.
+        num_classes: C.
+        dilations: one convolution each; 1 stands for a 1×1 convolution.
+        in_index: which backbone feature to use.
+        loss_decode, ignore_index, align_corners: as for `BaseDecodeHead`.
+        init_cfg: `dict(type='Normal', std=...)`, how the weights are drawn. Its `override` is what
+            the family's configs have, and says the same.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_classes: int,
+        dilations: Sequence[int] = (6, 12, 18, 24),
+        in_index: int = -1,
+        loss_decode: Mapping[str, Any] = CROSS_ENTROPY,
+        ignore_index: int = 255,
+        align_corners: bool = False,
+        init_cfg: Mapping[str, Any] = NARROW,
+    ) -> None:
+        super().__init__(
+            in_channels,
+            channels=num_classes,
+            num_classes=num_classes,
+            in_index=in_index,
+            dropout_ratio=0,
+            loss_decode=loss_decode,
+            ignore_index=ignore_index,
+            align_corners=align_corners,
+        )
+        if init_cfg.get("type") != "Normal":
+            raise ConfigError(
+                f"DLV2Head: expected init_cfg=dict(type='Normal', std=0.01), got {init_cfg!r}; "
+                "leave it out."
+            )
+        self.std = float(init_cfg.get("std", NARROW["std"]))
+        del self.conv_seg  # the convolutions classify
+        self.aspp_modules = aspp_branches(
+            in_channels, num_classes, dilations, separable=False, norm_cfg=None, act_cfg=None
+        )
+
+    def init_weights(self) -> None:
+        """Draw the weights from N(0, 0.01); biases 0."""
+        for module in self.aspp_modules.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.normal_(module.weight, std=self.std)
+                assert module.bias is not None  # there is no norm that would take its place
+                nn.init.zeros_(module.bias)
+
+    def forward(self, inputs: Sequence[Tensor]) -> Tensor:
+        """Map the backbone's features to logits (N, C, h, w)."""
+        feature = self.select_inputs(inputs)[0]
+        return reduce(add, (branch(feature) for branch in self.aspp_modules))

@@ -1,0 +1,289 @@
+"""HRDA (Hoyer et al. 2022): a wide context at low and a small detail at high resolution, fused.
+
+Legend: N images, C classes, H×W pixels of the network's input, h×w cells of the fused map. Boxes
+are (y1, y2, x1, x2), ends exclusive.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmseg.models.decode_heads.hrda_head import HRDAHead, ScaleLogits
+from mmseg.models.layers import resize
+from mmseg.models.segmentors.encoder_decoder import EncoderDecoder, Metas
+from mmseg.models.segmentors.slide_inference import slide_logits, windows_per_call
+from mmseg.models.segmentors.training_parts import Box, BoxDraws, FeatureView, cut
+from mmseg.registry import SEGMENTORS, ConfigError
+
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class HRDAFeatures:
+    """The features of both scales, and where the detail was cut from the image."""
+
+    context: list[Tensor]
+    detail: list[Tensor]
+    box: Box
+
+
+@SEGMENTORS.register()
+class HRDAEncoderDecoder(EncoderDecoder):
+    """A network that looks at images in two resolutions.
+
+    The context is the image at the lower scale. The detail is a window of the image itself: in
+    training a random one, for predictions all windows that are needed to cover the image.
+
+    Args:
+        scales: of context and detail, in any order. The detail's is 1.
+        hr_crop_size: (rows, columns) of a detail window; as large as the image where that is
+            smaller.
+        feature_scale: which features training methods compare with other backbones': the
+            context's (its scale, which is the default), or 'all' for those of both scales.
+        crop_coord_divisible: offsets of the random window are multiples of this. Choose a
+            multiple of the head's output stride divided by the lower scale.
+        hr_slide_inference: whether predictions see the detail in windows of `hr_crop_size`, else
+            all at once.
+        hr_slide_overlapping: whether those windows overlap by half.
+        blur_hr_crop: whether the detail is made as blurred as a context of half the size.
+        kwargs: as for `EncoderDecoder`, with an HRDAHead as `decode_head`.
+            `test_cfg.window_batch_size` also says how many detail windows an evaluation (a network
+            in eval mode) sends through at once.
+    """
+
+    decode_head: HRDAHead
+
+    def __init__(
+        self,
+        scales: Sequence[float],
+        hr_crop_size: Sequence[int],
+        feature_scale: float | str | None = None,
+        crop_coord_divisible: int = 1,
+        hr_slide_inference: bool = False,
+        hr_slide_overlapping: bool = True,
+        blur_hr_crop: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if len(hr_crop_size) != 2 or min(hr_crop_size) < 1:
+            raise ConfigError(
+                "HRDAEncoderDecoder: expected hr_crop_size=(rows, columns), got "
+                f"{hr_crop_size!r}; HRDA has (512, 512)."
+            )
+        if len(scales) != 2 or not 0 < min(scales) <= max(scales) == 1:
+            raise ConfigError(
+                "HRDAEncoderDecoder: expected the scales of context and detail, the larger one 1, "
+                f"got {list(scales)}; HRDA has [1, 0.5]."
+            )
+        self.context_scale = min(scales)
+        self.feature_scale = self.context_scale if feature_scale is None else feature_scale
+        self.hr_crop_size = (int(hr_crop_size[0]), int(hr_crop_size[1]))
+        self.crop_coord_divisible = crop_coord_divisible
+        self.hr_slide_inference = hr_slide_inference
+        self.hr_slide_overlapping = hr_slide_overlapping
+        self.blur_hr_crop = blur_hr_crop
+        self._check()
+
+    def _check(self) -> None:
+        if not isinstance(self.decode_head, HRDAHead) or self.auxiliary_head is not None:
+            raise ConfigError(
+                "HRDAEncoderDecoder: expected a decode_head of type 'HRDAHead' and no "
+                "auxiliary_head; put the type of the head as single_scale_head."
+            )
+        if self.feature_scale not in (self.context_scale, ALL):
+            raise ConfigError(
+                f"HRDAEncoderDecoder: expected feature_scale {self.context_scale}, which is the "
+                f"lower of the scales, or 'all', got {self.feature_scale!r}."
+            )
+        unit = self.decode_head.output_stride
+        if self.hr_slide_inference and any(n % unit for n in (*self.hr_crop_size, *self._stride)):
+            raise ConfigError(
+                f"HRDAEncoderDecoder: expected hr_crop_size and the distance of its windows "
+                f"{self._stride} as multiples of the head's output stride {unit}, got "
+                f"{self.hr_crop_size}; change it."
+            )
+        if self.crop_coord_divisible < 1:
+            raise ConfigError(
+                "HRDAEncoderDecoder: expected crop_coord_divisible as a positive integer, got "
+                f"{self.crop_coord_divisible!r}."
+            )
+
+    @property
+    def _stride(self) -> tuple[int, int]:
+        """Distance (rows, columns) between the windows of a prediction."""
+        rows, columns = self.hr_crop_size
+        return (rows // 2, columns // 2) if self.hr_slide_overlapping else (rows, columns)
+
+    # What the scales see
+
+    def context_image(self, img: Tensor) -> Tensor:
+        """Return the image (N, 3, H, W) at the lower scale."""
+        size = (int(img.shape[2] * self.context_scale), int(img.shape[3] * self.context_scale))
+        return resize(img, size, "bilinear", self.align_corners)
+
+    def detail_image(self, img: Tensor) -> Tensor:
+        """Return the image (N, 3, H, W) that the detail is cut from, of the same size."""
+        if not self.blur_hr_crop:
+            return img
+        height, width = img.shape[2:]
+        small = resize(img, (height // 2, width // 2), "bilinear", self.align_corners)
+        return resize(small, (height, width), "bilinear", self.align_corners)
+
+    def draw_box(self, img: Tensor, draws: BoxDraws | None = None) -> Box:
+        """Choose the detail of a batch (N, 3, H, W): from `draws`, else from torch's numbers."""
+        height, width = img.shape[2:]
+        crop_box = _random_box if draws is None else draws.crop_box
+        y1, y2, x1, x2 = crop_box(height, width, self.hr_crop_size, self.crop_coord_divisible)
+        return y1, min(y2, height), x1, min(x2, width)
+
+    def _features(self, img: Tensor, box: Box) -> HRDAFeatures:
+        """Return the features of the context and of the detail in the box."""
+        context = self.extract_feat(self.context_image(img))
+        detail = self.extract_feat(cut(self.detail_image(img), box))
+        return HRDAFeatures(context, detail, box)
+
+    # Training
+
+    def forward_train(
+        self,
+        img: Tensor,
+        img_metas: Metas | None,
+        gt_semantic_seg: Tensor,
+        seg_weight: Tensor | None = None,
+        return_feat: bool = False,
+        return_logits: bool = False,
+        draws: BoxDraws | None = None,
+    ) -> dict[str, Any]:
+        """Return the losses of a batch, as `EncoderDecoder` does.
+
+        Args:
+            img: (N, 3, H, W) normalized.
+            img_metas: unused.
+            gt_semantic_seg: (N, 1, H, W) int64 class indices or 255.
+            seg_weight: (N, H, W) weight per pixel of the losses.
+            return_feat: add `features`, an `HRDAFeatures`.
+            return_logits: add `decode.logits`, the fused ones (N, C, h, w), and `decode.pictures`.
+            draws: where the detail box comes from.
+
+        Returns:
+            `decode.loss_seg`, `decode.acc_seg`; `decode.hr.*` and `decode.lr.*` where their
+            weights are positive.
+        """
+        features = self._features(img, self.draw_box(img, draws))
+        output = self._fuse(features, img)
+        losses = self.decode_head.losses(output, gt_semantic_seg, seg_weight)
+        result: dict[str, Any] = {f"decode.{key}": value for key, value in losses.items()}
+        if return_feat:
+            result["features"] = features
+        if return_logits:
+            result["decode.logits"] = output.fused
+            result["decode.pictures"] = _pictures(output, gt_semantic_seg)
+        return result
+
+    def train_logits(
+        self, img: Tensor, img_metas: Metas | None = None, draws: BoxDraws | None = None
+    ) -> Tensor:
+        """Return the fused logits (N, C, h, w) that `forward_train` computes its loss from."""
+        return self._fuse(self._features(img, self.draw_box(img, draws)), img).fused
+
+    def _fuse(self, features: HRDAFeatures, img: Tensor) -> ScaleLogits:
+        return self.decode_head(
+            features.context,
+            lambda: self.decode_head.single_scale(features.detail),
+            features.box,
+            (img.shape[2], img.shape[3]),
+        )
+
+    def feature_views(
+        self, features: HRDAFeatures, img: Tensor, label: Tensor
+    ) -> list[FeatureView]:
+        """Return the context's view and, with `feature_scale='all'`, the detail's."""
+        views = [FeatureView(features.context[-1], self.context_image(img), label)]
+        if self.feature_scale == ALL:
+            detail = cut(self.detail_image(img), features.box)
+            views.append(FeatureView(features.detail[-1], detail, cut(label, features.box)))
+        return views
+
+    # Prediction
+
+    def encode_decode(
+        self, img: Tensor, img_metas: Metas | None = None, upscale_pred: bool = True
+    ) -> Tensor:
+        """Return fused logits (N, C, H, W) with details of the whole image.
+
+        Without `upscale_pred` they are (N, C, h, w). In train mode all windows of a batch go
+        through in one call, because batch norm looks at all of them.
+        """
+        fused = self._predict(img).fused
+        return self._upscale(fused, img) if upscale_pred else fused
+
+    def attention_map(
+        self, img: Tensor, img_metas: Metas | None = None, rescale: bool = False
+    ) -> Tensor:
+        """Return how much the prediction relies on the detail, (N, H, W) in [0, 1].
+
+        This is Σ_c a_c·softmax(fused)_c as at test time: averaged over the windows of `test_cfg`,
+        flips undone, at the original size (of `img_metas`) if `rescale`.
+        """
+
+        def attend(window: Tensor) -> Tensor:
+            return self._upscale(_expected_attention(self._predict(window)), window)
+
+        result = self._slide(attend, img) if self.test_cfg["mode"] == "slide" else attend(img)
+        result = self._to_original(result, img_metas or [], rescale)
+        return self._unflipped(result, img_metas or [])[:, 0]
+
+    def _predict(self, img: Tensor) -> ScaleLogits:
+        """Fuse the context with details of the whole image."""
+        height, width = img.shape[2:]
+        context = self.extract_feat(self.context_image(img))
+        return self.decode_head(
+            context, lambda: self._detail_logits(img), (0, height, 0, width), (height, width)
+        )
+
+    def _detail_logits(self, img: Tensor) -> Tensor:
+        """Return the detail's logits (N, C, h, w) of the whole image, averaged over windows."""
+        detail = self.detail_image(img)
+        if not self.hr_slide_inference:
+            return self.decode_head.single_scale(self.extract_feat(detail))
+        unit = self.decode_head.output_stride
+        height, width = detail.shape[2:]
+        return slide_logits(
+            lambda windows: self.decode_head.single_scale(self.extract_feat(windows)),
+            F.pad(detail, (0, -width % unit, 0, -height % unit)),  # windows begin at cells
+            self.hr_crop_size,
+            self._stride,
+            None if self.training else windows_per_call(self.test_cfg),
+            unit,
+        )
+
+
+def _random_box(height: int, width: int, crop_size: tuple[int, int], divisible: int) -> Box:
+    """Draw a window from torch's random numbers; its offsets are multiples of `divisible`."""
+    offsets = []
+    for length, crop in zip((height, width), crop_size, strict=True):
+        choices = (max(length - crop, 0) + 1) // divisible
+        offsets.append(
+            divisible * int(torch.randint(choices, (), device="cpu")) if choices > 1 else 0
+        )
+    (y, x), (rows, columns) = offsets, crop_size
+    return y, y + rows, x, x + columns
+
+
+def _expected_attention(output: ScaleLogits) -> Tensor:
+    """Return the attention of the predicted classes, (N, 1, h, w)."""
+    return (output.attention * output.fused.softmax(1)).sum(1, keepdim=True)
+
+
+def _pictures(output: ScaleLogits, label: Tensor) -> dict[str, Tensor]:
+    """Return what a debug panel shows: class maps (N, h, w), attention (N, h, w) and label."""
+    return {
+        "high_resolution": output.detail.detach().argmax(1),
+        "low_resolution": output.context.detach().argmax(1),
+        "attention": _expected_attention(output).detach()[:, 0],
+        "cropped_label": cut(label[:, 0], output.box),
+    }
