@@ -94,6 +94,29 @@ class StepOutput:
             kept = {k: v.detach() if isinstance(v, Tensor) else v for k, v in pictures.items()}
             self.pictures.update(kept)
 
+    def show_prediction(self, losses: dict[str, Any], phase: str) -> None:
+        """Move what `return_logits` added out of the losses, and keep it for the debug panel.
+
+        Args:
+            losses: of `forward_train`; loses `decode.logits` (B, C, h, w) and `decode.pictures`.
+            phase: what the names in the panel begin with.
+        """
+        logits = losses.pop("decode.logits", None)
+        if logits is not None:
+            self.show(**{f"{phase}_prediction": logits.detach().argmax(1)})
+        pictures: Mapping[str, Any] = losses.pop("decode.pictures", {})
+        self.show(**{f"{phase}_{name}": value for name, value in pictures.items()})
+
+
+@dataclass(frozen=True)
+class Step:
+    """One iteration, as its phases see it."""
+
+    data: UDABatch
+    iteration: int
+    draws: Draws
+    output: StepOutput  # the only part that changes
+
 
 class TrainingMethod(nn.Module, ABC):
     """A way to train a segmentor. `model` is the student: it is trained and it is evaluated.
@@ -125,7 +148,9 @@ class TrainingMethod(nn.Module, ABC):
 
     def make_draws(self, iteration: int, rank: int = 0, seed: int = 0) -> Draws:
         """Return the random choices of an iteration."""
-        return Draws(seed, iteration, rank, self.model.num_classes)
+        draws = Draws(seed, iteration, rank, self.model.num_classes)
+        draws.device = next(self.model.parameters()).device
+        return draws
 
     def trainable_parameters(self) -> Iterable[nn.Parameter]:
         """Return what the optimizer trains."""
@@ -200,7 +225,7 @@ class Supervised(TrainingMethod):
         torch.manual_seed(draws.torch_seed())
         output = self.start_output(iteration)
         losses = self.model.forward_train(
-            batch["img"], batch.get("img_metas", []), batch["gt_semantic_seg"]
+            batch["img"], batch.get("img_metas", []), batch["gt_semantic_seg"], draws=draws
         )
         output.backward(losses)
         output.show(source_image=batch["img"], source_label=batch["gt_semantic_seg"][:, 0])

@@ -1,4 +1,4 @@
-"""Self-training with class mixing (DACS), DAFormer's feature distance, and CDDA's depth metric.
+"""Self-training with class mixing (DACS), DAFormer's feature distance, CDDA's depth metric and MIC.
 
 `DACS.accumulate_gradients` reads as the algorithm; every phase is a method of its own.
 
@@ -13,15 +13,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmseg.distributed import barrier
-from mmseg.models.uda.base import StepOutput, TrainingMethod, UDABatch
+from mmseg.models.uda.base import Step, StepOutput, TrainingMethod, UDABatch
 from mmseg.models.uda.depthmetric import DepthMatch, DepthMetric, soft_cross_entropy
 from mmseg.models.uda.draws import Draws
 from mmseg.models.uda.feature_distance import FeatureDistance
 from mmseg.models.uda.margins import trusted_pixels
+from mmseg.models.uda.masking import MaskedConsistency
 from mmseg.models.uda.mixing import StrongAugmentation, class_mask, paste
 from mmseg.models.uda.settings import DACSSettings
-from mmseg.models.uda.source_crops import build_depth_metric
+from mmseg.models.uda.source_crops import build_depth_metric, replace_source
 from mmseg.models.uda.teacher import PseudoLabel, Teacher
 from mmseg.registry import SEGMENTORS, UDA, ConfigError
 
@@ -33,7 +33,8 @@ class DACS(TrainingMethod):
     """Self-training on target images mixed with source classes.
 
     `model` is the student (trained and evaluated), `ema_model` the teacher (labels target images),
-    `imnet_model` a frozen copy whose backbone only measures how far the student's features move.
+    `imnet_model` a frozen copy whose backbone only measures how far the student's features move,
+    and `mic` may hold a second teacher, which labels masked images.
 
     Args:
         model: config of the segmentor.
@@ -55,6 +56,9 @@ class DACS(TrainingMethod):
         if not s.source_only:
             self.ema_model = _build_twin(model)
             self.teacher = Teacher(self.ema_model, s.alpha, s.pseudo_threshold)
+        self.mic: MaskedConsistency | None = None
+        if s.mask_mode is not None:
+            self.mic = MaskedConsistency(s, lambda: _build_twin(model))
         self.feature_distance: FeatureDistance | None = None
         if s.imnet_feature_dist_lambda > 0:
             self.imnet_model = _build_twin(model)
@@ -76,7 +80,7 @@ class DACS(TrainingMethod):
             self.imnet_model.init_weights()
 
     def train(self, mode: bool = True) -> "DACS":
-        """Set the student's mode; teacher and ImageNet copy always stay in their own."""
+        """Set the student's mode; teachers and ImageNet copy always stay in their own."""
         super().train(mode)
         if self.teacher is not None:
             self.teacher.train()
@@ -86,17 +90,21 @@ class DACS(TrainingMethod):
 
     def describe(self) -> list[str]:
         """Say which method runs, and whether it does as described or as released."""
+        return [*self._describe_main(), *(self.mic.describe() if self.mic is not None else [])]
+
+    def _describe_main(self) -> list[str]:
         s = self.settings
         if s.source_only:
             return ["Method: source only (uda.source_only=True); the target is not trained on"]
-        network = type(self.model).__name__
+        base = "MIC on DACS" if self.mic is not None else "DACS"
+        base += f" self-training of {type(self.model).__name__}"
         if self.depth_metric is None:
             ignored = [k for k in ("dataset", "reweight_threshold") if getattr(s, k) is not None]
-            lines = [f"Method: DACS self-training of {network}, without depth (no uda.matrix_path)"]
+            lines = [f"Method: {base}, without depth (no uda.matrix_path)"]
             return lines + [f"uda.{k} has no effect without uda.matrix_path" for k in ignored]
         way = "as RELEASED (reference_quirks=True)" if s.reference_quirks else "as described"
         return [
-            f"Method: CDDA on DACS self-training of {network}, behaving {way}",
+            f"Method: CDDA on {base}, behaving {way}",
             f"Depth statistics: {self.depth_metric.num_crops} source crops of {s.dataset} "
             f"({s.matrix_path})",
         ]
@@ -105,67 +113,82 @@ class DACS(TrainingMethod):
         self, batch: Mapping[str, Any], iteration: int, draws: Draws
     ) -> StepOutput:
         """Add the gradients of one iteration to the student's."""
-        data = UDABatch.from_loader(batch)
         torch.manual_seed(draws.torch_seed())  # dropout and stochastic depth
-        output = self.start_output(iteration)
-        output.show(img_norm_cfg=data.metas[0].get("img_norm_cfg") if data.metas else None)
+        data = UDABatch.from_loader(batch)
+        step = Step(data, iteration, draws, self.start_output(iteration))
+        self._update_teachers(iteration)
+        self._train_on_source(step)
+        if self.teacher is None:
+            self._train_on_masked(step, None)
+            return step.output
+        trust = self._find_trusted_pixels(data)
+        pseudo = self.teacher.label(data.target_image, data.target_metas)
+        step.output.show(target_image=data.target_image, pseudo_label=pseudo.label)
+        source = data
+        if self.depth_metric is not None:
+            match = self._match_depth(step, pseudo)
+            guidance_runs, indices = match.read_decisions()
+            if guidance_runs:
+                self._train_on_guidance(step, match, trust)
+            pseudo = replace(pseudo, weight=match.weight)
+            source = self._replace_source(step, indices)
+        pseudo = replace(pseudo, weight=pseudo.weight * trust)
+        self._train_on_mix(step, source, pseudo)
+        if self.mic is not None:
+            pseudo = self.mic.relabel(step, pseudo, trust)
+        self._train_on_masked(step, pseudo)
+        return step.output
+
+    def _update_teachers(self, iteration: int) -> None:
+        """Move the teachers toward the student."""
         if self.teacher is not None:
             self.teacher.update(self.model, iteration)
-        self._train_on_source(data, output)
-        if self.teacher is None:
-            return output
-        _require_one_size(data)
-        pseudo = self.teacher.label(data.target_image, data.target_metas)
-        output.show(target_image=data.target_image, pseudo_label=pseudo.label)
-        s = self.settings
-        trust = trusted_pixels(data, s.pseudo_weight_ignore_top, s.pseudo_weight_ignore_bottom)
-        if self.depth_metric is not None:
-            match = self._match_depth(data, pseudo, iteration, output)
-            guidance_runs, indices = _read_decisions(match)
-            if guidance_runs:
-                self._train_on_guidance(data, match, trust, output)
-            pseudo = replace(pseudo, weight=match.weight)
-            data = self._replace_source(data, indices, output)
-        self._train_on_mix(data, replace(pseudo, weight=pseudo.weight * trust), draws, output)
-        return output
+        if self.mic is not None:
+            self.mic.update_teacher(self.model, iteration)
 
-    def _train_on_source(self, data: UDABatch, output: StepOutput) -> None:
+    def _train_on_source(self, step: Step) -> None:
         """Cross-entropy on the source, and the distance of its features to ImageNet's."""
-        measures = self.feature_distance is not None
+        data, output = step.data, step.output
         losses = self.model.forward_train(
             data.image,
             data.metas,
             data.label,
-            return_feat=measures,
+            return_feat=self.feature_distance is not None,
             return_logits=output.pictures is not None,
+            draws=step.draws,
         )
-        features = losses.pop("features", None)
+        output.show(img_norm_cfg=data.metas[0].get("img_norm_cfg") if data.metas else None)
         output.show(source_image=data.image, source_label=data.label[:, 0])
-        _show_prediction(losses, output, "source_prediction")
+        output.show_prediction(losses, "source")
         if self.feature_distance is not None:
-            with torch.no_grad():
-                imagenet_features = self.imnet_model.extract_feat(data.image)
-            loss, pictures = self.feature_distance(features[-1], imagenet_features[-1], data.label)
+            features = losses.pop("features")
+            views = self.model.feature_views(features, data.image, data.label)
+            loss, pictures = self.feature_distance.of_views(views, self.imnet_model)
             losses["src.loss_imnet_feat_dist"] = loss
             output.show(**pictures)
         output.backward(losses)
 
-    def _match_depth(
-        self, data: UDABatch, pseudo: PseudoLabel, iteration: int, output: StepOutput
-    ) -> DepthMatch:
+    def _find_trusted_pixels(self, data: UDABatch) -> Tensor:
+        """Return (B, H, W) of 0/1, the target pixels whose pseudo-labels count."""
+        _require_one_size(data)
+        s = self.settings
+        return trusted_pixels(data, s.pseudo_weight_ignore_top, s.pseudo_weight_ignore_bottom)
+
+    def _match_depth(self, step: Step, pseudo: PseudoLabel) -> DepthMatch:
         """Find the source crops that are alike in depth, and log what follows."""
         assert self.depth_metric is not None
-        if data.target_depth is None:
+        depth = step.data.target_depth
+        if depth is None:
             raise ConfigError(
                 "expected target depth in the batch, got none; set data.train.target.dep_dir, or "
                 "remove uda.matrix_path to train without depth."
             )
         match = self.depth_metric(
-            pseudo.label, pseudo.weight, pseudo.confident, data.target_depth, iteration
+            pseudo.label, pseudo.weight, pseudo.confident, depth, step.iteration
         )
         is_reweighted = (match.source_index >= 0).float().mean()
         is_relabeled = (match.guidance_table > 0).flatten(1).any(1) & match.guidance_runs
-        output.log(
+        step.output.log(
             {
                 "cdda.reweighted": is_reweighted,
                 "cdda.relabeled": is_relabeled.float().mean(),
@@ -174,63 +197,51 @@ class DACS(TrainingMethod):
                 "cdda.weight": match.weight.mean(),
             }
         )
-        output.show(target_depth=data.target_depth, reweighted=match.weight)
+        step.output.show(target_depth=depth, reweighted=match.weight)
         return match
 
-    def _train_on_guidance(
-        self, data: UDABatch, match: DepthMatch, trust: Tensor, output: StepOutput
-    ) -> None:
+    def _train_on_guidance(self, step: Step, match: DepthMatch, trust: Tensor) -> None:
         """Soft cross-entropy on the un-mixed target, with the classes that depth suggests."""
-        quirks = self.settings.reference_quirks
-        logits = self.model.encode_decode(data.target_image, data.target_metas)
+        data, quirks = step.data, self.settings.reference_quirks
+        logits = self.model.train_logits(data.target_image, data.target_metas, draws=step.draws)
         weight = match.soft_weight if quirks else match.soft_weight * trust
         loss = soft_cross_entropy(logits, match.make_raw_label(), weight, quirks)
-        output.backward({"tgt.loss": loss})
+        step.output.backward({"tgt.loss": loss})
 
-    def _replace_source(self, data: UDABatch, indices: list[int], output: StepOutput) -> UDABatch:
+    def _replace_source(self, step: Step, indices: list[int]) -> UDABatch:
         """Return the batch with the matched crops as the source of the mixing."""
         if all(index < 0 for index in indices):
-            return data
-        images, labels = list(data.image), list(data.label)
-        normalization = data.normalization()
-        for position, index in enumerate(indices):
-            if index < 0:
-                continue
-            bgr, label = self.crops.read(index)
-            if label.shape != labels[position].shape[1:]:
-                raise ValueError(
-                    f"expected source crops of {tuple(labels[position].shape[1:])} pixels, got "
-                    f"{label.shape} for crop {index} in '{self.settings.croped_labels_path}'; run "
-                    "run_seg.py again with this config."
-                )
-            rgb = torch.from_numpy(bgr[..., ::-1].copy()).permute(2, 0, 1)
-            images[position] = normalization.from_bytes(rgb.to(data.image.device))
-            labels[position] = torch.from_numpy(label).to(data.label)[None]
-        replaced = replace(data, image=torch.stack(images), label=torch.stack(labels))
-        output.show(matched_image=replaced.image, matched_label=replaced.label[:, 0])
+            return step.data
+        replaced = replace_source(step.data, self.crops, indices)
+        step.output.show(matched_image=replaced.image, matched_label=replaced.label[:, 0])
         return replaced
 
-    def _train_on_mix(
-        self, data: UDABatch, pseudo: PseudoLabel, draws: Draws, output: StepOutput
-    ) -> None:
+    def _train_on_mix(self, step: Step, source: UDABatch, pseudo: PseudoLabel) -> None:
         """Paste half of the source classes on the target, augment, and train on the result."""
-        chosen = draws.mix_classes(data.label).to(data.label.device)
-        mask = class_mask(data.label, chosen)  # (B, 1, H, W)
-        image = paste(mask, data.image, data.target_image)
-        image = self.augment(image, draws.augmentation(), data.normalization)
-        label = paste(mask, data.label[:, 0], pseudo.label)  # (B, H, W)
+        output = step.output
+        chosen = step.draws.mix_classes(source.label).to(source.label.device)
+        mask = class_mask(source.label, chosen)  # (B, 1, H, W)
+        image = paste(mask, source.image, source.target_image)
+        image = self.augment(image, step.draws.augmentation(), source.normalization)
+        label = paste(mask, source.label[:, 0], pseudo.label)  # (B, H, W)
         weight = paste(mask, torch.ones_like(pseudo.weight), pseudo.weight)
         losses = self.model.forward_train(
             image,
-            data.metas,
+            source.metas,
             label[:, None],
             seg_weight=weight,
             return_logits=output.pictures is not None,
+            draws=step.draws,
         )
         output.show(mixed_image=image, mixed_label=label, mixed_weight=weight)
         output.show(domain_mask=mask[:, 0].to(image.dtype))
-        _show_prediction(losses, output, "mixed_prediction")
+        output.show_prediction(losses, "mixed")
         output.backward(losses, "mix.")
+
+    def _train_on_masked(self, step: Step, pseudo: PseudoLabel | None) -> None:
+        """Train on images with hidden blocks (MIC), labeled by the source or by `pseudo`."""
+        if self.mic is not None:
+            self.mic.train_on(self.model, step, pseudo)
 
 
 def _build_twin(model: Mapping[str, Any]) -> Any:
@@ -248,21 +259,3 @@ def _require_one_size(data: UDABatch) -> None:
             + " and ".join(f"{w}x{h} of '{n}'" for (h, w), n in zip(sizes, names, strict=True))
             + "; end both pipelines with RandomCrop and Pad of one size."
         )
-
-
-def _read_decisions(match: DepthMatch) -> tuple[bool, list[int]]:
-    """Return whether guidance runs, and the source crops to use.
-
-    This is the one copy from the device that an iteration needs.
-    """
-    barrier()  # on a GPU, reading waits for all processes; see mmseg.distributed
-    runs = match.guidance_runs.long().view(1)
-    first, *indices = torch.cat([runs, match.source_index]).tolist()
-    return bool(first), indices
-
-
-def _show_prediction(losses: dict[str, Tensor], output: StepOutput, name: str) -> None:
-    """Move the logits out of the losses and keep their classes for the debug panel."""
-    logits = losses.pop("decode.logits", None)
-    if logits is not None:
-        output.show(**{name: logits.detach().argmax(1)})

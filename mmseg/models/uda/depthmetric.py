@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmseg.datasets.depth import NUM_BINS
-from mmseg.distributed import all_reduce_max, rank
+from mmseg.distributed import all_reduce_max, barrier, rank
 from mmseg.models.uda.depth_similarity import Bank, class_similarity, depth_histogram
 from mmseg.models.uda.guidance import (
     guidance_prior,
@@ -87,6 +87,16 @@ class DepthMatch:
     def make_raw_label(self) -> Tensor:
         """Return the (B, C, H, W) soft target of the guidance, which the loss lowers."""
         return raw_labels(self.label, self.depth, self.guidance_table)
+
+    def read_decisions(self) -> tuple[bool, list[int]]:
+        """Return whether guidance runs, and `source_index`.
+
+        This is the one copy from the device that an iteration needs.
+        """
+        barrier()  # on a GPU, reading waits for all processes; see mmseg.distributed
+        runs = self.guidance_runs.long().view(1)
+        first, *indices = torch.cat([runs, self.source_index]).tolist()
+        return bool(first), indices
 
     @property
     def soft_label(self) -> Tensor | None:

@@ -56,6 +56,11 @@ class Augmentation:
             sigma=float(rng.uniform(0.15, 1.15)),
         )
 
+    def shared(self) -> tuple[tuple[int, ...], float]:
+        """Return the order of the jitter and σ of a batch whose images share them (MIC)."""
+        rng = np.random.default_rng((*self.entropy, zlib.crc32(b"shared")))
+        return tuple(rng.permutation(4).tolist()), float(rng.uniform(0.15, 1.15))
+
 
 class Draws:
     """The random choices of one iteration on one process.
@@ -72,6 +77,7 @@ class Draws:
     iteration: int = 0
     rank: int = 0
     num_classes: int = 19
+    device: torch.device | str = "cpu"  # where masks are enlarged; set by the training method
 
     def __init__(
         self, seed: int = 0, iteration: int = 0, rank: int = 0, num_classes: int = 19
@@ -132,8 +138,10 @@ class Draws:
     ) -> Tensor:
         """Draw MIC's (B, 1, H, W) mask of 0 (hidden) and 1 (kept), constant in each block."""
         grid = (batch, 1, round(height / block_size), round(width / block_size))
-        kept = self.stream("block_mask").random(grid, dtype=np.float32) > mask_ratio
-        return F.interpolate(torch.from_numpy(kept).float(), (height, width), mode="nearest")
+        drawn = self.stream("block_mask").random(grid, dtype=np.float32) > mask_ratio
+        # Only the few numbers of the grid go to the device, so that nobody waits for them.
+        kept = torch.from_numpy(drawn).float().to(self.device, non_blocking=True)
+        return F.interpolate(kept, (height, width), mode="nearest")
 
     def _entropy(self, purpose: str) -> tuple[int, ...]:
         return self.seed, self.iteration, self.rank, zlib.crc32(purpose.encode())

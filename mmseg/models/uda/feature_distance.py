@@ -13,6 +13,7 @@ from torch import Tensor
 from mmseg.datasets.labels import IGNORE
 from mmseg.distributed import all_reduce_sum, world_size
 from mmseg.models.layers import at_least_single
+from mmseg.models.segmentors.training_parts import FeatureView
 from mmseg.registry import ConfigError
 
 
@@ -59,6 +60,24 @@ class FeatureDistance:
         self.classes = classes
         self.min_ratio = min_ratio
         self.num_classes = num_classes
+
+    def of_views(
+        self, views: Sequence[FeatureView], imagenet: Any
+    ) -> tuple[Tensor, dict[str, Any]]:
+        """Return the sum of the losses of several views, and pictures of the first.
+
+        Args:
+            views: of the student, one per scale that is compared.
+            imagenet: the frozen segmentor.
+        """
+        total, pictures = views[0].feature.new_zeros(()), []
+        for view in views:
+            with torch.no_grad():
+                theirs = imagenet.extract_feat(view.image)[-1]
+            loss, shown = self(view.feature, theirs, view.label)
+            total = total + loss
+            pictures.append(shown)
+        return total, pictures[0]
 
     def __call__(
         self, features: Tensor, imagenet_features: Tensor, label: Tensor

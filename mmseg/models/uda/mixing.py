@@ -8,7 +8,7 @@ Legend: B images, C classes, H×W pixels.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -63,12 +63,20 @@ class StrongAugmentation:
             code, where 0.2 means four in five).
         jitter_strength: of brightness, contrast, saturation and hue.
         blur: whether to blur at all (then when its draw exceeds 0.5).
+        is_shared: whether all images of a batch have one order of the jitter and one σ of the blur.
     """
 
-    def __init__(self, jitter_probability: float, jitter_strength: float, blur: bool) -> None:
+    def __init__(
+        self,
+        jitter_probability: float,
+        jitter_strength: float,
+        blur: bool,
+        is_shared: bool = False,
+    ) -> None:
         self.jitter_probability = jitter_probability
         self.jitter_strength = jitter_strength
         self.blur = blur
+        self.is_shared = is_shared
 
     def jitters(self, drawn: Augmentation) -> bool:
         """Tell whether the colors change."""
@@ -77,6 +85,14 @@ class StrongAugmentation:
     def blurs(self, drawn: Augmentation) -> bool:
         """Tell whether the images lose their sharpness."""
         return self.blur and drawn.blur_draw > 0.5
+
+    def factors(self, drawn: Augmentation, count: int) -> list[ImageAugmentation]:
+        """Return what each of `count` images is augmented with."""
+        factors = [drawn.image(index, self.jitter_strength) for index in range(count)]
+        if not self.is_shared:
+            return factors
+        order, sigma = drawn.shared()
+        return [replace(each, order=order, sigma=sigma) for each in factors]
 
     def __call__(
         self,
@@ -93,7 +109,7 @@ class StrongAugmentation:
         """
         if drawn is None or not (self.jitters(drawn) or self.blurs(drawn)):
             return images
-        factors = [drawn.image(index, self.jitter_strength) for index in range(len(images))]
+        factors = self.factors(drawn, len(images))
         if self.jitters(drawn):
             constants = normalization()
             unit = constants.to_unit(images)

@@ -41,10 +41,10 @@ class Teacher:
     Args:
         network: the teacher's segmentor.
         alpha: largest share the teacher keeps of itself at one iteration.
-        threshold: smallest probability of a confident pixel.
+        threshold: smallest probability of a confident pixel; None trusts every pixel fully.
     """
 
-    def __init__(self, network: nn.Module, alpha: float, threshold: float) -> None:
+    def __init__(self, network: nn.Module, alpha: float, threshold: float | None) -> None:
         self.network: Any = network.requires_grad_(False)
         self.alpha = alpha
         self.threshold = threshold
@@ -75,10 +75,13 @@ class Teacher:
         """Label (B, 3, H, W) target images.
 
         The weight is the share of confident pixels in the batch over all processes, the same for
-        every pixel (DACS, eq. 4).
+        every pixel (DACS, eq. 4); without a threshold it is 1.
         """
         logits = self.network.generate_pseudo_label(image, metas)
         probability, label = at_least_single(logits).softmax(1).max(1)
+        if self.threshold is None:
+            confident = torch.ones_like(label, dtype=torch.bool)
+            return PseudoLabel(label, torch.ones_like(probability), confident)
         confident = probability >= self.threshold
         share = all_reduce_mean(confident.to(probability.dtype).mean())
         return PseudoLabel(label, share.expand(label.shape), confident)

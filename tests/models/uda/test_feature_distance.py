@@ -2,11 +2,13 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from mmseg.models.segmentors.training_parts import FeatureView
 from mmseg.models.uda.feature_distance import FeatureDistance, downscale_label
 from mmseg.registry import ConfigError
 
@@ -40,6 +42,24 @@ def test_empty_mask_costs_nothing_and_is_not_nan() -> None:
     loss.backward()
     assert loss.item() == 0
     assert torch.equal(features.grad, torch.zeros_like(features))
+
+
+def test_views_are_compared_one_by_one_and_their_means_added() -> None:
+    """Constant distances of 2 and 3 over things in one cell each: 2 + 3, whatever their sizes."""
+
+    def imagenet(image: torch.Tensor) -> list[torch.Tensor]:
+        return [image, image[:, :1] * torch.ones(2, 5, 1, 1)]  # the last level counts
+
+    label = torch.zeros(2, 1, 12, 16).long()
+    label[0, :, :4, :4] = 13
+    views = [
+        FeatureView(torch.zeros(2, 5, 3, 4), torch.full((2, 3, 3, 4), 2 / 5**0.5), label),
+        FeatureView(torch.zeros(2, 5, 6, 8), torch.full((2, 3, 6, 8), -3 / 5**0.5), label),
+    ]
+    network = SimpleNamespace(extract_feat=imagenet)
+    loss, pictures = FeatureDistance(0.1, [13], 0.75, 19).of_views(views, network)
+    assert loss.item() == pytest.approx(0.1 * (2 + 3))
+    assert pictures["feature_distance_mask"].shape == (2, 3, 4)
 
 
 def test_classes_without_a_ratio_are_refused() -> None:

@@ -1,0 +1,219 @@
+"""Masked image consistency (MIC, Hoyer et al. 2023): predict what hidden blocks show.
+
+Blocks of the images are hidden from the student, which has to infer their classes from the rest.
+
+Legend: B images of a batch, M masked images, H×W pixels.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmseg.models.uda.base import Metas, Step, UDABatch
+from mmseg.models.uda.draws import Draws
+from mmseg.models.uda.mixing import StrongAugmentation
+from mmseg.models.uda.settings import (
+    AUGMENTED,
+    SOURCE,
+    TARGET,
+    SelfTrainingSettings,
+    is_number,
+)
+from mmseg.models.uda.teacher import PseudoLabel, Teacher
+from mmseg.registry import ConfigError, Registry
+
+MASK_GENERATORS = Registry("mask generator")
+
+
+@MASK_GENERATORS.register("block")
+class BlockMasks:
+    """Hide square blocks, each with one probability.
+
+    Args:
+        mask_ratio: the share of blocks that are hidden, 0…1.
+        mask_block_size: pixels along the side of a block.
+    """
+
+    def __init__(self, mask_ratio: float, mask_block_size: int) -> None:
+        if not is_number(mask_ratio) or not 0 <= mask_ratio <= 1:
+            raise ConfigError(
+                "expected uda.mask_generator.mask_ratio as a share between 0 and 1, got "
+                f"{mask_ratio!r}; 0.7 hides seven in ten blocks."
+            )
+        is_whole = isinstance(mask_block_size, int) and not isinstance(mask_block_size, bool)
+        if not is_whole or mask_block_size < 1:
+            raise ConfigError(
+                "expected uda.mask_generator.mask_block_size as a positive number of pixels, got "
+                f"{mask_block_size!r}; the papers use 64 for crops of 1024x1024 and 32 for 512x512."
+            )
+        self.mask_ratio = mask_ratio
+        self.mask_block_size = mask_block_size
+
+    def __call__(self, image: Tensor, draws: Draws) -> Tensor:
+        """Return (M, 3, H, W) normalized images whose hidden pixels are 0."""
+        count, _, height, width = image.shape
+        if round(min(height, width) / self.mask_block_size) == 0:
+            raise ConfigError(
+                f"expected uda.mask_generator.mask_block_size at most as large as the crops of "
+                f"{width}x{height}, got {self.mask_block_size}; use smaller blocks."
+            )
+        kept = draws.block_mask(count, height, width, self.mask_ratio, self.mask_block_size)
+        return image * kept.to(image.device, image.dtype, non_blocking=True)
+
+    def __str__(self) -> str:
+        return f"{self.mask_ratio:.0%} of blocks of {self.mask_block_size} pixels hidden"
+
+
+@dataclass(frozen=True)
+class MaskedBatch:
+    """Images to be masked, and what the student should say about them."""
+
+    image: Tensor  # (M, 3, H, W) normalized
+    metas: Metas
+    label: Tensor  # (M, H, W) int64
+    weight: Tensor | None  # (M, H, W) in [0, 1]; None counts every pixel fully
+
+
+class SecondTeacher(nn.Module):
+    """A teacher for masked images alone, whose network is saved as `mic.teacher.ema_model`.
+
+    Args:
+        network: another network like the student.
+        alpha: largest share the teacher keeps of itself at one iteration.
+        threshold: smallest probability of a confident pixel; None trusts every pixel fully.
+    """
+
+    def __init__(self, network: nn.Module, alpha: float, threshold: float | None) -> None:
+        super().__init__()
+        self.ema_model = network
+        self.average = Teacher(network, alpha, threshold)
+
+    def train(self, mode: bool = True) -> "SecondTeacher":
+        """Keep the network in the mode it labels in."""
+        super().train(mode)
+        self.average.train()
+        return self
+
+
+class MaskedConsistency(nn.Module):
+    """Train the student on images with hidden blocks.
+
+    `mask_mode` says which images: `separatesrc` labeled source images, `separatetrg` pseudo-labeled
+    target images, `separate` the first half of each; `…aug` augments them before. Labels come from
+    the first teacher, unless `mask_alpha` or `mask_pseudo_threshold` ask for another one.
+
+    Args:
+        settings: of the training method.
+        make_network: builds the second teacher's network, if there is one.
+    """
+
+    def __init__(self, settings: SelfTrainingSettings, make_network: Callable[[], Any]) -> None:
+        super().__init__()
+        assert settings.mask_mode is not None and settings.mask_generator is not None
+        self.mode = settings.mask_mode.removesuffix(AUGMENTED)
+        self.loss_weight = settings.mask_lambda
+        self.hide_blocks = MASK_GENERATORS.build(settings.mask_generator)
+        self.augment: StrongAugmentation | None = None
+        if settings.mask_mode.endswith(AUGMENTED):
+            self.augment = StrongAugmentation(
+                settings.color_jitter_probability,
+                settings.color_jitter_strength,
+                blur=True,
+                is_shared=True,
+            )
+        self.teacher: SecondTeacher | None = None
+        if settings.has_second_teacher and self.mode != SOURCE:
+            self.teacher = SecondTeacher(make_network(), *settings.second_teacher)
+        self.settings = settings
+
+    def describe(self) -> list[str]:
+        """Say which images are masked, how, and who labels them."""
+        s = self.settings
+        line = f"Masked consistency (MIC): mask_mode={s.mask_mode!r}, {self.hide_blocks}"
+        if self.mode == SOURCE:
+            line += ", labels of the source"
+        elif self.teacher is None:
+            line += ", labels of the first teacher"
+        else:
+            alpha, threshold = s.second_teacher
+            line += f", labels of a second teacher (alpha {alpha}, threshold {threshold})"
+        lines = [line]
+        if self.loss_weight == 0:
+            lines.append("uda.mask_lambda=0: the main loss of masked images has no weight")
+        if s.has_second_teacher and self.mode == SOURCE:
+            lines.append(f"uda.mask_alpha and mask_pseudo_threshold have no effect with {SOURCE!r}")
+        return lines
+
+    def update_teacher(self, student: nn.Module, iteration: int) -> None:
+        """Move the second teacher toward the student."""
+        if self.teacher is not None:
+            self.teacher.average.update(student, iteration)
+
+    def relabel(self, step: Step, pseudo: PseudoLabel, trust: Tensor) -> PseudoLabel:
+        """Return the pseudo-labels of masked images: those given, or the second teacher's own.
+
+        Args:
+            step: iteration.
+            pseudo: of the first teacher, with the weights that mixing uses.
+            trust: (B, H, W) of 0/1, the margins, which the second teacher's weights need too.
+        """
+        if self.teacher is None:
+            return pseudo
+        data = step.data
+        own = self.teacher.average.label(data.target_image, data.target_metas)
+        step.output.show(masked_teacher_label=own.label)
+        return replace(own, weight=own.weight * trust)
+
+    def select(self, data: UDABatch, pseudo: PseudoLabel | None) -> MaskedBatch:
+        """Return the images that the mode takes, still to be augmented and masked."""
+        source = MaskedBatch(data.image, data.metas, data.label[:, 0], None)
+        if self.mode == SOURCE:
+            return source
+        assert pseudo is not None, "target images need pseudo-labels"
+        target = MaskedBatch(data.target_image, data.target_metas, pseudo.label, pseudo.weight)
+        return target if self.mode == TARGET else _first_halves(source, target)
+
+    def train_on(self, student: Any, step: Step, pseudo: PseudoLabel | None) -> None:
+        """Hide blocks of the images, and back-propagate the student's loss on them.
+
+        `mask_lambda` multiplies the main loss alone, not those of HRDA's scales.
+
+        Args:
+            student: segmentor.
+            step: iteration, whose source has not been replaced.
+            pseudo: labels of the target, from `relabel`; None if only source images are masked.
+        """
+        output = step.output
+        batch = self.select(step.data, pseudo)
+        image = batch.image
+        if self.augment is not None:
+            image = self.augment(image, step.draws.augmentation(), step.data.normalization)
+        image = self.hide_blocks(image, step.draws)
+        losses = student.forward_train(
+            image,
+            batch.metas,
+            batch.label[:, None],
+            seg_weight=batch.weight,
+            return_logits=output.pictures is not None,
+            draws=step.draws,
+        )
+        losses["decode.loss_seg"] = self.loss_weight * losses["decode.loss_seg"]
+        output.show(masked_image=image, masked_label=batch.label)
+        output.show_prediction(losses, "masked")
+        output.backward(losses, "masked.")
+
+
+def _first_halves(source: MaskedBatch, target: MaskedBatch) -> MaskedBatch:
+    """Join the first half of each batch, at least one image, as one batch."""
+    half = max(1, len(source.image) // 2)
+    assert target.weight is not None
+    weights = torch.ones_like(target.weight[:half]), target.weight[:half]
+    return MaskedBatch(
+        image=torch.cat([source.image[:half], target.image[:half]]),
+        metas=[*source.metas[:half], *target.metas[:half]],
+        label=torch.cat([source.label[:half], target.label[:half]]),
+        weight=torch.cat(weights),
+    )
