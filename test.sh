@@ -45,8 +45,22 @@ if [ -z "${PYTHON:-}" ]; then
     fi
 fi
 
+# What one scale of HRDA predicts, or its attention, does not replace the predictions.
+preds=$run/preds
+measure="--eval mIoU"
+before=
+for option in "$@"; do
+    case $before$option in
+    --hrda-outLR | --hrda-out=LR) preds=$run/preds_lr ;;
+    --hrda-outHR | --hrda-out=HR) preds=$run/preds_hr ;;
+    --hrda-outATT | --hrda-out=ATT) preds=$run/attention measure= ;; # nothing to evaluate
+    esac
+    before=$option
+done
+
 echo "Config:      $config"
 echo "Checkpoint:  $checkpoint"
-echo "Predictions: $run/preds"
+echo "Predictions: $preds"
+# shellcheck disable=SC2086  # two words or none
 exec "$PYTHON" "$here/tools/test.py" "$config" "$checkpoint" \
-    --eval mIoU --show-dir "$run/preds" --opacity 1 "$@"
+    $measure --show-dir "$preds" --opacity 1 "$@"

@@ -12,7 +12,14 @@ if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
 from mmseg.apis.commands import add_trust_option, user_errors  # noqa: E402
-from mmseg.apis.test import EVAL_MODELS, TestOptions, run_test  # noqa: E402
+from mmseg.apis.test import run_test  # noqa: E402
+from mmseg.apis.test_options import (  # noqa: E402
+    ATTENTION,
+    EVAL_MODELS,
+    HRDA_OUTPUTS,
+    INFERENCE_MODES,
+    TestOptions,
+)
 from mmseg.config import parse_options  # noqa: E402
 from mmseg.launchers import LAUNCHERS  # noqa: E402
 from mmseg.safe_loading import trusting_files  # noqa: E402
@@ -40,6 +47,16 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--eval-options", help="imgfile_prefix=FOLDER to_label_id=True", **pairs)
     parser.add_argument("--test-set", action="store_true", help="'test' in place of 'val' in paths")
     parser.add_argument("--aug-test", action="store_true", help="six sizes, each also mirrored")
+    parser.add_argument(
+        "--inference-mode",
+        choices=INFERENCE_MODES,
+        help="whole images or windows; by default what the config's test_cfg says",
+    )
+    parser.add_argument(
+        "--hrda-out",
+        choices=HRDA_OUTPUTS,
+        help="of HRDA: the context (LR) or the details (HR) alone, or paint the attention (ATT)",
+    )
     parser.add_argument("--cfg-options", **pairs)
     parser.add_argument("--work-dir", help="for results.json; by default the checkpoint's folder")
     add_trust_option(parser)
@@ -49,7 +66,8 @@ def main(arguments: list[str] | None = None) -> None:
     with user_errors(), trusting_files(values.pop("trust_checkpoint")):
         for key in ("eval_options", "cfg_options"):
             values[key] = parse_options(values[key])
-        does_other_things = values["format_only"] or values["show_dir"] or values["out"]
+        does_other_things = any(values[key] for key in ("format_only", "show_dir", "out"))
+        does_other_things |= values["hrda_out"] == ATTENTION
         metrics = values.pop("eval") or ([] if does_other_things else ["mIoU"])
         run_test(TestOptions(metrics=metrics, **values))
 

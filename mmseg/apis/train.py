@@ -14,7 +14,7 @@ from mmseg import distributed as processes
 from mmseg.apis.run_folder import choose_start, continue_command, log_end, open_folder
 from mmseg.config import Config
 from mmseg.datasets import build_dataset, build_train_loader
-from mmseg.engine.checkpoint import load_weights
+from mmseg.engine.checkpoint import load_start
 from mmseg.engine.environment import (
     batch_size_warning,
     determinism_lines,
@@ -203,8 +203,7 @@ def _load_start(trainer: Trainer, cfg: Config) -> None:
     if cfg.get("resume_from"):
         trainer.resume(cfg.resume_from)
     elif cfg.get("load_from"):
-        load_weights(trainer.method.model, cfg.load_from)
-        get_logger().info(f"Loaded the student's weights from {cfg.load_from}.")
+        get_logger().info(load_start(trainer.method.model, cfg.load_from))
     processes.broadcast_module(trainer.method)
 
 

@@ -21,6 +21,8 @@ TEACHER = "ema_model."
 NETWORKS = ("student", "teacher")  # those of a training method that can be tested
 OTHERS = ("ema_model.", "imnet_model.", "mic.", "model_D.")  # beside the student: left out
 NOT_SAVED = ("imnet_model.",)  # frozen; comes back from the `pretrained` file
+HEAD = "decode_head."
+INNER_HEAD, ATTENTION = f"{HEAD}head.", f"{HEAD}scale_attention."  # of HRDA
 SHOWN_KEYS = 5
 
 
@@ -106,6 +108,33 @@ def load_weights(network: nn.Module, path: str | Path, which: str = "student") -
     load_state(network, state, f"checkpoint {str(path)!r}")
     meta = checkpoint.get("meta")
     return dict(meta) if isinstance(meta, Mapping) else {}
+
+
+def load_start(network: nn.Module, path: str | Path) -> str:
+    """Load a checkpoint's student as the start of a new run.
+
+    HRDA also starts from a network of one scale, whose head becomes the head of both scales; its
+    scale attention then keeps the weights that it was initialized with.
+
+    Returns:
+        A sentence for the log, which says so.
+
+    Raises:
+        CheckpointError: naming the first keys that do not fit.
+    """
+    state = network_state(read_checkpoint(path)["state_dict"], "student", path)
+    said = f"Loaded the student's weights from {path}."
+    own, optional = network.state_dict(), ()
+    if _has(own, INNER_HEAD) and not _has(state, INNER_HEAD):
+        optional = (ATTENTION,)
+        said += " They are of one scale"
+        said += f": {ATTENTION}* keeps its initial weights." if _has(own, ATTENTION) else "."
+        state = {
+            INNER_HEAD + k.removeprefix(HEAD) if k.startswith(HEAD) else k: v
+            for k, v in state.items()
+        }
+    load_state(network, state, f"checkpoint {str(path)!r}", optional)
+    return said
 
 
 def load_state(
@@ -227,6 +256,11 @@ def _without(prefixes: tuple[str, ...], key: str) -> str:
     while key.startswith(prefixes):
         key = key.partition(".")[2]
     return key
+
+
+def _has(state: Mapping[str, Any], prefix: str) -> bool:
+    """Tell whether any key starts with a prefix."""
+    return any(key.startswith(prefix) for key in state)
 
 
 def _some(title: str, keys: list[str]) -> str:

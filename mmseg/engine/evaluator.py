@@ -4,7 +4,7 @@ Legend: C classes, H×W pixels of the original image.
 """
 
 import json
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -132,14 +132,15 @@ class Evaluator:
 
     def _conclude(self, matrix: ConfusionMatrix, facts: Mapping[str, Any]) -> Evaluation:
         """Turn counts into metrics, and log them."""
-        names = self.dataset.CLASSES
+        names, split = self.dataset.CLASSES, split_name(self.dataset)
         values = class_metrics(matrix, self.metrics)
+        get_logger().info(f"Results on {split}, {matrix.images} images:")
         log_tables(values, names, get_logger())
         summary = summarize(values, names)
         if self.with_subsets:
             log_subsets(values, get_logger())
             summary |= {k: round(v, 4) for k, v in subset_miou(values["IoU"]).items()}
-        facts = {"split": split_name(self.dataset), **facts}
+        facts = {"split": split, **facts}
         record = result_record(values, names, matrix.images, self.with_subsets, **facts)
         return Evaluation(values, summary, record)
 
@@ -171,9 +172,21 @@ def note_collapse(
 
 
 def predictions(
-    segmentor: nn.Module, dataset: Any, workers: int = 0, shows_progress: bool = False
+    segmentor: nn.Module,
+    dataset: Any,
+    workers: int = 0,
+    shows_progress: bool = False,
+    label: Callable[[nn.Module, Mapping[str, Any]], np.ndarray] | None = None,
 ) -> Generator[tuple[int, np.ndarray], None, None]:
-    """Yield (index, (H, W) uint8 label map) for this process's share of a data set."""
+    """Yield (index, (H, W) map) for this process's share of a data set, one after the other.
+
+    Args:
+        segmentor: the network.
+        dataset: the images; their labels are not read.
+        workers: processes that read images.
+        shows_progress: draw a progress bar.
+        label: makes the map of one image; by default `predict`, whose maps are labels (uint8).
+    """
     from tqdm import tqdm
 
     from mmseg.datasets.loader import build_test_loader
@@ -185,12 +198,13 @@ def predictions(
         unit="image",
         disable=not (shows_progress and distributed.is_main()),
     )
+    label = label or predict
     was_training = segmentor.training
     segmentor.eval()
     try:
         with bar:
             for index, batch in loader:
-                yield index, predict(segmentor, batch)
+                yield index, label(segmentor, batch)
                 bar.update(min(distributed.world_size(), len(dataset) - bar.n))
     finally:
         segmentor.train(was_training)
@@ -199,10 +213,27 @@ def predictions(
 @torch.no_grad()
 def predict(segmentor: nn.Module, batch: Mapping[str, Any]) -> np.ndarray:
     """Return the (H, W) uint8 label map of one image, given as one entry per augmentation."""
-    device = next(segmentor.parameters()).device
-    images = [image.to(device, non_blocking=True) for image in batch["img"]]
     forward_test: Callable[..., Any] = segmentor.forward_test  # pyright: ignore[reportAssignmentType]
-    return np.asarray(forward_test(images, batch["img_metas"])[0]).astype(np.uint8)
+    labels = forward_test(_on_device(segmentor, batch["img"]), batch["img_metas"])
+    return np.asarray(labels[0]).astype(np.uint8)
+
+
+@torch.no_grad()
+def predict_attention(segmentor: nn.Module, batch: Mapping[str, Any]) -> np.ndarray:
+    """Return where HRDA trusts its details in one image, given as one entry per augmentation.
+
+    Returns:
+        (H, W) float32 from 0 (context alone) to 1 (detail alone).
+    """
+    attention_map: Callable[..., Any] = segmentor.attention_map  # pyright: ignore[reportAssignmentType]
+    pairs = zip(_on_device(segmentor, batch["img"]), batch["img_metas"], strict=True)
+    maps = [attention_map(image, metas, rescale=True) for image, metas in pairs]
+    return torch.stack(maps).mean(0)[0].float().cpu().numpy()
+
+
+def _on_device(segmentor: nn.Module, images: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    device = next(segmentor.parameters()).device
+    return [image.to(device, non_blocking=True) for image in images]
 
 
 def split_name(dataset: Any) -> str:

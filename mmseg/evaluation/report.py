@@ -105,7 +105,10 @@ def final_lines(last: Mapping[str, Any] | None, best: Mapping[str, Any] | None) 
     for title, record in records.items():
         columns[f"IoU {title}"] = percent([_nan(record["per_class"][n]["IoU"]) for n in names])
         means = [f"{k} {percent([_nan(v)])[0]}" for k, v in record.items() if k.startswith("mIoU")]
-        lines.append(f"Result of the {title} iteration ({record['iteration']}): {', '.join(means)}")
+        lines.append(
+            f"Result of the {title} iteration ({record['iteration']}): {', '.join(means)} "
+            f"(on {record['split']}, {record['num_images']} images)"
+        )
     return ["\n" + text_table(columns), *lines]
 
 

@@ -8,6 +8,7 @@ from torch import nn
 
 from mmseg.engine.checkpoint import (
     CheckpointError,
+    load_start,
     load_weights,
     network_state,
     read_checkpoint,
@@ -82,6 +83,58 @@ def test_checkpoint_of_another_network_names_keys_and_shapes(tmp_path: Path) -> 
     assert "unexpected: neck.weight, neck.bias" in message
     assert "of another shape: backbone.weight (5, 2) instead of (3, 2)" in message
     assert "other.pth" in message
+
+
+def scales(attention: bool = True) -> nn.Module:
+    """A network with the parts of HRDA around the head of `one_scale`."""
+    head = nn.ModuleDict({"head": nn.Linear(3, 4)})
+    if attention:
+        head["scale_attention"] = nn.Linear(3, 5)
+    return nn.ModuleDict({"backbone": nn.Linear(2, 3), "decode_head": head})
+
+
+def one_scale(width: int = 3) -> nn.Module:
+    return nn.ModuleDict({"backbone": nn.Linear(2, 3), "decode_head": nn.Linear(width, 4)})
+
+
+@pytest.mark.parametrize("attention", [True, False])
+def test_hrda_starts_from_a_network_of_one_scale_and_says_what_it_lacks(
+    tmp_path: Path, attention: bool
+) -> None:
+    start, network = one_scale(), scales(attention)
+    before = {k: v.clone() for k, v in network.state_dict().items()}
+    state = {f"model.{k}": v for k, v in start.state_dict().items()}
+    torch.save({"state_dict": state | {"ema_model.decode_head.x": torch.ones(1)}}, tmp_path / "a")
+    said = load_start(network, tmp_path / "a")
+    lacks = ": decode_head.scale_attention.* keeps its initial weights." if attention else "."
+    assert said == f"Loaded the student's weights from {tmp_path}/a. They are of one scale{lacks}"
+    after = network.state_dict()
+    for key, value in start.state_dict().items():
+        assert torch.equal(after[key.replace("decode_head.", "decode_head.head.")], value)
+    for key in (key for key in before if "scale_attention" in key):
+        assert torch.equal(after[key], before[key])
+
+
+def test_other_starts_have_to_fit_completely(tmp_path: Path) -> None:
+    """Only the attention may be missing, and only if the file is of one scale altogether."""
+    for name, saved in (("one", one_scale()), ("two", scales()), ("wide", one_scale(9))):
+        torch.save(saved.state_dict(), tmp_path / name)
+    whole = {f"Loaded the student's weights from {tmp_path / name}." for name in ("one", "two")}
+    assert {load_start(one_scale(), tmp_path / "one"), load_start(scales(), tmp_path / "two")} == (
+        whole
+    )
+    state = scales().state_dict()
+    torch.save({k: v for k, v in state.items() if "attention" not in k}, tmp_path / "part")
+    with pytest.raises(CheckpointError, match="missing: decode_head.scale_attention.weight"):
+        load_start(scales(), tmp_path / "part")
+    headless = {k: v for k, v in one_scale().state_dict().items() if k != "decode_head.bias"}
+    torch.save(headless, tmp_path / "headless")
+    with pytest.raises(CheckpointError, match="missing: decode_head.head.bias"):
+        load_start(scales(), tmp_path / "headless")
+    with pytest.raises(CheckpointError, match="unexpected: decode_head.head.weight"):
+        load_start(one_scale(), tmp_path / "two")
+    with pytest.raises(CheckpointError, match=r"decode_head.head.weight \(4, 9\) instead of"):
+        load_start(scales(), tmp_path / "wide")
 
 
 def test_a_bare_state_dict_is_a_checkpoint_without_meta(tmp_path: Path) -> None:

@@ -73,8 +73,11 @@ def test_the_log_begins_with_versions_and_method_and_ends_with_results(run_dir: 
     assert re.match(r"cdda-seg .*, Python .*, torch ", lines[0])
     assert any(line.startswith("Method: DACS self-training") for line in lines[:4])
     assert any(line.startswith("Iter [1/2]  lr: 1.000e-03, eta: ") for line in lines)
-    assert re.match(r"Result of the last iteration \(2\): mIoU .*mIoU19 .*mIoU16 ", lines[-2])
-    assert re.match(r"Result of the best iteration \(2\): mIoU", lines[-1])
+    values = r"mIoU \d+\.\d+, mIoU19 \d+\.\d+, mIoU16 \d+\.\d+, mIoU13 \d+\.\d+"
+    split = r"\(on \S+/target/leftImg8bit/val, 3 images\)"
+    for line, title in ((lines[-2], "last"), (lines[-1], "best")):
+        assert re.fullmatch(rf"Result of the {title} iteration \(2\): {values} {split}", line)
+    assert any(re.fullmatch(r"Results on \S+/leftImg8bit/val, 3 images:", line) for line in lines)
 
 
 def test_results_name_split_and_subsets(run_dir: Path) -> None:

@@ -1,0 +1,117 @@
+"""What a test writes for every image: pictures, files for a test server, one file of all labels.
+
+Predictions come one by one and are not kept, except for the file of all labels: compressed (label
+maps shrink to about a hundredth), until the last image is labeled.
+"""
+
+import pickle
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmseg import distributed
+from mmseg.datasets.image_files import read_color, write_label
+from mmseg.engine.logs import get_logger
+from mmseg.files import atomic_write
+from mmseg.visualization.palettes import heat, paint, save_picture
+
+Packed = tuple[int, tuple[int, ...], bytes]  # index, shape, compressed uint8 values
+
+
+class PredictionFiles:
+    """Takes label maps one by one: paints them, formats them, keeps them, as wanted.
+
+    Args:
+        dataset: the images.
+        show_dir: folder of pictures, or None.
+        opacity: of the painted labels; 1 writes palette PNGs of train ids.
+        out: pickle file of all label maps, a list in the order of the images, or None.
+        formats: options of the data set's `format_results`, or None for no such files.
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        show_dir: str | None = None,
+        opacity: float = 1.0,
+        out: str | None = None,
+        formats: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.dataset, self.show_dir, self.opacity = dataset, show_dir, opacity
+        self.out, self.formats = out, formats
+        self._kept: list[Packed] = []
+
+    def take(self, index: int, prediction: np.ndarray) -> None:
+        """Take the (H, W) uint8 label map of image `index`."""
+        if self.show_dir is not None:
+            is_blended = self.opacity < 1
+            image = read_rgb(self.dataset, index) if is_blended else None
+            file = picture_file(self.dataset, index, self.show_dir)
+            paint(file, prediction, image, self.opacity)
+        if self.formats is not None:
+            self.dataset.format_results([prediction], indices=[index], **self.formats)
+        if self.out is not None:
+            packed = zlib.compress(prediction.astype(np.uint8).tobytes(), level=1)
+            self._kept.append((index, prediction.shape, packed))
+
+    def finish(self) -> None:
+        """Write the file of all labels; wait until every process has written its pictures."""
+        distributed.barrier()
+        if self.out is None:
+            return
+        parts = distributed.gather_objects(self._kept)
+        if distributed.is_main():
+            ordered = sorted(item for part in parts for item in part)
+            with atomic_write(self.out) as file:
+                pickler = pickle.Pickler(file)
+                pickler.fast = True  # else it would hold every array until the last is written
+                pickler.dump(_StreamedList(ordered))
+            get_logger().info(f"Wrote {len(ordered)} label maps to {self.out}")
+
+
+class AttentionPictures:
+    """Paints maps of HRDA's attention: gray, or (opacity below 1) as colors over the image."""
+
+    def __init__(self, dataset: Any, show_dir: str, opacity: float = 1.0) -> None:
+        self.dataset, self.show_dir, self.opacity = dataset, show_dir, opacity
+
+    def take(self, index: int, attention: np.ndarray) -> None:
+        """Take the (H, W) map of image `index`, from 0 (context) to 1 (detail)."""
+        file = picture_file(self.dataset, index, self.show_dir)
+        if self.opacity >= 1:
+            write_label(file, np.rint(attention.clip(0, 1) * 255))
+            return
+        image = read_rgb(self.dataset, index).astype(np.float32)
+        mixed = (1 - self.opacity) * image + self.opacity * heat(attention)
+        save_picture(file, np.rint(mixed).clip(0, 255).astype(np.uint8))
+
+    def finish(self) -> None:
+        """Wait until every process has written its pictures."""
+        distributed.barrier()
+
+
+class _StreamedList:
+    """Is pickled as the list of label maps, of which only one at a time is unpacked."""
+
+    def __init__(self, items: Sequence[Packed]) -> None:
+        self.items = items
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return list, (), None, self._unpacked()
+
+    def _unpacked(self) -> Iterator[np.ndarray]:
+        for _, shape, packed in self.items:
+            yield np.frombuffer(zlib.decompress(packed), np.uint8).reshape(shape).copy()
+
+
+def picture_file(dataset: Any, index: int, folder: str) -> Path:
+    """Return where the picture of an image belongs: its relative name, as PNG."""
+    return (Path(folder) / dataset.img_infos[index]["filename"]).with_suffix(".png")
+
+
+def read_rgb(dataset: Any, index: int) -> np.ndarray:
+    """Read image `index` of a data set as (H, W, 3) uint8 RGB."""
+    return read_color(Path(dataset.img_dir) / dataset.img_infos[index]["filename"])[..., ::-1]
