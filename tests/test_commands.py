@@ -185,6 +185,20 @@ def test_train_takes_folder_seed_options_and_synthia(demo: Demo) -> None:
     assert "Resumed from work_dirs/try/latest.pth after iteration 1." in text
 
 
+@pytest.mark.parametrize("name", ["hrda", "mic"])
+def test_hrda_and_mic_train_with_the_crops_of_the_demo(demo: Demo, name: str) -> None:
+    command = f"python tools/train.py configs/demo/cdda_{name}.py --work-dir work_dirs/{name}"
+    options = f"{OPTIONS} data.workers_per_gpu=0".replace("max_iters=2", "max_iters=1")
+    text = demo.run(f"{command} --no-validate --cfg-options {options}")
+    assert f"CDDA on {'MIC on ' if name == 'mic' else ''}DACS self-training of HRDA" in text
+    folder = demo.root / f"work_dirs/{name}"
+    (record,) = demo.records(folder)
+    assert record["mix.decode.hr.loss_seg"] > 0
+    assert ("masked.decode.hr.loss_seg" in record) == (name == "mic")
+    _, (width, height), _ = picture(folder / "debug/000001_0_s.png")
+    assert height > 1.5 * width, "seven rows in three or four columns"
+
+
 def test_half_precision_is_enough_for_the_same_labels(demo: Demo, published: Path) -> None:
     assert published.stat().st_size < 0.2 * (demo.run_dir / "latest.pth").stat().st_size
     text = demo.run(f"python tools/test.py {CONFIG} pretrained/mine.pth --eval mIoU")

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from mmseg.config import load_config
+from mmseg.models import build_train_model
 from mmseg.registry import HEADS
 
 ROOT = Path(__file__).parents[1]
@@ -86,6 +88,37 @@ def test_demo_configs_differ_only_in_the_training_method():
         for key in ("uda", "name", "name_uda"):
             cfg.pop(key)
     assert cfgs[0] == cfgs[1] == cfgs[2]
+
+
+@pytest.mark.parametrize("name", [name for name in ALL_FILES if "/_base_/" not in name])
+def test_every_runnable_config_builds_its_training_method(name: str):
+    """On the meta device, which has no numbers; without the files of a run, as after an error."""
+    cfg = load_config(ROOT / name)
+    cfg.merge_options({"model.pretrained": None, "uda.matrix_path": None})
+    with torch.device("meta"):
+        method = build_train_model(cfg)
+    has_scales = "hrda" in name or "mic" in name
+    assert type(method.model).__name__ == ("HRDAEncoderDecoder" if has_scales else "EncoderDecoder")
+    assert (method.mic is not None) == ("mic" in name)
+    assert (method.teacher is None) == ("source" in name)
+    assert method.describe()
+
+
+def test_demo_of_hrda_adds_only_scales_margins_and_name_and_mic_only_masks():
+    """So that they can use the crops, the bank and the start of the other demo configs."""
+    plain, hrda, mic = (
+        load_config(ROOT / f"configs/demo/cdda_{name}").to_dict()
+        for name in ("daformer", "hrda", "mic")
+    )
+    changed = [line.split(":")[0] for line in differences(plain, hrda)]
+    assert changed == [
+        ".model.type", ".model.decode_head.type", ".model.test_cfg.mode",
+        ".uda.pseudo_weight_ignore_top", ".uda.pseudo_weight_ignore_bottom",
+        ".name", ".name_architecture", ".name_decoder", ".name_uda",
+    ]  # fmt: skip
+    changed = [line.split(":")[0] for line in differences(hrda, mic)]
+    masks = [".uda.mask_mode", ".uda.mask_lambda", ".uda.mask_generator"]
+    assert sorted(changed) == sorted([*masks, ".name", ".name_uda"])
 
 
 def test_custom_imports_registers_a_head_of_the_user(tmp_path, monkeypatch):

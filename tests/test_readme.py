@@ -28,6 +28,7 @@ TRIED = {
     "--source_preprocessed_path preprocessed/gta_daformer": REAL,
     "python run_experiments.py --config configs/cdda/gta2cs_cdda_daformer": REAL,
     "sh test.sh work_dirs/local-basic/<run>": REAL,
+    "sh test.sh RUN_DIR": "tests/engine/test_training_commands.py: test_test_sh_…",
     "python run_experiments.py --exp N": "tests/test_configs.py: the tables of experiments",
     "python tools/train.py CONFIG --work-dir DIR --seed 1 --cfg-options optimizer.lr=1e-4 "
     "--resume auto": "tests/test_commands.py: test_train_takes_folder_…",

@@ -39,14 +39,28 @@ DEPTH_MATCH = (
     (("Matched Source", "matched_image"), ("Matched Seg GT", "matched_label")),
     (("Target Depth", "target_depth"), ("Reweighted", "reweighted")),
 )
-# One column per training phase: its input, its label, the student's prediction.
+# One column per training phase and the beginning of its keys; one row per kind of picture.
 PHASES = (
-    ("Source", "source_image", "source_label", "source_prediction"),
-    ("Target", "target_image", "pseudo_label", "target_prediction"),
-    ("Mix", "mixed_image", "mixed_label", "mixed_prediction"),
-    ("Mask Teacher", "mask_teacher_image", "mask_teacher_label", "mask_teacher_prediction"),
-    ("Masked", "masked_image", "masked_label", "masked_prediction"),
+    ("Source", "source"),
+    ("Target", "target"),
+    ("Mix", "mixed"),
+    ("Mask Teacher", "masked_teacher"),
+    ("Masked", "masked"),
 )
+KINDS = (("Image", "image"), ("Label", "label"), ("Prediction", "prediction"))
+# HRDA: the prediction is fused from details and context.
+SCALE_KINDS = (
+    ("Image", "image"),
+    ("Label", "label"),
+    ("High Res", "high_resolution"),
+    ("Low Res", "low_resolution"),
+    ("Fused", "prediction"),
+    ("Attention", "attention"),
+    ("Cropped GT", "cropped_label"),
+)
+OTHER_NAMES = {"target_label": "pseudo_label", "masked_teacher_image": "target_image"}
+SCALES = ("_high_resolution", "_low_resolution")
+CLASS_MAPS = ("_label", "_prediction", *SCALES)
 
 
 def write_debug_panels(
@@ -55,8 +69,9 @@ def write_debug_panels(
     """Write two panels per image: `{iteration+1:06d}_{image}.png` and `…_s.png`.
 
     Args:
-        pictures: images (B, 3, H, W) normalized, label maps and weights (B, H, W) or (B, h, w), and
-            `img_norm_cfg`; keys of phases that did not run are left out.
+        pictures: images (B, 3, H, W) normalized, label maps, weights and attention (B, H, W) or
+            (B, h, w), and `img_norm_cfg`; keys of phases that did not run are left out. Predictions
+            may be logits (B, C, h, w); attention may be (B, C, h, w), of which the mean is shown.
         folder: where to write.
         iteration: counted from 0.
 
@@ -86,12 +101,25 @@ def _overview(pictures: Mapping[str, Any], image: int) -> list[list[Cell]]:
 
 
 def _phases(pictures: Mapping[str, Any], image: int) -> list[list[Cell]]:
-    ran = [phase for phase in PHASES if any(key in pictures for key in phase[1:])]
-    kinds = ("Image", "Label", "Prediction")
-    return [
-        [_cell(pictures, f"{phase[0]} {kind}", phase[row], image) for phase in ran]
-        for row, kind in enumerate(kinds, start=1)
+    has_scales = any(key.endswith(SCALES) for key in pictures)
+    kinds = SCALE_KINDS if has_scales else KINDS
+    ran = [
+        (title, phase)
+        for title, phase in PHASES
+        if any(f"{phase}_{kind}" in pictures for _, kind in kinds)
     ]
+    return [
+        [
+            _cell(pictures, f"{title} {name}", _present_name(pictures, f"{phase}_{kind}"), image)
+            for title, phase in ran
+        ]
+        for name, kind in kinds
+    ]
+
+
+def _present_name(pictures: Mapping[str, Any], key: str) -> str:
+    """Return the key under which a picture of a phase is kept."""
+    return key if key in pictures else OTHER_NAMES.get(key, key)
 
 
 def _cell(pictures: Mapping[str, Any], title: str, key: str, image: int) -> Cell:
@@ -102,12 +130,21 @@ def _cell(pictures: Mapping[str, Any], title: str, key: str, image: int) -> Cell
     if key.endswith("_image"):
         norm_cfg = pictures.get("img_norm_cfg")
         return Cell(title, denormalize(values, norm_cfg)[..., ::-1], is_smooth=True)
-    array = torch.as_tensor(values).detach().float().cpu().numpy()
-    array = array.reshape(array.shape[-2:])  # (h, w)
-    if key.endswith(("_label", "_prediction")):
+    is_class_map = key.endswith(CLASS_MAPS)
+    array = _flat(torch.as_tensor(values).detach().float(), is_class_map).cpu().numpy()
+    if is_class_map:
         return Cell(title, colorize(array))
     high = 255.0 if key == "target_depth" else 1.0
     return Cell(f"{title} [{array.min():.3g}, {array.max():.3g}]", heat(array, 0.0, high))
+
+
+def _flat(values: torch.Tensor, is_class_map: bool) -> torch.Tensor:
+    """Return (h, w) of (h, w), (1, h, w) or (C, h, w): the best class, or the mean over classes."""
+    if values.ndim == 2:
+        return values
+    if len(values) == 1:
+        return values[0]
+    return values.argmax(0) if is_class_map else values.mean(0)
 
 
 def _batch_size(pictures: Mapping[str, Any]) -> int:

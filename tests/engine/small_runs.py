@@ -9,9 +9,12 @@
     assert small_runs.logged(first_dir) == small_runs.logged(second_dir)
 
 `METHODS` are "source_only", "daformer" (with feature distance) and "cdda" (with a real bank and
-crops; images are re-weighted and replaced, from the third iteration on some are guided). All have
-dropout, stochastic depth, jitter and blur, a batch of 2, logs every 3 iterations, checkpoints every
-2, an evaluation at the end only, and 6 iterations of 0.1 to 0.3 s. Sections given as keywords are
+crops; images are re-weighted and replaced, from the third iteration on some are guided). Those of
+`SCALE_METHODS` train HRDA around a smaller network and have margins of the target images: "hrda"
+(CDDA, feature distance on both scales), "mic" (CDDA with masked target images) and "mic_teacher"
+(the same with a second teacher, which alpha and threshold tell from the first). All have dropout,
+stochastic depth, jitter and blur, a batch of 2, logs every 3 iterations, checkpoints every 2, an
+evaluation at the end only, and 6 iterations of 0.1 to 0.3 s. Sections given as keywords are
 merged into the section, not put in its place. A process of its own needs nothing from here: it runs
 `tools/train.py` on the written config. Everything is a function of the fixed seeds.
 """
@@ -21,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import gen_scene
+import models_cfg
 import numpy as np
 import tiny_run
 import torch
@@ -33,6 +37,18 @@ from mmseg.models.uda.depthmetric import depth_histogram
 from mmseg.visualization.palettes import colorize, save_picture
 
 METHODS = ("source_only", "daformer", "cdda")
+SCALE_METHODS = ("hrda", "mic", "mic_teacher")
+SMALL_BACKBONE = {
+    "type": "MixVisionTransformer",
+    "embed_dims": [8, 12, 16, 24],
+    "depths": [1, 1, 1, 1],
+    "num_heads": [1, 2, 2, 3],
+}
+MASKED = {
+    "mask_mode": "separatetrgaug",
+    "mask_lambda": 1,
+    "mask_generator": {"type": "block", "mask_ratio": 0.7, "mask_block_size": 16},
+}
 CROPS = 5
 THINGS = (6, 7, 11, 12, 13, 14, 15, 16, 17, 18)
 UNREPEATABLE = ("time", "data_time", "memory")  # of a record in the log
@@ -63,12 +79,16 @@ def config(root: Path, method: str = "cdda", **changes: Any) -> dict[str, Any]:
 
     Args:
         root: see `write_material`.
-        method: one of `METHODS`.
+        method: one of `METHODS` or `SCALE_METHODS`.
         **changes: values, or sections to merge into the config's own.
     """
     values = tiny_run.config(root, name=f"small_{method}")
     values["uda"] = _uda(root, method)
-    values["data"]["train"]["target"]["dep_dir"] = str(root / "target/depth/train")
+    target = values["data"]["train"]["target"]
+    target["dep_dir"] = str(root / "target/depth/train")
+    if method in SCALE_METHODS:
+        values["model"] = _hrda("all" if method == "hrda" else 0.5)
+        target["crop_pseudo_margins"] = [3, 9, 2, 4]
     values["runner"]["max_iters"] = 6
     values["log_config"].update(interval=3, img_interval=10**9)
     values["evaluation"]["interval"] = 10**9
@@ -92,7 +112,14 @@ def _uda(root: Path, method: str) -> dict[str, Any]:
     }
     if method == "daformer":
         return uda
-    assert method == "cdda", method
+    assert method in ("cdda", *SCALE_METHODS), method
+    if method.startswith("mic"):
+        uda |= MASKED
+    if method == "mic_teacher":
+        uda |= {"mask_alpha": 0.4, "mask_pseudo_threshold": 0.056}
+    has_scales = method in SCALE_METHODS
+    if has_scales:  # the fused prediction of a new network is hardly more than a guess
+        uda |= {"pseudo_threshold": 0.054, "imnet_feature_dist_scale_min_ratio": 0.1}
     return {
         **uda,
         "dataset": "gta",
@@ -100,9 +127,24 @@ def _uda(root: Path, method: str) -> dict[str, Any]:
         "croped_images_path": str(root / "crops/images"),
         "croped_labels_path": str(root / "crops/labels"),
         "reweight_threshold": 0.0,
-        "relabel_threshold": 0.15,
+        "relabel_threshold": 0.005 if has_scales else 0.15,
         "threshold_decay": 0.0,
     }
+
+
+def _hrda(feature_scale: float | str) -> dict[str, Any]:
+    """Return a network whose context is the crop at half size, with details of half the side."""
+    crop, half = (tiny_run.CROP,) * 2, (tiny_run.CROP // 2,) * 2
+    model = models_cfg.hrda(
+        channels=16,
+        embed=16,
+        hr_crop=half,
+        test_cfg={"mode": "slide", "batched_slide": True, "crop_size": crop, "stride": half},
+        feature_scale=feature_scale,
+    )
+    model["backbone"] = SMALL_BACKBONE
+    model["decode_head"]["in_channels"] = SMALL_BACKBONE["embed_dims"]
+    return {k: v for k, v in model.items() if k != "train_cfg"}
 
 
 def differences(first: Path, second: Path) -> list[str]:

@@ -27,6 +27,8 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 from tools import train as train_tool  # noqa: E402
 
+CASES = [(method, workers) for method in small_runs.METHODS for workers in (0, 2)]
+CASES += [("hrda", 2), ("mic", 0)]  # "mic_teacher" is for two processes
 SECTIONS: dict[str, Any] = {
     "runner": {"max_iters": 4},
     "checkpoint_config": {"interval": 10**9},
@@ -45,7 +47,7 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def whole_runs(material: Path) -> dict[str, Path]:
     """The work folder of an uninterrupted run of every method, without loader workers."""
     folders = {}
-    for method in small_runs.METHODS:
+    for method in {method for method, _ in CASES}:
         cfg = load_config(config_file(material, method, 0))
         folders[method] = material / f"whole_{method}"
         run_training(cfg, TrainOptions(str(folders[method])))
@@ -70,8 +72,7 @@ def signal_at(monkeypatch: pytest.MonkeyPatch, iteration: int) -> None:
     monkeypatch.setattr(TrainingMethod, "make_draws", with_signal)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("method", small_runs.METHODS)
+@pytest.mark.parametrize(("method", "workers"), CASES)
 def test_two_iterations_and_two_resumed_ones_are_four(
     material: Path,
     whole_runs: dict[str, Path],
@@ -110,6 +111,13 @@ def test_the_runs_do_what_their_methods_are_made_of(whole_runs: dict[str, Path])
     assert logs["cdda"]["train", 3]["tgt.loss"] > 0
     states = {n: read_checkpoint(f / "iter_4.pth")["state_dict"] for n, f in whole_runs.items()}
     assert any(key.startswith("ema_model.") for key in states["cdda"])
+    for name in ("hrda", "mic"):
+        record = logs[name]["train", 3]
+        assert record["decode.hr.loss_seg"] > 0
+        assert record["cdda.replaced"] == 1
+        assert record["tgt.loss"] > 0
+    assert logs["hrda"]["train", 3]["src.loss_imnet_feat_dist"] > 0
+    assert logs["mic"]["train", 3]["masked.decode.loss_seg"] > 0
     found = small_runs.differences(*(whole_runs[n] / "iter_4.pth" for n in ("daformer", "cdda")))
     assert {"/state_dict/model.decode_head.conv_seg.weight", "/iteration"} & set(found) == {
         "/state_dict/model.decode_head.conv_seg.weight"

@@ -28,13 +28,9 @@ from mmseg.engine.trainer import Trainer
 from mmseg.interruption import RunInterrupted
 
 PROCESSES, BREAK, END = 2, 2, 4
-WORKERS = (0, 2)
-BACKBONE = {
-    "type": "MixVisionTransformer",
-    "embed_dims": [8, 12, 16, 24],
-    "depths": [1, 1, 1, 1],
-    "num_heads": [1, 2, 2, 3],
-}
+WORKERS = {**dict.fromkeys(small_runs.METHODS, (0, 2)), "mic_teacher": (0,)}
+METHODS = tuple(WORKERS)
+CASES = [(method, workers) for method in METHODS for workers in WORKERS[method]]
 
 
 class WatchedTrainer:
@@ -79,11 +75,11 @@ def work(rank: int, port: int, root: Path) -> None:
     outcomes = {}
     with pytest.MonkeyPatch.context() as patch:
         trainer = WatchedTrainer(patch)
-        for method in small_runs.METHODS:
+        for method in METHODS:
             config = root / f"{method}.py"
             whole = trainer.train(config, root / method / "whole", 0, False)
             outcomes[method] = {"whole": whole}
-            for workers in WORKERS:
+            for workers in WORKERS[method]:
                 folder = root / method / f"broken{workers}"
                 outcomes[method][workers] = [
                     trainer.train(config, folder, workers, is_interrupted)
@@ -99,12 +95,12 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder with all runs, `<method>/whole` and `<method>/broken<workers>`."""
     root = tmp_path_factory.mktemp("pair")
     small_runs.write_material(root)
-    for method in small_runs.METHODS:
+    for method in METHODS:
         values = small_runs.config(
             root, method, runner={"max_iters": END}, data={"samples_per_gpu": 1}
         )
-        values["model"]["backbone"] = BACKBONE
-        values["model"]["decode_head"]["in_channels"] = BACKBONE["embed_dims"]
+        values["model"]["backbone"] = backbone = small_runs.SMALL_BACKBONE
+        values["model"]["decode_head"]["in_channels"] = backbone["embed_dims"]
         tiny_run.write_config(root / f"{method}.py", values)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -117,8 +113,7 @@ def outcomes(root: Path, rank: int, method: str) -> dict[str, Any]:
     return json.loads((root / f"{rank}.json").read_text())[method]
 
 
-@pytest.mark.parametrize("workers", WORKERS)
-@pytest.mark.parametrize("method", small_runs.METHODS)
+@pytest.mark.parametrize(("method", "workers"), CASES)
 def test_resumed_run_is_the_uninterrupted_one(root: Path, method: str, workers: int) -> None:
     """Everything in the checkpoint and every logged value."""
     whole, broken = root / method / "whole", root / method / f"broken{workers}"
@@ -129,8 +124,17 @@ def test_resumed_run_is_the_uninterrupted_one(root: Path, method: str, workers: 
     assert small_runs.logged(broken) == logged
 
 
-@pytest.mark.parametrize("workers", WORKERS)
-@pytest.mark.parametrize("method", small_runs.METHODS)
+def test_the_second_teacher_is_saved_and_differs_from_the_first(root: Path) -> None:
+    """Else the comparison of runs with two teachers would say little."""
+    state = read_checkpoint(root / "mic_teacher/whole/latest.pth")["state_dict"]
+    second = {k: v for k, v in state.items() if k.startswith("mic.teacher.")}
+    assert len(second) == sum(key.startswith("ema_model.") for key in state) > 60
+    name = "ema_model.decode_head.head.conv_seg.weight"
+    assert not torch.equal(state[name], second[f"mic.teacher.{name}"])
+    assert small_runs.logged(root / "mic_teacher/whole")["train", END]["masked.decode.loss_seg"] > 0
+
+
+@pytest.mark.parametrize(("method", "workers"), CASES)
 def test_a_signal_to_one_process_stops_both_after_the_same_iteration(
     root: Path, method: str, workers: int
 ) -> None:
@@ -140,17 +144,17 @@ def test_a_signal_to_one_process_stops_both_after_the_same_iteration(
         assert str(BREAK) in interruption
 
 
-@pytest.mark.parametrize("method", small_runs.METHODS)
+@pytest.mark.parametrize("method", METHODS)
 def test_both_processes_hold_the_same_networks(root: Path, method: str) -> None:
     """Student and teacher, after every run."""
     first, second = (outcomes(root, rank, method) for rank in range(PROCESSES))
     digests = {first["whole"], second["whole"]}
-    digests |= {part[str(workers)][1] for part in (first, second) for workers in WORKERS}
+    digests |= {part[str(workers)][1] for part in (first, second) for workers in WORKERS[method]}
     assert len(digests) == 1
     assert len(digests.pop()) == 64
 
 
-@pytest.mark.parametrize("method", small_runs.METHODS)
+@pytest.mark.parametrize("method", METHODS)
 def test_logged_result_is_that_of_the_saved_checkpoint_alone(root: Path, method: str) -> None:
     """Batch norm's statistics differ between the processes; the checkpoint holds process 0's."""
     whole = root / method / "whole"

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -112,6 +114,78 @@ def test_cdda_adds_two_columns_and_missing_phases_leave_the_others_in_place(tmp_
     assert c == a
     assert a_phases == b_phases
     assert c_phases[0] < a_phases[0]
+
+
+def masked_pictures() -> dict:
+    """Pictures of DAFormer with MIC and a second teacher."""
+    plain = pictures()
+    masked = plain["target_image"].clone()
+    masked[:, :, :8, :8] = 0
+    return plain | {
+        "masked_image": masked,
+        "masked_label": plain["pseudo_label"],
+        "masked_weight": plain["mixed_weight"],
+        "masked_prediction": plain["source_label"],
+        "masked_teacher_label": plain["source_label"].flip(2),
+    }
+
+
+def cells(panel: Path, columns: int, rows: int) -> np.ndarray:
+    """Return (rows, columns, h, w, 3), the pictures of a panel without titles and gaps."""
+    page = np.asarray(Image.open(panel))[:-GAP, :-GAP]
+    height, width = page.shape[0] // rows, page.shape[1] // columns
+    grid = page.reshape(rows, height, columns, width, 3).swapaxes(1, 2)
+    return grid[:, :, TITLE_HEIGHT + GAP :, GAP:]
+
+
+def test_phases_of_mic_are_columns_and_the_second_teacher_has_its_own(tmp_path):
+    shown = masked_pictures()
+    shown["masked_teacher_label"][0] = 13
+    shared = {key: value for key, value in shown.items() if "teacher" not in key}
+    _, own_panel, *_ = write_debug_panels(shown, tmp_path / "own", iteration=0)
+    _, shared_panel, *_ = write_debug_panels(shared, tmp_path / "shared", iteration=0)
+    own, shared = cells(own_panel, columns=5, rows=3), cells(shared_panel, columns=4, rows=3)
+    assert np.array_equal(own[:, [0, 1, 2, 4]], shared)
+    assert (own[1, 3] == PALETTE[13]).all()
+    assert np.array_equal(own[0, 3], own[0, 1])  # it labels the image that is masked afterwards
+    assert not np.array_equal(own[0, 4], own[0, 1])
+    assert (own[2, 3] == 255).all()
+
+
+def test_hrda_shows_both_scales_their_fusion_and_what_the_detail_saw(tmp_path):
+    """Logits and attention are drawn by their best class and their mean, in the stated rows."""
+    plain = pictures()
+    shown = {k: v for k, v in plain.items() if not k.startswith("mixed")}
+    details, context = torch.zeros(2, 19, 5, 7), torch.zeros(2, 19, 10, 14)
+    details[:, 4] = context[:, 9] = 1
+    attention = torch.zeros(2, 19, 10, 14)
+    attention[:, :, 2:7] = torch.linspace(0, 1, 19).view(-1, 1, 1)  # 0.5 on average
+    shown |= {
+        "source_prediction": torch.full((2, 10, 14), 6),
+        "source_high_resolution": details,
+        "source_low_resolution": context,
+        "source_attention": attention,
+        "source_cropped_label": torch.full((2, 1, 5, 7), 2),
+    }
+    _, panel, *_ = write_debug_panels(shown, tmp_path, iteration=0)
+    source, target = cells(panel, columns=2, rows=7).swapaxes(0, 1)
+    for row, index in {2: 4, 3: 9, 4: 6, 6: 2}.items():
+        assert (source[row] == PALETTE[index]).all(), row
+    middle, border = source[5][len(source[5]) // 2], source[5][0]
+    assert (middle == heat(np.array([[0.5]]))[0, 0]).all()
+    assert (border == heat(np.array([[0.0]]))[0, 0]).all()
+    assert (target[2:] == 255).all()  # the teacher's phase has one scale
+    assert not (target[:2] == 255).all()
+
+
+def test_a_masked_batch_may_hold_fewer_images_than_the_others(tmp_path):
+    """Mode `separate` masks two images, whatever the batch size."""
+    shown = masked_pictures()
+    shown |= {key: value[:1] for key, value in shown.items() if key.startswith("masked")}
+    panels = [p for p in write_debug_panels(shown, tmp_path, iteration=0) if "_s" in p.stem]
+    first, second = (cells(panel, columns=5, rows=3) for panel in panels)
+    assert not (first[:, 4] == 255).all()
+    assert (second[:, 4] == 255).all()
 
 
 def test_panels_do_not_change_the_pictures_and_take_half_precision(tmp_path):
