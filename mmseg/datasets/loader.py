@@ -6,7 +6,7 @@ prefetching nor a restart changes it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol
@@ -139,9 +139,27 @@ class _Unpacked:
         return len(self.loader)
 
     def __iter__(self) -> Iterator[Any]:
-        with signals_held():
-            batches = iter(self.loader)  # starts the workers
-        return (unguarded(packed.content) for packed in batches)
+        return items_of(self.loader, lambda packed: unguarded(packed.content))
+
+
+def items_of(loader: DataLoader, unpack: Callable[[Any], Any]) -> Iterator[Any]:
+    """Start a loader's workers, and return an iterator over `unpack` of everything it yields."""
+    with signals_held():
+        items = iter(loader)
+    return _unpacked(items, unpack)
+
+
+def _unpacked(items: Iterator[Any], unpack: Callable[[Any], Any]) -> Iterator[Any]:
+    """Yield `unpack` of each item; the workers end with this generator, also when that raises.
+
+    An error on its way keeps the variables of the functions that it has left, and would keep the
+    workers at work.
+    """
+    try:
+        for item in items:
+            yield unpack(item)
+    finally:
+        del items
 
 
 def build_train_loader(

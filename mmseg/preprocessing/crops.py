@@ -16,9 +16,8 @@ import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
 from mmseg.datasets.image_files import read_label, verify_file
-from mmseg.datasets.loader import Guarded, start_worker, unguarded
+from mmseg.datasets.loader import Guarded, items_of, start_worker, unguarded
 from mmseg.files import atomic_write, remove_partials
-from mmseg.interruption import signals_held
 from mmseg.visualization.pixels import denormalize
 
 _T = TypeVar("_T")
@@ -132,10 +131,8 @@ def each_item(task: Dataset[Any], workers: int) -> Iterator[Any]:
     loader = DataLoader(
         Guarded(task), batch_size=None, num_workers=workers, worker_init_fn=start_worker
     )
-    with signals_held():
-        items = iter(loader)  # starts the workers
     try:
-        yield from map(unguarded, items)
+        yield from items_of(loader, unguarded)
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise

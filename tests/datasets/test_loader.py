@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import time
+
 import cv2
 import numpy as np
 import pytest
@@ -10,6 +13,7 @@ from tiny_data import make_pipeline_test, train_pipeline, write_png
 from torch.utils.data._utils.pin_memory import pin_memory
 
 from mmseg.datasets import build_dataset, build_test_loader, build_train_loader
+from mmseg.datasets import loader as loader_module
 from mmseg.datasets.loader import collate, index_of
 
 SAMPLING = {"min_pixels": 10, "class_temp": 0.1, "min_crop_ratio": 0.5}
@@ -135,3 +139,27 @@ def test_error_in_a_worker_keeps_its_message(files):
     dataset = build_dataset(files.source())
     with pytest.raises(ValueError, match="images/00001.png.*cannot be decoded"):
         list(build_train_loader(dataset, 2, 1, 0, 0, 4))
+
+
+class _Broken:
+    """Its third sample is a file that cannot be read; the others take their time."""
+
+    def __len__(self) -> int:
+        return 50
+
+    def sample(self, index, rng):
+        if index == 2:
+            raise OSError("expected a good file, got a broken one")
+        time.sleep(0.05)
+        return {"img": torch.full((1, 2, 3), float(index))}
+
+
+def test_workers_end_while_an_error_is_on_its_way(monkeypatch):
+    """The error keeps the functions that it has left alive, but not the loader's workers."""
+    monkeypatch.setattr(loader_module, "index_of", lambda number, length, seed: number)
+    batches = build_train_loader(_Broken(), 1, 2, seed=0, start_iteration=0, max_iters=50)
+    with pytest.raises(OSError, match="got a broken one") as raised:
+        for _ in batches:
+            pass
+    assert raised.value.__traceback__ is not None
+    assert not multiprocessing.active_children()

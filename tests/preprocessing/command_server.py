@@ -87,6 +87,7 @@ class CommandServer:
         """
         self.count += 1
         output = self.out / f"command_{self.count}.txt"
+        output.touch()  # a command that is killed at once has not opened it yet
         order = {"start": arguments, "pause": pause, "output": str(output), **options}
         return Command(self, self.ask(order), output)
 
