@@ -117,9 +117,6 @@ class DepthMetric(nn.Module):
         reference_quirks: behave as the released code does.
     """
 
-    counts: Tensor  # (C, M, D), and see `Bank`
-    sizes: Tensor
-    norms: Tensor
     is_labeled: Tensor  # (C,) bool
 
     def __init__(
@@ -146,9 +143,7 @@ class DepthMetric(nn.Module):
         self.relabel_threshold = relabel_threshold
         self.threshold_decay = threshold_decay
         self.reference_quirks = reference_quirks
-        # Not saved with the method: the bank is a file of its own.
-        for name, value in vars(Bank.of(bank)).items():
-            self.register_buffer(name, value, persistent=False)
+        self.bank = Bank(bank)
         labeled = torch.ones(bank.shape[1], dtype=torch.bool)
         labeled[[c for c in UNLABELED_CLASSES[dataset] if c < len(labeled)]] = False
         self.register_buffer("is_labeled", labeled, persistent=False)
@@ -156,12 +151,12 @@ class DepthMetric(nn.Module):
     @property
     def num_crops(self) -> int:
         """M, the number of source crops in the bank."""
-        return self.counts.shape[1]
+        return self.bank.sizes.shape[0]
 
     @property
     def num_classes(self) -> int:
         """C, the number of classes in the bank."""
-        return self.counts.shape[0]
+        return self.bank.sizes.shape[1]
 
     def thresholds(self, iteration: int) -> tuple[float, float]:
         """Return the (reweight, relabel) thresholds in force at an iteration."""
@@ -183,7 +178,7 @@ class DepthMetric(nn.Module):
             depth: (B, H, W) depth bins 0…255 of the target; may be fractional.
             iteration: number of the training iteration, for the thresholds.
         """
-        target = depth_histogram(label, depth, self.num_classes).to(self.counts.dtype)  # (B, C, D)
+        target = depth_histogram(label, depth, self.num_classes).to(self.bank.counts.dtype)
         best, similarities, mean = self._best_match(target)
         reweight_above, relabel_above = self.thresholds(iteration)
         is_reweighted, is_guided = mean > reweight_above, mean > relabel_above
@@ -193,7 +188,7 @@ class DepthMetric(nn.Module):
             similarities, is_reweighted[:, None] & is_present & self.is_labeled
         )
         change = reweight_as_released if self.reference_quirks else reweight
-        source = self.counts[:, best].transpose(0, 1)  # (B, C, D)
+        source = self.bank.histograms(best)  # (B, C, D)
         is_missing = is_guided[:, None] & ~is_present & (source.sum(2) > 0)
         table, runs = self._guidance(guidance_prior(source, is_missing), is_missing, depth)
         return DepthMatch(
@@ -212,11 +207,10 @@ class DepthMetric(nn.Module):
 
     def _best_match(self, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the best crop's index (B,), class similarities (B, C) and mean similarity (B,)."""
-        bank = Bank(self.counts, self.sizes, self.norms)
         counts = target.sum(2)  # (B, C)
         with torch.autocast(target.device.type, enabled=False):  # half precision rounds counts
-            similarity = class_similarity(target, bank)  # (B, M, C)
-            alike = F.cosine_similarity(counts[:, None], self.sizes.T[None], dim=2)  # (B, M)
+            similarity = class_similarity(target, self.bank)  # (B, M, C)
+            alike = F.cosine_similarity(counts[:, None], self.bank.sizes[None], dim=2)  # (B, M)
         score = similarity.sum(2) * alike
         best = score.argmax(1)
         image = torch.arange(len(best), device=best.device)

@@ -1,6 +1,7 @@
 """The depth metric against the recorded reference, slow loops and answers worked by hand."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from mmseg.models.uda import depth_similarity
 from mmseg.models.uda.depth_similarity import Bank, class_similarity
 from mmseg.models.uda.depthmetric import (
     DepthMetric,
@@ -177,12 +179,93 @@ def test_similarity_equals_a_loop_over_crops_and_classes() -> None:
     bank = torch.randint(0, 4, (5, 3, 256), generator=generator).float()
     target[0, 1] = 0
     bank[2, 0] = 0
-    got = class_similarity(target, Bank.of(bank))
+    got = class_similarity(target, Bank(bank))
     for b, m, c in np.ndindex(2, 5, 3):
         s, t = bank[m, c].double(), target[b, c].double()
         cosine = 0.0 if s.sum() == 0 else float(s @ t / (s.norm() * t.norm()))
         value = (cosine + 1 - float((s - t).abs().sum() / (s.sum() + t.sum()))) / 2
         assert got[b, m, c].item() == pytest.approx(value if t.sum() else 0.0, abs=1e-6)
+
+
+def sparse_counts(seed: int, *shape: int) -> Tensor:
+    """Histograms of which most bins and some classes are empty; bins 0, 3, 6, … of all of them."""
+    generator = torch.Generator().manual_seed(seed)
+    counts = torch.randint(1, 9000, (*shape, 256), generator=generator)
+    counts *= torch.rand(counts.shape, generator=generator) < 0.2
+    counts *= torch.rand(*shape, 1, generator=generator) < 0.6
+    counts[..., ::3] = 0
+    return counts.float()
+
+
+def test_bank_keeps_only_what_occurs_and_gives_every_histogram_back() -> None:
+    histograms = sparse_counts(1, 11, 5)
+    histograms[4] = 0
+    bank = Bank(histograms)
+    assert len(bank.bins) == 170  # 256 without every third
+    assert len(bank.counts) == (histograms.sum(2) > 0).sum() + 1
+    order = torch.tensor([7, 4, 0, 10, 7])
+    assert torch.equal(bank.histograms(order), histograms[order])
+    assert not bank.state_dict()
+
+
+def test_bank_without_a_pixel_is_similar_to_nothing() -> None:
+    bank = Bank(torch.zeros(3, 4, 256))
+    assert torch.equal(class_similarity(sparse_counts(2, 2, 4), bank), torch.zeros(2, 3, 4))
+    assert torch.equal(bank.histograms(torch.tensor([2])), torch.zeros(1, 4, 256))
+
+
+def test_similarity_equals_that_of_the_whole_bank_at_once() -> None:
+    """Depths that no crop has count too. To 5e-7: the products are summed in another order."""
+    target, histograms = sparse_counts(3, 2, 5), sparse_counts(4, 11, 5)
+    histograms[6] = target[1]
+    target[:, :, ::51] = 700  # multiples of 3: no crop has them
+    target[0, 1], target[:, 3] = 0, 0
+    own, counts = target.transpose(0, 1), histograms.transpose(0, 1)
+    sizes, source_sizes = own.sum(2, keepdim=True), counts.sum(2)[:, None]
+    cosine = torch.cosine_similarity(own[:, :, None], counts[:, None], dim=3)
+    distance = torch.cdist(own, counts, p=1) / (sizes + source_sizes).clamp(min=1)
+    expected = torch.where(sizes > 0, (cosine + 1 - distance) / 2, 0.0).permute(1, 2, 0)
+    got = class_similarity(target, Bank(histograms))
+    torch.testing.assert_close(got, expected, rtol=0, atol=5e-7)
+    assert expected.max() > 0.6
+
+
+def test_all_classes_give_the_same_bits_as_those_of_the_target(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All are compared where asking the target which it has would wait for the device."""
+    target, bank = sparse_counts(5, 2, 6), Bank(sparse_counts(6, 13, 6))
+    target[0, :, 1] = 40
+    target[:, 2:4] = 0
+    classes = depth_similarity._classes_to_compare
+    assert list(classes(target)) == [0, 1, 4, 5]
+    assert list(classes(target.to("meta"))) == [0, 1, 2, 3, 4, 5]
+    expected = class_similarity(target, bank)
+    monkeypatch.setattr(depth_similarity, "_classes_to_compare", lambda target: range(6))
+    assert torch.equal(class_similarity(target, bank), expected)
+
+
+@pytest.mark.parametrize("quirks", [False, True])
+def test_no_device_but_the_cpu_is_asked_for_a_number(
+    quirks: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The meta device has none: whoever reads it fails, as `read_decisions` does."""
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # does not know meta
+    metric = DepthMetric(
+        sparse_counts(7, 9, 6),
+        reweight_threshold=0.1,
+        relabel_threshold=0.1,
+        reference_quirks=quirks,
+    ).to("meta")
+    shape = (2, 8, 8)
+    match = metric(
+        torch.zeros(shape, dtype=torch.int64, device="meta"), torch.ones(shape, device="meta"),
+        torch.ones(shape, dtype=torch.bool, device="meta"), torch.ones(shape, device="meta"), 0,
+    )  # fmt: skip
+    assert match.guidance_table.shape == (2, 6, 256)
+    assert match.make_raw_label().shape == (2, 6, 8, 8)
+    with pytest.raises((RuntimeError, NotImplementedError), match="meta"):
+        match.read_decisions()
 
 
 def test_identical_distributions_are_fully_similar() -> None:
@@ -192,7 +275,7 @@ def test_identical_distributions_are_fully_similar() -> None:
     bank = torch.zeros(3, 2, 256)
     bank[0, 0, 5], bank[1, 0, 5], bank[2, 0, 9] = 4, 12, 4
     expected = torch.tensor([[1.0, 0.0], [0.75, 0.0], [0.0, 0.0]])  # 3×: (1 + 1 - 8/16) / 2
-    torch.testing.assert_close(class_similarity(target, Bank.of(bank))[0], expected)
+    torch.testing.assert_close(class_similarity(target, Bank(bank))[0], expected)
 
 
 def test_reweight_touches_only_pixels_of_the_class() -> None:
@@ -216,6 +299,23 @@ def test_soft_labels_take_what_they_add_from_the_pseudo_label() -> None:
     torch.testing.assert_close(
         got.T, torch.tensor([[0.7, 0.0, 0.3], [0.0, 1.0, 0.0], [0.0, 0.0, 0.3]])
     )
+
+
+def test_loss_takes_a_lowered_target_as_it_is() -> None:
+    """`match.soft_label` is lowered already; the loss of it is the loss of the raw one."""
+    generator = torch.Generator().manual_seed(8)
+    label = torch.randint(0, 5, (2, 6, 9), generator=generator)
+    table = torch.rand(2, 5, 256, generator=generator) * 0.8
+    depth = torch.randint(0, 256, (2, 6, 9), generator=generator)
+    is_own = label[:, None] == torch.arange(5).view(-1, 1, 1)
+    raw = raw_labels(label, depth, table).where(~is_own, 1.0)
+    lowered = lower_excess(raw)
+    assert (lowered != raw).sum() == label.numel()
+    assert torch.equal(lower_excess(lowered), lowered)
+    logits = torch.randn(2, 5, 6, 9, generator=generator)
+    weight = torch.rand(2, 6, 9, generator=generator)
+    losses = [soft_cross_entropy(logits, target, weight) for target in (raw, lowered)]
+    assert torch.equal(*losses)
 
 
 @pytest.mark.parametrize(
