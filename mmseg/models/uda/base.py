@@ -55,13 +55,7 @@ class UDABatch:
     def normalization(self) -> Normalization:
         """Return how the source images were normalized (ImageNet's constants unless stated)."""
         stated = self.metas[0].get("img_norm_cfg", IMAGENET) if self.metas else IMAGENET
-        mean, std = (
-            torch.as_tensor(stated[k], dtype=self.image.dtype)
-            .view(3, 1, 1)
-            .to(self.image.device, non_blocking=True)
-            for k in ("mean", "std")
-        )
-        return Normalization(mean, std)
+        return Normalization.of(stated)
 
 
 def unscaled(loss: Tensor) -> Tensor:

@@ -190,7 +190,7 @@ class MaskedConsistency(nn.Module):
         batch = self.select(step.data, pseudo)
         image = batch.image
         if self.augment is not None:
-            image = self.augment(image, step.draws.augmentation(), step.data.normalization)
+            image = self.augment(image, step.draws.augmentation(), step.data.normalization())
         image = self.hide_blocks(image, step.draws)
         losses = student.forward_train(
             image,

@@ -7,8 +7,9 @@ Legend: B images, C classes, H×W pixels.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -19,22 +20,36 @@ from mmseg.models.uda.draws import Augmentation, ImageAugmentation
 
 @dataclass(frozen=True)
 class Normalization:
-    """Mean and standard deviation, (3, 1, 1) each, of the RGB images a network sees."""
+    """Mean and standard deviation of the RGB images (…, 3, H, W) that a network sees.
 
-    mean: Tensor
-    std: Tensor
+    They are plain numbers, which go to a device as arguments of what it computes: a tensor of them
+    would have to be copied to it.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @classmethod
+    def of(cls, img_norm_cfg: Mapping[str, Any]) -> "Normalization":
+        """Take what `Normalize` wrote down about a sample."""
+        mean, std = (tuple(float(x) for x in img_norm_cfg[key]) for key in ("mean", "std"))
+        return cls(mean, std)
 
     def to_unit(self, image: Tensor) -> Tensor:
         """Turn normalized into RGB in [0, 1]."""
-        return (image * self.std + self.mean) / 255
+        return self._by_color(image, lambda x, mean, std: (x * std + mean) / 255)
 
     def from_unit(self, image: Tensor) -> Tensor:
         """Turn RGB in [0, 1] into normalized."""
-        return (image * 255 - self.mean) / self.std
+        return self._by_color(image, lambda x, mean, std: (x * 255 - mean) / std)
 
     def from_bytes(self, image: Tensor) -> Tensor:
-        """Turn RGB in 0…255 into normalized."""
-        return (image.to(self.mean.dtype) - self.mean) / self.std
+        """Turn RGB in 0…255, of a float type, into normalized."""
+        return self._by_color(image, lambda x, mean, std: (x - mean) / std)
+
+    def _by_color(self, image: Tensor, change: Callable[[Tensor, float, float], Tensor]) -> Tensor:
+        colors = zip(image.unbind(-3), self.mean, self.std, strict=True)
+        return torch.stack([change(*each) for each in colors], dim=-3)
 
 
 def class_mask(label: Tensor, chosen: Tensor) -> Tensor:
@@ -98,23 +113,22 @@ class StrongAugmentation:
         self,
         images: Tensor,
         drawn: Augmentation | None,
-        normalization: Callable[[], Normalization],
+        normalization: Normalization,
     ) -> Tensor:
         """Return augmented (B, 3, H, W) normalized images; `drawn=None` changes nothing.
 
         Args:
             images: (B, 3, H, W) normalized.
             drawn: the random choices.
-            normalization: makes the constants, which only the jitter needs, on the images' device.
+            normalization: how they were normalized.
         """
         if drawn is None or not (self.jitters(drawn) or self.blurs(drawn)):
             return images
         factors = self.factors(drawn, len(images))
         if self.jitters(drawn):
-            constants = normalization()
-            unit = constants.to_unit(images)
+            unit = normalization.to_unit(images)
             jittered = [color_jitter(i, f) for i, f in zip(unit, factors, strict=True)]
-            images = constants.from_unit(torch.stack(jittered))
+            images = normalization.from_unit(torch.stack(jittered))
         if self.blurs(drawn):
             blurred = [gaussian_blur(i, f.sigma) for i, f in zip(images, factors, strict=True)]
             images = torch.stack(blurred)
@@ -150,8 +164,7 @@ def rgb_to_hsv(image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def hsv_to_rgb(hue: Tensor, saturation: Tensor, value: Tensor) -> Tensor:
     """Return (3, H, W) RGB; the inverse of `rgb_to_hsv`."""
-    shift = torch.tensor([5.0, 3.0, 1.0]).view(3, 1, 1).to(hue.device, non_blocking=True)
-    position = (hue * 6 + shift) % 6
+    position = torch.stack([hue * 6 + shift for shift in (5.0, 3.0, 1.0)]) % 6
     ramp = torch.minimum(position, 4 - position).clamp(0, 1)
     return value - value * saturation * ramp
 

@@ -67,7 +67,7 @@ def replace_source(data: UDABatch, crops: CropStore, indices: Sequence[int]) -> 
                 "with this config."
             )
         rgb = _send(bgr[..., ::-1].copy(), data.image.device).permute(2, 0, 1)
-        images[position] = normalization.from_bytes(rgb)
+        images[position] = normalization.from_bytes(rgb.to(data.image.dtype))
         labels[position] = _send(label, data.label.device).to(data.label.dtype)[None]
     return replace(data, image=torch.stack(images), label=torch.stack(labels))
 

@@ -10,7 +10,10 @@ import torch
 from golden_init import arr
 from kornia.enhance import adjust_hue, adjust_saturation
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
+from mmseg.models.uda.base import UDABatch
 from mmseg.models.uda.draws import Augmentation, ImageAugmentation
 from mmseg.models.uda.mixing import (
     Normalization,
@@ -25,10 +28,7 @@ from mmseg.models.uda.mixing import (
 E = Path(__file__).parents[2] / "golden" / "E"
 META = json.loads((E / "E.json").read_text())
 STORED = np.load(E / "E.npz")
-NORM = Normalization(
-    torch.tensor([123.675, 116.28, 103.53]).view(3, 1, 1),
-    torch.tensor([58.395, 57.12, 57.375]).view(3, 1, 1),
-)
+NORM = Normalization(mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))
 
 
 def recorded(name: str) -> Tensor:
@@ -59,7 +59,7 @@ def test_paste_takes_marked_pixels_from_the_source() -> None:
 @pytest.mark.parametrize("name", ["cj0", "cj1", "cj2", "cj3"])
 def test_jitter_of_normalized_images_equals_the_recorded_one(name: str) -> None:
     """To 1e-4 of a standard deviation."""
-    images = NORM.from_bytes(recorded("E7_raw"))
+    images = NORM.from_bytes(recorded("E7_raw").float())
     for index, image in enumerate(images):
         jittered = color_jitter(NORM.to_unit(image), factors(META["E7"][name]["params"], index))
         torch.testing.assert_close(
@@ -111,7 +111,7 @@ def test_kernel_sizes_equal_the_recorded_ones() -> None:
 def test_draws_must_exceed_the_probability(drawn: Augmentation | None, changes: bool) -> None:
     images = torch.randn(2, 3, 24, 32, generator=torch.Generator().manual_seed(4))
     before = images.clone()
-    got = StrongAugmentation(0.2, 0.2, blur=True)(images, drawn, lambda: NORM)
+    got = StrongAugmentation(0.2, 0.2, blur=True)(images, drawn, NORM)
     assert torch.equal(images, before)
     assert torch.equal(got, images) != changes
 
@@ -119,4 +119,43 @@ def test_draws_must_exceed_the_probability(drawn: Augmentation | None, changes: 
 def test_no_blur_where_the_method_does_not_blur() -> None:
     images = torch.randn(2, 3, 24, 32)
     augment = StrongAugmentation(1.0, 0.2, blur=False)
-    assert torch.equal(augment(images, Augmentation(0.99, 0.99), lambda: NORM), images)
+    assert torch.equal(augment(images, Augmentation(0.99, 0.99), NORM), images)
+
+
+class HostTensors(TorchDispatchMode):
+    """Notes every operation that reads or makes a tensor of the CPU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        tensors = [x for x in tree_leaves((args, kwargs, result)) if isinstance(x, Tensor)]
+        self.found += [str(func) for x in tensors if x.device.type == "cpu"]
+        return result
+
+
+@pytest.mark.parametrize("constant", [np.array, list])
+def test_augmentation_copies_nothing_to_the_device(constant: Any) -> None:
+    """The meta device stands for one that is not the CPU; all of jitter and blur run."""
+    stated = {"mean": constant(NORM.mean), "std": constant(NORM.std), "to_rgb": True}
+    image = torch.empty(2, 3, 24, 32, device="meta")
+    data = UDABatch(image, [{"img_norm_cfg": stated}], image, image, [], None, None)
+    with HostTensors() as host:
+        drawn = Augmentation(jitter_draw=0.9, blur_draw=0.9)
+        got = StrongAugmentation(0.2, 0.2, blur=True)(image, drawn, data.normalization())
+        assert got.shape == image.shape
+        assert got is not image
+        assert host.found == []
+        torch.zeros(3).to("meta")
+        assert host.found  # what is looked for would be found
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_normalization_equals_that_with_tensors_bit_for_bit(dtype: torch.dtype) -> None:
+    mean, std = (torch.tensor(x, dtype=dtype).view(3, 1, 1) for x in (NORM.mean, NORM.std))
+    image = torch.randn(2, 3, 5, 7, dtype=dtype, generator=torch.Generator().manual_seed(6))
+    assert torch.equal(NORM.to_unit(image), (image * std + mean) / 255)
+    assert torch.equal(NORM.from_unit(image), (image * 255 - mean) / std)
+    assert torch.equal(NORM.from_bytes(image[1]), (image[1] - mean) / std)

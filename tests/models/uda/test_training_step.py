@@ -14,6 +14,8 @@ from torch import Tensor
 
 from mmseg.config import load_config
 from mmseg.models import build_train_model
+from mmseg.models.uda import depthmetric, guidance
+from mmseg.models.uda.guidance import lower_excess
 from mmseg.registry import ConfigError
 
 KEYS = json.loads((GOLDEN / "A" / "keys.json").read_text())
@@ -103,6 +105,25 @@ def test_guidance_gives_untrusted_margins_no_weight(bank_path: Path) -> None:
         losses.append(output.losses["tgt.loss"].item())
     assert losses[0] == 0
     assert losses[1] > 0
+
+
+def test_soft_target_is_lowered_exactly_once(
+    bank_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a step it is lowered by the loss alone."""
+    calls = []
+
+    def counted(target: Tensor) -> Tensor:
+        calls.append(target)
+        return lower_excess(target)
+
+    for module in (guidance, depthmetric):
+        monkeypatch.setattr(module, "lower_excess", counted)
+    uda = build(BANK_CASE, bank_path)
+    output = uda.accumulate_gradients(loader_batch(0), 0, FixedDraws())
+    assert output.losses["tgt.loss"] > 0
+    assert len(calls) == 1
+    assert (calls[0].sum(1) > 1).any()
 
 
 def test_padded_target_pixels_have_no_weight(bank_path: Path) -> None:
