@@ -53,6 +53,23 @@ def test_two_scales_of_one_show_the_whole_image_twice() -> None:
     assert views[0].image is image
 
 
+@pytest.mark.parametrize("size", [(64, 96), (45, 71)])
+@pytest.mark.parametrize("slides", [True, False])
+def test_an_evaluation_of_the_context_alone_leaves_the_details_out(
+    size: tuple[int, int], slides: bool
+) -> None:
+    """Bit for bit the prediction with details, which a batch norm in train mode still sees."""
+    network = build(True, hr_slide_inference=slides)
+    network.decode_head.fixed_attention = 0
+    image = normal("image", 2, 3, *size)
+    alone = network.encode_decode(image, upscale_pred=False)
+    assert network.backbone.seen == [(2, 3, size[0] // 2, size[1] // 2)]
+    with_details = network.train().encode_decode(image, upscale_pred=False)
+    assert len(network.backbone.seen) == 3
+    assert torch.equal(alone, with_details)
+    assert alone.unique().numel() > 100
+
+
 class TestFeatureViews:
     image, label = normal("image", 2, 3, 64, 96), labels(2, 1, 64, 96)
 

@@ -247,11 +247,13 @@ class HRDAEncoderDecoder(EncoderDecoder):
 
     def _detail_logits(self, img: Tensor) -> Tensor:
         """Return the detail's logits (N, C, h, w) of the whole image, averaged over windows."""
+        unit = self.decode_head.output_stride
+        height, width = img.shape[2:]
+        if not self.training and self.decode_head.fixed_attention == 0:  # nothing listens to them
+            return img.new_zeros(len(img), self.num_classes, -(-height // unit), -(-width // unit))
         detail = self.detail_image(img)
         if not self.hr_slide_inference:
             return self.decode_head.single_scale(self.extract_feat(detail))
-        unit = self.decode_head.output_stride
-        height, width = detail.shape[2:]
         return slide_logits(
             lambda windows: self.decode_head.single_scale(self.extract_feat(windows)),
             F.pad(detail, (0, -width % unit, 0, -height % unit)),  # windows begin at cells
