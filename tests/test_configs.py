@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,6 +69,17 @@ def test_every_config_file_loads_with_and_without_suffix(name: str):
     cfg = load_config(ROOT / name)
     assert len(cfg) > 0
     assert load_config((ROOT / name).with_suffix("")).to_dict() == cfg.to_dict()
+
+
+def test_reading_a_config_imports_nothing_heavy():
+    """So that a mistake in one is told at once; the pipelines are called from all data configs."""
+    code = (
+        "import sys; from mmseg.config import load_config; "
+        "load_config('configs/cdda/synthiaHR2csHR_cdda_mic'); "
+        "assert 'mmseg.standard_pipelines' in sys.modules; "
+        "heavy = {'torch', 'numpy', 'cv2'} & set(sys.modules); assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60)
 
 
 def test_validation_and_test_sets_share_no_object():

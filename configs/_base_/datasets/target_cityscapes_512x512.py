@@ -1,35 +1,13 @@
 """Cityscapes at half size as target domain, validation and test set."""
 
+from mmseg.standard_pipelines import inference_steps, training_steps
+
 dataset_type = "CityscapesDataset"
 data_root = "data/cityscapes/"
 img_norm_cfg = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)
 crop_size = (512, 512)
-cityscapes_train_pipeline = [
-    dict(type="LoadImageFromFile"),
-    dict(type="LoadAnnotations"),
-    dict(type="Resize", img_scale=(1024, 512)),
-    dict(type="RandomCrop", crop_size=crop_size),
-    dict(type="RandomFlip", prob=0.5),
-    dict(type="Normalize", **img_norm_cfg),
-    dict(type="Pad", size=crop_size, pad_val=0, seg_pad_val=255),
-    dict(type="DefaultFormatBundle"),
-    dict(type="Collect", keys=["img", "gt_semantic_seg"]),
-]
-test_pipeline = [
-    dict(type="LoadImageFromFile"),
-    dict(
-        type="MultiScaleFlipAug",
-        img_scale=(1024, 512),
-        flip=False,
-        transforms=[
-            dict(type="Resize", keep_ratio=True),
-            dict(type="RandomFlip"),
-            dict(type="Normalize", **img_norm_cfg),
-            dict(type="ImageToTensor", keys=["img"]),
-            dict(type="Collect", keys=["img"]),
-        ],
-    ),
-]
+cityscapes_train_pipeline = training_steps((1024, 512), crop_size, img_norm_cfg)
+test_pipeline = inference_steps((1024, 512), img_norm_cfg)
 _evaluation_set = dict(
     type=dataset_type,
     data_root=data_root,

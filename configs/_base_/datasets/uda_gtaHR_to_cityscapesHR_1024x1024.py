@@ -1,20 +1,12 @@
 """GTA at 2560x1440 to Cityscapes at 2048x1024, crops of 1024x1024."""
 
+from mmseg.standard_pipelines import training_steps
+
 _base_ = ["target_cityscapesHR_1024x1024.py"]
 
 img_norm_cfg = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)
 crop_size = (1024, 1024)
-gta_train_pipeline = [
-    dict(type="LoadImageFromFile"),
-    dict(type="LoadAnnotations"),
-    dict(type="Resize", img_scale=(2560, 1440)),
-    dict(type="RandomCrop", crop_size=crop_size, cat_max_ratio=0.75),
-    dict(type="RandomFlip", prob=0.5),
-    dict(type="Normalize", **img_norm_cfg),
-    dict(type="Pad", size=crop_size, pad_val=0, seg_pad_val=255),
-    dict(type="DefaultFormatBundle"),
-    dict(type="Collect", keys=["img", "gt_semantic_seg"]),
-]
+gta_train_pipeline = training_steps((2560, 1440), crop_size, img_norm_cfg, cat_max_ratio=0.75)
 data = dict(
     train=dict(
         source=dict(

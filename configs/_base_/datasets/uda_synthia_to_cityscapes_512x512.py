@@ -1,20 +1,12 @@
 """SYNTHIA at 1280x760 to Cityscapes at 1024x512, crops of 512x512."""
 
+from mmseg.standard_pipelines import training_steps
+
 _base_ = ["target_cityscapes_512x512.py"]
 
 img_norm_cfg = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)
 crop_size = (512, 512)
-synthia_train_pipeline = [
-    dict(type="LoadImageFromFile"),
-    dict(type="LoadAnnotations"),
-    dict(type="Resize", img_scale=(1280, 760)),
-    dict(type="RandomCrop", crop_size=crop_size, cat_max_ratio=0.75),
-    dict(type="RandomFlip", prob=0.5),
-    dict(type="Normalize", **img_norm_cfg),
-    dict(type="Pad", size=crop_size, pad_val=0, seg_pad_val=255),
-    dict(type="DefaultFormatBundle"),
-    dict(type="Collect", keys=["img", "gt_semantic_seg"]),
-]
+synthia_train_pipeline = training_steps((1280, 760), crop_size, img_norm_cfg, cat_max_ratio=0.75)
 data = dict(
     train=dict(
         source=dict(

@@ -1,0 +1,62 @@
+"""The pipelines of the shipped data configs, as functions of what they differ in.
+
+Lists in configs replace each other, so that a config cannot inherit a pipeline and change a size in
+it. As a config is a Python file, it calls these functions instead, or writes its steps down itself.
+Config files are read before anything heavy is imported: nothing is imported here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+Size = tuple[int, int]
+Steps = list[dict[str, Any]]
+
+
+def training_steps(
+    img_scale: Size, crop_size: Size, img_norm_cfg: dict[str, Any], **crop: Any
+) -> Steps:
+    """Return the steps from the files of a labeled image to a training sample.
+
+    Args:
+        img_scale: (width, height) that the image is resized to fit into.
+        crop_size: (rows, columns) of the sample.
+        img_norm_cfg: options of `Normalize`.
+        crop: further options of `RandomCrop`.
+    """
+    return [
+        {"type": "LoadImageFromFile"},
+        {"type": "LoadAnnotations"},
+        {"type": "Resize", "img_scale": img_scale},
+        {"type": "RandomCrop", "crop_size": crop_size, **crop},
+        {"type": "RandomFlip", "prob": 0.5},
+        {"type": "Normalize", **img_norm_cfg},
+        {"type": "Pad", "size": crop_size, "pad_val": 0, "seg_pad_val": 255},
+        {"type": "DefaultFormatBundle"},
+        {"type": "Collect", "keys": ["img", "gt_semantic_seg"]},
+    ]
+
+
+def inference_steps(img_scale: Size, img_norm_cfg: dict[str, Any]) -> Steps:
+    """Return the steps from an image file to what a network is tested with.
+
+    Args:
+        img_scale: (width, height) that the image is resized to fit into.
+        img_norm_cfg: options of `Normalize`.
+    """
+    transforms = [
+        {"type": "Resize", "keep_ratio": True},
+        {"type": "RandomFlip"},
+        {"type": "Normalize", **img_norm_cfg},
+        {"type": "ImageToTensor", "keys": ["img"]},
+        {"type": "Collect", "keys": ["img"]},
+    ]
+    return [
+        {"type": "LoadImageFromFile"},
+        {
+            "type": "MultiScaleFlipAug",
+            "img_scale": img_scale,
+            "flip": False,
+            "transforms": transforms,
+        },
+    ]
