@@ -91,13 +91,17 @@ SPOILED: dict[str, tuple[Callable[[Path], object], str, str]] = {
         lambda data: (data / "gta/depth_any/00001.png").unlink(),
         TRAIN,
         r"got none for 1 of 2: image 'data/demo/gta/images/00001\.png', missing "
-        r"'data/demo/gta/depth_any/00001\.png'; do make depth maps .* or set dep_dir=None",
+        r"'data/demo/gta/depth_any/00001\.png'; do make them with: python tools/make_depth\.py "
+        r"data/demo/gta/images --out data/demo/gta/depth_any --layout gta --model small .* or set "
+        r"dep_dir=None",
     ),
     "target image without depth": (
         lambda data: shutil.rmtree(data / "cityscapes/depth_any/train"),
         TRAIN,
         r"a depth map for every image of 'data/demo/cityscapes/leftImg8bit/train' in "
-        r"'data/demo/cityscapes/depth_any/train', got no such folder",
+        r"'data/demo/cityscapes/depth_any/train', got no such folder; do make them with: "
+        r"python tools/make_depth\.py data/demo/cityscapes/leftImg8bit/train --out "
+        r"data/demo/cityscapes/depth_any/train --layout cityscapes --model small ",
     ),
     "depth of another size": (
         lambda data: spoil_sizes(data / "gta/depth_any"),

@@ -17,12 +17,15 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from mmseg.datasets.depth_inspection import folder_warnings  # noqa: E402
+from mmseg.datasets.depth_record import find_record, record_warnings  # noqa: E402
 from mmseg.datasets.labels import (  # noqa: E402
     CITYSCAPES_ID_PALETTE,
     CITYSCAPES_ID_TO_TRAIN_ID,
     SYNTHIA_ID_TO_TRAIN_ID,
     id_to_train_id,
 )
+from mmseg.preprocessing.depth_maps.scaling import SCALING  # noqa: E402
 from tools.demo_data.camera import Camera, clip_half_plane, ground_frame, upright_frame  # noqa: E402
 from tools.demo_data.datasets import claim_folder, demo_jobs, draw  # noqa: E402
 from tools.demo_data.domains import CITYSCAPES, DOMAINS, GTA, SYNTHIA, Domain  # noqa: E402
@@ -216,11 +219,24 @@ def test_command_writes_all_three_datasets_and_explains_a_bad_size(tmp_path, cap
     folders = sorted(path.name for path in tmp_path.iterdir() if path.is_dir())
     assert folders == ["cityscapes", "gta", "synthia"]
     assert Image.open(tmp_path / "gta/images/00001.png").size == (64, 48)
+    assert_depth_is_recorded_and_looks_right(tmp_path)
     polygons = next(tmp_path.rglob("*_polygons.json"))
     assert json.loads(polygons.read_text())["imgHeight"] == 48
     with pytest.raises(SystemExit):
         make_demo_data(["--out", str(tmp_path), "--size", "64"])
     assert "expected WIDTHxHEIGHT such as 320x160, got '64'" in capsys.readouterr().err
+
+
+def assert_depth_is_recorded_and_looks_right(out: Path) -> None:
+    """All data sets have maps of one recipe, scaled as the maps of a network are."""
+    folders = [out / "gta/depth_any", out / "synthia/depth_any", out / "cityscapes/depth_any/val"]
+    for folder in folders:
+        assert record_warnings(folders[0], folder) == []
+        assert folder_warnings(sorted(folder.rglob("*.png")), folder) == []
+        record = find_record(folder)
+        assert record is not None
+        assert record.recipe["scaling"] == SCALING
+        assert record.recipe["quantity"] == "inverse"
 
 
 def test_images_of_two_seeds_do_not_mix_in_one_folder(tmp_path):

@@ -18,7 +18,12 @@ ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
-from tools.demo_data.datasets import claim_folder, demo_jobs, draw  # noqa: E402
+from tools.demo_data.datasets import (  # noqa: E402
+    claim_folder,
+    demo_jobs,
+    draw,
+    write_depth_records,
+)
 
 
 def size_of(text: str) -> tuple[int, int]:
@@ -45,6 +50,7 @@ def main(arguments: list[str] | None = None) -> None:
         claim_folder(args.out, args.seed, args.size)
     except ValueError as error:
         parser.error(str(error))
+    write_depth_records(args.out)
     jobs = demo_jobs(args.out, args.source_images, args.target_images, args.size)
     with ProcessPoolExecutor(args.nproc) as pool:
         done = pool.map(draw, jobs, [args.seed] * len(jobs), chunksize=4)

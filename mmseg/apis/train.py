@@ -34,6 +34,7 @@ from mmseg.evaluation.report import final_lines
 from mmseg.interruption import Interruption
 from mmseg.models import build_train_model
 from mmseg.models.layers import synchronize_batch_norm
+from mmseg.preprocessing.depth_checks import training_warnings
 from mmseg.registry import ConfigError, check_keys
 from mmseg.safe_loading import OPT_IN
 
@@ -102,6 +103,8 @@ def _train(
         logger.info(line)
     dataset = build_dataset(cfg.data.train)
     logger.info(f"Work folder: {work_dir}; seed {cfg.seed}; {len(dataset)} training samples")
+    for line in training_warnings(cfg, dataset) if processes.is_main() else []:
+        logger.warning(line)
     write_repro(work_dir, cfg, dataset, device, options.deterministic, options.launcher)
     output = RunOutput(
         work_dir,

@@ -11,3 +11,4 @@ class ACDCDataset(CityscapesDataset):
     IMG_SUFFIX = "_rgb_anon.png"
     SEG_MAP_SUFFIX = "_gt_labelTrainIds.png"
     CONVERTER = None
+    DEPTH_LAYOUT = None

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from mmseg.datasets.depth import make_command, png_name
 from mmseg.datasets.image_files import read_label, write_label
 from mmseg.datasets.labels import IGNORE, LabelRule
 from mmseg.datasets.pipelines import Compose
@@ -47,6 +48,7 @@ class CustomDataset:
     IMG_SUFFIX = ".jpg"
     SEG_MAP_SUFFIX = ".png"
     CONVERTER: str | None = None  # file in tools/convert_datasets that makes labels and statistics
+    DEPTH_LAYOUT: str | None = None  # --layout of tools/make_depth.py; None: names are kept
 
     def __init__(
         self,
@@ -70,6 +72,8 @@ class CustomDataset:
         self.split = None if split is None else _join(data_root, split)
         self.dep_dir = None if dep_dir is None or test_mode else Path(dep_dir)
         self.img_suffix = self.IMG_SUFFIX if img_suffix is None else img_suffix
+        layout = self.DEPTH_LAYOUT if self.img_suffix == self.IMG_SUFFIX else None
+        self.depth_command = make_command(self.img_dir, self.dep_dir, layout)
         self.seg_map_suffix = self.SEG_MAP_SUFFIX if seg_map_suffix is None else seg_map_suffix
         self.test_mode = test_mode
         self.ignore_index = ignore_index
@@ -150,9 +154,10 @@ class CustomDataset:
             write_label(files[-1], values, palette)
         return files
 
-    def depth_name(self, filename: str) -> str:
-        """Return the depth file of an image, both relative to their folders."""
-        return filename
+    @staticmethod
+    def depth_name(filename: str) -> str:
+        """Return the depth map of an image, a PNG; both names are relative to their folders."""
+        return png_name(filename)
 
     def remedy(self, product: str) -> str:
         """Say how the labels (or what else the converter makes) of this data set come about."""
@@ -184,6 +189,7 @@ class CustomDataset:
         }
         if self.dep_dir is not None:
             described["depth_file"] = str(self.dep_dir / self.depth_name(info["filename"]))
+            described["depth_command"] = self.depth_command
         if self.crop_pseudo_margins is not None:
             described["crop_pseudo_margins"] = self.crop_pseudo_margins
         return described
@@ -245,10 +251,8 @@ class CustomDataset:
             self._check_folder("label", self.ann_dir, names, self.remedy("labels"))
         if self.dep_dir is not None:
             names = [self.depth_name(info["filename"]) for info in self.img_infos]
-            remedy = (
-                "do make depth maps with Depth Anything V2 (README, section Data), or set "
-                "dep_dir=None to train without depth (CDDA needs it)."
-            )
+            remedy = f"do make them with: {self.depth_command} (README, section Data), or set "
+            remedy += "dep_dir=None to train without depth (CDDA needs it)."
             self._check_folder("depth map", self.dep_dir, names, remedy)
 
     def _check_folder(self, kind: str, folder: Path, names: list[str], remedy: str) -> None:

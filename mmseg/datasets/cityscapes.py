@@ -23,13 +23,15 @@ class CityscapesDataset(CustomDataset):
     IMG_SUFFIX = "_leftImg8bit.png"
     SEG_MAP_SUFFIX = "_gtFine_labelTrainIds.png"
     CONVERTER = "cityscapes"
+    DEPTH_LAYOUT = "cityscapes"
 
-    def depth_name(self, filename: str) -> str:
-        """Return the depth file of an image, both relative to their folders.
+    @staticmethod
+    def depth_name(filename: str) -> str:
+        """Return the depth map of an image, a PNG; both names are relative to their folders.
 
         Every `leftImg8bit` becomes `depth`: `aachen/x_leftImg8bit.png` -> `aachen/x_depth.png`.
         """
-        return filename.replace("leftImg8bit", "depth")
+        return CustomDataset.depth_name(filename).replace("leftImg8bit", "depth")
 
     def _formatted(
         self, label: np.ndarray, to_label_id: bool

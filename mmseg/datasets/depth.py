@@ -7,14 +7,17 @@ ones into high bins, and the far field gets the finer resolution.
 
 from __future__ import annotations
 
-from pathlib import Path
+import shlex
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from mmseg.datasets.depth_record import recorded_model
 from mmseg.datasets.image_files import read_unchanged
 
 NUM_BINS = 256
 PAD_BIN = 255  # also the label's pad value
+DEFAULT_MODEL = "small"  # of tools/make_depth.py: the one that everybody may use for everything
 
 
 def _bins(stored: np.ndarray) -> np.ndarray:
@@ -42,23 +45,66 @@ def depth_to_bins(stored: np.ndarray) -> np.ndarray:
     raise ValueError(f"expected depth as uint8 or uint16, got {stored.dtype}; do store it as PNG.")
 
 
-def read_depth(path: str | Path, image_path: str | Path, size: tuple[int, int]) -> np.ndarray:
+def png_name(filename: str) -> str:
+    """Return the name of an image's depth map: that of the image, but always a PNG.
+
+    >>> png_name("b/00001.jpg")
+    'b/00001.png'
+    """
+    is_png = filename.endswith(".png")  # most are, of tens of thousands
+    return filename if is_png else PurePosixPath(filename).with_suffix(".png").as_posix()
+
+
+def make_command(
+    images: str | Path, maps: str | Path | None = None, layout: str | None = None
+) -> str:
+    """Return the command that makes the depth maps of a folder of images.
+
+    Args:
+        images: the folder.
+        maps: where the maps go; None leaves the choice to the reader. A model that is recorded
+            there is named again.
+        layout: of the folder, if it is that of a known data set.
+    """
+    command = ["python", "tools/make_depth.py", str(images), "--out", str(maps or "DIR")]
+    command += ["--layout", layout] if layout else []
+    model = (maps and recorded_model(maps)) or DEFAULT_MODEL
+    return shlex.join([*command, "--model", model])
+
+
+def read_depth(
+    path: str | Path,
+    image_path: str | Path,
+    size: tuple[int, int],
+    command: str | None = None,
+) -> np.ndarray:
     """Read the depth of an image of `size` (height, width) as (H, W) float32 bins.
 
     Every failure names both files.
+
+    Args:
+        path: of the map.
+        image_path: of the image.
+        size: of the image.
+        command: makes the maps, for errors.
     """
+    command = command or make_command("…")
     try:
         stored = read_unchanged(path)
     except (OSError, ValueError) as error:
-        raise type(error)(f"Depth of the image '{image_path}': {error}") from error
+        raise type(error)(
+            f"Depth of the image '{image_path}': {error} Missing maps are made with: {command}"
+        ) from error
     if stored.ndim != 2:
         raise ValueError(
             f"expected an 8- or 16-bit grayscale PNG at '{path}' (depth of '{image_path}'), got "
-            f"{stored.shape[2]} channels; do store the raw depth, not a colored picture of it."
+            f"{stored.shape[2]} channels; do store the raw depth, not a colored picture of it. New "
+            f"maps are made with: {command} --overwrite"
         )
     if stored.shape != size:
         raise ValueError(
             f"expected depth of {size[1]}x{size[0]} pixels for the image '{image_path}', got "
-            f"{stored.shape[1]}x{stored.shape[0]} in '{path}'; do make it from the image itself."
+            f"{stored.shape[1]}x{stored.shape[0]} in '{path}'; do make it from the image itself. "
+            f"All maps are made anew with: {command} --overwrite"
         )
     return depth_to_bins(stored).astype(np.float32)

@@ -14,3 +14,4 @@ class GTADataset(CustomDataset):
     IMG_SUFFIX = ".png"
     SEG_MAP_SUFFIX = "_labelTrainIds.png"
     CONVERTER = "gta"
+    DEPTH_LAYOUT = "gta"

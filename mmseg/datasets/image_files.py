@@ -31,12 +31,12 @@ def read_label(path: str | Path, remedy: str | None = None) -> np.ndarray:
         path: of the file.
         remedy: what to do when the file is a picture, but no label.
     """
-    data = _read_bytes(path, "a label PNG")
+    data = read_bytes(path, "a label PNG")
     try:
         with Image.open(io.BytesIO(data)) as image:
             mode, label = image.mode, np.array(image)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(_unreadable(path, "a label PNG", str(error))) from error
+        raise ValueError(unreadable(path, "a label PNG", str(error))) from error
     if label.ndim != 2 or mode not in ("L", "P", "1"):
         raise ValueError(
             f"expected one 8-bit channel (gray or palette) in the label '{path}', got PNG mode "
@@ -60,21 +60,22 @@ def write_label(
 
 def verify_file(path: str | Path) -> None:
     """Raise unless an image file is there and undamaged; its pixels are not decoded."""
-    _read_bytes(path, "an image file")
+    read_bytes(path, "an image file")
 
 
 def _decode(path: str | Path, flags: int) -> np.ndarray:
-    data = _read_bytes(path, "an image file")
+    data = read_bytes(path, "an image file")
     try:
         array = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:  # such as more pixels than OpenCV accepts
-        raise ValueError(_unreadable(path, "an image file", error.err)) from error
+        raise ValueError(unreadable(path, "an image file", error.err)) from error
     if array is None:
-        raise ValueError(_unreadable(path, "an image file", "it cannot be decoded"))
+        raise ValueError(unreadable(path, "an image file", "it cannot be decoded"))
     return array
 
 
-def _read_bytes(path: str | Path, kind: str) -> bytes:
+def read_bytes(path: str | Path, kind: str) -> bytes:
+    """Read a file whole; `kind` ("a label PNG") says what is expected there."""
     try:
         data = Path(path).read_bytes()
     except FileNotFoundError:
@@ -83,9 +84,10 @@ def _read_bytes(path: str | Path, kind: str) -> bytes:
         reason = error.strerror or str(error)
         raise type(error)(f"expected {kind} at '{path}', got: {reason}.") from error
     if damage := damage_of(data):
-        raise ValueError(_unreadable(path, kind, damage))
+        raise ValueError(unreadable(path, kind, damage))
     return data
 
 
-def _unreadable(path: str | Path, kind: str, reason: str) -> str:
+def unreadable(path: str | Path, kind: str, reason: str) -> str:
+    """Return the sentence for a file that is there, but broken."""
     return f"expected {kind} at '{path}', got a broken file: {reason}; do copy or make it again."

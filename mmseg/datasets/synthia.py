@@ -14,3 +14,4 @@ class SynthiaDataset(CustomDataset):
     IMG_SUFFIX = ".png"
     SEG_MAP_SUFFIX = "_labelTrainIds.png"
     CONVERTER = "synthia"
+    DEPTH_LAYOUT = "synthia"

@@ -19,6 +19,7 @@ from mmseg.files import atomic_write
 from mmseg.preprocessing.crops import PARTS, CropFolder, draw_crop
 
 SETTINGS_FILE = "preprocessing.json"
+DEPTH_KEY = "depth_recipe"  # in that file
 DISK_BLOCK = 4096  # bytes; small files take a whole block
 MEASURED_CROPS = 5
 
@@ -32,6 +33,7 @@ class Settings:
     seed: int
     num: int
     crop_size: tuple[int, int]  # (H, W)
+    depth_recipe: str | None = None  # hash of how the depth maps were made, if that is known
 
     def write(self, folder: CropFolder) -> None:
         """Leave the settings beside the crops."""
@@ -49,9 +51,10 @@ class Settings:
                 f"{SETTINGS_FILE}; delete them, choose another --source_preprocessed_path or reuse "
                 "them with --not_get_images."
             )
-        found = _read_settings(path)
+        found = read_settings(path)
         for key, value in json.loads(json.dumps(asdict(self))).items():
-            if found.get(key) != value:
+            # Folders of earlier versions do not say of which depth maps they are.
+            if found.get(key) != value and (key in found or key != DEPTH_KEY):
                 raise ValueError(
                     f"expected {folder.root} to hold crops with {key} = {value!r}, got "
                     f"{found.get(key)!r}; delete that folder or choose another "
@@ -59,7 +62,8 @@ class Settings:
                 )
 
 
-def _read_settings(path: Path) -> dict[str, Any]:
+def read_settings(path: Path) -> dict[str, Any]:
+    """Read the settings that are beside the crops of a folder."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:

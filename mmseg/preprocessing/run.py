@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,14 @@ from tqdm import tqdm
 
 from mmseg.config import Config
 from mmseg.datasets import build_dataset
+from mmseg.datasets.depth_inspection import dataset_warnings
+from mmseg.datasets.depth_record import find_record, recipe_hash
 from mmseg.files import require_writable
 from mmseg.interruption import Interruption
 from mmseg.preprocessing.bank import count_bank, save_bank
 from mmseg.preprocessing.commands import Watch
 from mmseg.preprocessing.crops import CropFolder, CropWriter, draw_crop, each_item
+from mmseg.preprocessing.depth_checks import crop_warnings, source_depth_advice
 from mmseg.preprocessing.plan import Estimate, Settings, check_disk, estimate, source_fingerprint
 from mmseg.registry import ConfigError
 
@@ -64,6 +67,8 @@ def preprocess(cfg: Config, options: Options, say: Callable[[str], object]) -> P
             _draw(cfg, options, crops, interruption, say)
         else:
             _require_all(cfg, options, crops)
+            dep_dir = cfg.data.train["source"]["dep_dir"]
+            _warn(crop_warnings([crops.root], dep_dir), say)
             say(f"Reuses the {options.num_crops} crops in {crops.root}.")
         if options.counts_bank:
             _count(options, crops, interruption)
@@ -110,8 +115,8 @@ def _check_source(cfg: Config) -> None:
         )
     if not train["source"].get("dep_dir"):
         raise ConfigError(
-            f"{cfg.filename}: expected data.train.source.dep_dir, got none; set it to the folder "
-            "with the depth maps of the source images (for GTA data/gta/depth_any)."
+            f"{cfg.filename}: expected data.train.source.dep_dir, got none; "
+            f"{source_depth_advice(train['source'])}"
         )
 
 
@@ -130,6 +135,7 @@ def _draw(
 ) -> None:
     """Draw every crop that is not there yet."""
     dataset = build_dataset(cfg.data.train)
+    _warn(dataset_warnings(dataset), say)
     settings = _settings(cfg, options, dataset)
     settings.check(crops)
     todo = crops.missing(options.num_crops)
@@ -141,12 +147,18 @@ def _draw(
         say(f"{done} of {options.num_crops} crops are in {crops.root} already; draws the others.")
     ahead = _announce(dataset, options, len(todo), say)
     check_disk(crops, ahead.bytes)
-    settings.write(crops)
+    if crops.is_empty():  # else they are there, and are those of the maps of the first crops
+        settings.write(crops)
     writer = CropWriter(dataset, crops, options.seed, todo)
     written = each_item(writer, options.workers)
     watch = Watch(interruption, "crops", len(todo))
     for _ in tqdm(watch(written), total=len(todo), desc="crops", unit="crop"):
         pass
+
+
+def _warn(warnings: Sequence[str], say: Callable[[str], object]) -> None:
+    for warning in warnings:
+        say(f"Warning: {warning}")
 
 
 def _announce(
@@ -170,6 +182,7 @@ def _settings(cfg: Config, options: Options, dataset: Any) -> Settings:
         seed=options.seed,
         num=options.num_crops,
         crop_size=(height, width),
+        depth_recipe=recipe_hash(find_record(cfg.data.train["source"]["dep_dir"])),
     )
 
 

@@ -36,12 +36,14 @@ CASES = {
     ),
     "no depth folder": (
         lambda f: shutil.rmtree(f.gta / "depth_any"),
-        r"expected a depth map for every image .*depth_any', got no such folder; do make depth "
-        r"maps with Depth Anything V2",
+        r"expected a depth map for every image .*depth_any', got no such folder; do make them "
+        r"with: python tools/make_depth\.py \S+/gta/images --out \S+/gta/depth_any --layout gta "
+        r"--model small \(README, section Data\), or set dep_dir=None to train without depth",
     ),
     "image without depth": (
         lambda f: (f.gta / "depth_any/00001.png").unlink(),
-        r"got none for 1 of 4: image '.*images/00001.png', missing '.*depth_any/00001.png'",
+        r"got none for 1 of 4: image '.*images/00001.png', missing '.*depth_any/00001.png'; do "
+        r"make them with: python tools/make_depth\.py ",
     ),
 }
 
@@ -116,7 +118,19 @@ BROKEN = {
     ),
     "depth of another size": (
         lambda f: write_png(f.gta / "depth_any/00000.png", np.zeros((30, 40), np.uint8)),
-        "depth of 46x30 pixels for the image .*images/00000.png', got 40x30 in '.*depth_any/",
+        r"depth of 46x30 pixels for the image .*images/00000.png', got 40x30 in '.*depth_any/.* "
+        r"All maps are made anew with: python tools/make_depth\.py \S+/gta/images --out "
+        r"\S+/gta/depth_any --layout gta --model small --overwrite$",
+    ),
+    "colored depth": (
+        lambda f: write_png(f.gta / "depth_any/00000.png", np.zeros((30, 46, 3), np.uint8)),
+        r"expected an 8- or 16-bit grayscale PNG .*got 3 channels; .*not a colored picture of it\. "
+        r"New maps are made with: python tools/make_depth\.py \S+/gta/images --out .*--overwrite$",
+    ),
+    "cut depth": (
+        lambda f: _cut(f.gta / "depth_any/00000.png"),
+        r"Depth of the image .*cut off.* Missing maps are made with: python tools/make_depth\.py "
+        r"\S+/gta/images --out \S+/gta/depth_any --layout gta --model small$",
     ),
 }
 

@@ -1,6 +1,7 @@
 """Run preprocessing commands as processes of their own without paying for their imports each time.
 
-`CommandServer` starts one Python that imports everything and forks it for every command.
+`CommandServer` starts one Python that imports everything and forks it for every command. Further
+modules that the commands need are named: `CommandServer(out, "transformers")`.
 
     with CommandServer(out=tmp_path) as server:
         command = server.start([str(ROOT / "run_seg.py"), "--num", "60"], pause=0.02)
@@ -11,6 +12,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -61,13 +63,17 @@ class Command:
 class CommandServer:
     """See the module."""
 
-    def __init__(self, out: Path) -> None:
+    def __init__(self, out: Path, *modules: str) -> None:
         self.out = out
+        self.modules = modules
         self.count = 0
 
     def __enter__(self) -> CommandServer:
         self.process = subprocess.Popen(
-            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, __file__, *self.modules],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         return self
 
@@ -83,7 +89,8 @@ class CommandServer:
             arguments: script and options.
             pause: seconds before every file that is written.
             **options: `bank_pause`, seconds between writing the bank and giving it its name;
-                `file_size`, the largest file that may be written, in bytes.
+                `file_size`, the largest file that may be written, in bytes; `environment`, a dict
+                of variables; `folder` to run in.
         """
         self.count += 1
         output = self.out / f"command_{self.count}.txt"
@@ -114,6 +121,8 @@ def _serve() -> None:
     import mmseg.preprocessing.label_conversion
     import mmseg.preprocessing.run  # noqa: F401
 
+    for module in sys.argv[1:]:
+        importlib.import_module(module)
     torch.set_num_threads(1)
     for line in sys.stdin:
         order = json.loads(line)
@@ -135,6 +144,8 @@ def _run(order: dict) -> None:
     output = os.open(order["output"], os.O_WRONLY | os.O_CREAT)
     os.dup2(output, 1)
     os.dup2(output, 2)
+    os.environ.update(order.get("environment", {}))
+    os.chdir(order.get("folder", "."))
     _slow_down(order)
     sys.argv = order["start"]
     status: object = "traceback"

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from mmseg.datasets.depth_record import DepthRecord
 from mmseg.files import atomic_write
 
-from .domains import CITYSCAPES, GTA, SYNTHIA, Domain
+from .domains import CITYSCAPES, DOMAINS, GTA, SYNTHIA, Domain
 from .rendering import Rendering, render
 from .writers import write_cityscapes, write_gta, write_synthia
 
@@ -22,6 +23,16 @@ TEST_IMAGES = 6
 
 SPLIT_START = {"train": 0, "val": 100_000, "test": 200_000}
 """First image number of a split, so that no two splits share a scene."""
+
+
+DEPTH_RECORD = DepthRecord(
+    recipe={
+        "source": "drawn scenes",
+        "quantity": "inverse",
+        "scaling": "min-max per image to 0...255, truncated",
+    },
+    details={"program": "tools/make_demo_data.py"},
+)
 
 
 @dataclass(frozen=True)
@@ -72,3 +83,9 @@ def claim_folder(out: Path, seed: int, size: Size | None) -> None:
         )
     with atomic_write(note, "w") as file:
         json.dump(settings, file)
+
+
+def write_depth_records(out: Path) -> None:
+    """Say beside the depth maps of all three datasets how they are made."""
+    for name in DOMAINS:
+        DEPTH_RECORD.write(out / name / "depth_any")

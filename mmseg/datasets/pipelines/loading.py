@@ -68,7 +68,8 @@ class LoadImageFromFile:
             image = image.astype(np.float32)
         loaded = {**results, **start_results(image, path, name)}
         if results.get("depth_file") is not None:
-            loaded["depth"] = read_depth(results["depth_file"], path, image.shape[:2])
+            size, command = image.shape[:2], results.get("depth_command")
+            loaded["depth"] = read_depth(results["depth_file"], path, size, command)
         if results.get("crop_pseudo_margins") is not None:
             margins = results["crop_pseudo_margins"]
             loaded["valid_pseudo_mask"] = _valid_mask(image.shape[:2], margins, path)

@@ -180,8 +180,9 @@ class DACS(TrainingMethod):
         depth = step.data.target_depth
         if depth is None:
             raise ConfigError(
-                "expected target depth in the batch, got none; set data.train.target.dep_dir, or "
-                "remove uda.matrix_path to train without depth."
+                "expected target depth in the batch, got none; set data.train.target.dep_dir to "
+                "the maps that `python tools/make_depth.py` makes of the target images, or remove "
+                "uda.matrix_path to train without depth."
             )
         match = self.depth_metric(
             pseudo.label, pseudo.weight, pseudo.confident, depth, step.iteration
@@ -222,7 +223,7 @@ class DACS(TrainingMethod):
         chosen = step.draws.mix_classes(source.label).to(source.label.device)
         mask = class_mask(source.label, chosen)  # (B, 1, H, W)
         image = paste(mask, source.image, source.target_image)
-        image = self.augment(image, step.draws.augmentation(), source.normalization)
+        image = self.augment(image, step.draws.augmentation(), source.normalization())
         label = paste(mask, source.label[:, 0], pseudo.label)  # (B, H, W)
         weight = paste(mask, torch.ones_like(pseudo.weight), pseudo.weight)
         losses = self.model.forward_train(
