@@ -15,6 +15,7 @@ from mmseg.registry import HEADS
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DEMO = "tests/test_commands.py: demo.sh"
 REAL = "needs the real datasets; the same command runs on the demo's in tests/test_commands.py"
+MAPS = "needs the datasets and weights; tests/preprocessing/depth_maps/test_whole_path.py"
 # Every command of the README, and where it is tried.
 TRIED = {
     "sh demo.sh": DEMO,
@@ -47,6 +48,17 @@ TRIED = {
     "needs SLURM; tests/test_launchers.py sets its variables",
     "python -m torch.distributed.launch --nproc_per_node 2 tools/train.py CONFIG "
     "--launcher pytorch": "tests/test_launchers.py: the old spelling's option and variables",
+    "python tools/make_depth.py data/gta/images --out data/gta/depth_any --layout gta "
+    "--model small": MAPS,
+    "python tools/make_depth.py data/synthia/RGB --out data/synthia/depth_any --layout synthia "
+    "--model small": MAPS,
+    "python tools/make_depth.py data/cityscapes/leftImg8bit/train "
+    "--out data/cityscapes/depth_any/train --layout cityscapes --model small": MAPS,
+    "hf download depth-anything/Depth-Anything-V2-Small-hf --local-dir "
+    "pretrained/Depth-Anything-V2-Small-hf": "fetches from the model hub",
+    "torchrun --nproc_per_node 4 tools/make_depth.py data/gta/images --out data/gta/depth_any "
+    "--model pretrained/Depth-Anything-V2-Small-hf --amp": "needs GPUs; two processes on a CPU: "
+    "tests/preprocessing/depth_maps/test_command.py",
     "python benchmarks/adaptation.py": "tests/test_commands.py: its report; it trains for hours",
 }
 # The user's own folders: what lies there is not part of the repository.

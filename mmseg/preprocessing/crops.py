@@ -6,7 +6,7 @@ worker draws it, or whether a run was interrupted before it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -126,21 +126,48 @@ def draw_crop(dataset: Any, seed: int, index: int) -> Crop:
     )
 
 
-def each_item(task: Dataset[Any], workers: int) -> Iterator[Any]:
+def each_item(
+    task: Dataset[Any], workers: int, pin_memory: bool = False
+) -> Generator[Any, None, None]:
     """Yield `task[0]`, `task[1]`, … in order, computed by `workers` processes (0: this one)."""
     loader = DataLoader(
-        Guarded(task), batch_size=None, num_workers=workers, worker_init_fn=start_worker
+        Guarded(task),
+        batch_size=None,
+        num_workers=workers,
+        worker_init_fn=start_worker,
+        pin_memory=pin_memory,
     )
-    try:
-        yield from items_of(loader, unguarded)
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
-            raise
-        reason = str(error).splitlines()[0].strip().removesuffix(".")
-        raise ChildProcessError(
-            f"expected {workers} workers to run to the end, got: {reason}. Start the same command "
-            "again to continue, with a smaller --num-workers if the memory was full."
-        ) from error
+    items = items_of(loader, lambda item: item)
+    while True:
+        try:
+            item = next(items)
+        except StopIteration:
+            return
+        except (RuntimeError, OSError, EOFError) as error:
+            lost = lost_worker(error, workers)
+            if lost is None:
+                raise
+            break
+        yield unguarded(item)
+    raise lost  # here, where nothing keeps the loader any more: its other workers have ended
+
+
+def lost_worker(error: Exception, workers: int) -> ChildProcessError | None:
+    """Return the sentence for what a loader says when one of its workers was killed; else None.
+
+    It says `RuntimeError` at any moment, not only when it is asked for the next item. Where the
+    worker had just handed over a tensor, it raises what its connection does.
+    """
+    is_lost = "DataLoader worker" in str(error) or not isinstance(error, RuntimeError)
+    if not is_lost or workers == 0:
+        return None
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0].strip()
+    if not isinstance(error, RuntimeError):
+        reason = f"one of them is gone ({reason})"
+    return ChildProcessError(
+        f"expected {workers} workers to run to the end, got: {reason.removesuffix('.')}. Start the "
+        "same command again to continue, with a smaller --num-workers if the memory was full."
+    )
 
 
 def _png(array: np.ndarray) -> bytes:

@@ -1,0 +1,128 @@
+"""Full disks, killed processes, signals: what was made stays, and the next start goes on."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import signal
+from pathlib import Path
+
+import pytest
+from depth_runs import contents, read_maps, run
+
+from mmseg import files
+from mmseg.interruption import RunInterrupted
+from mmseg.preprocessing.depth_maps import pictures, writers
+from mmseg.preprocessing.depth_maps.network import Network
+
+
+def finish(images: Path, out: Path, model: Path, whole: Path) -> None:
+    """Start again, and compare with the maps of an undisturbed run."""
+    before = contents(out)
+    assert all(contents(whole)[name] == content for name, content in before.items())
+    summary = run(images, out, model=str(model))
+    assert summary.existing == len(before) - 1  # and depth.json
+    assert contents(out) == contents(whole)
+    assert not list(out.rglob(".*"))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_disk_that_fills_up_ends_the_run_at_once(
+    workers, images, model, made, tmp_path, monkeypatch
+):
+    """Every process may write four files; the main one needs two to begin."""
+    out, room, original = tmp_path / "maps", [4], files._Stream.write
+
+    def write(self, content):
+        room[0] -= 1
+        with self.watched():
+            if room[0] < 0:
+                raise OSError(errno.ENOSPC, "No space left on device")
+        return original(self, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files._Stream, "write", write)
+        message = r"expected to write '.*\d\.png', got: No space left on device; free space there"
+        with pytest.raises(OSError, match=message) as raised:
+            run(images, out, model=str(model), workers=workers)
+    assert raised.value.errno == errno.ENOSPC
+    assert 2 <= len(read_maps(out)) < 11
+    finish(images, out, model, made)
+
+
+def test_killed_reader_ends_the_run_with_a_sentence(images, model, made, tmp_path, monkeypatch):
+    """As the system does when the memory is full."""
+    original, main = pictures.read_color, os.getpid()
+
+    def read_color(path):
+        if path.name == "006.png" and os.getpid() != main:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(path)
+
+    out = tmp_path / "maps"
+    with monkeypatch.context() as patch:
+        patch.setattr(pictures, "read_color", read_color)
+        message = r"1 workers to run to the end, got: DataLoader worker .*Start the same command"
+        with pytest.raises(ChildProcessError, match=message):
+            run(images, out, model=str(model), workers=1)
+    finish(images, out, model, made)
+
+
+def test_killed_writer_ends_the_run_with_a_sentence(images, model, made, tmp_path, monkeypatch):
+    original, main = writers.atomic_write, os.getpid()
+
+    def atomic_write(path):
+        if path.name == "006.png" and os.getpid() != main:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(path)
+
+    out = tmp_path / "maps"
+    with monkeypatch.context() as patch:
+        patch.setattr(writers, "atomic_write", atomic_write)
+        message = r"expected 1 writing processes to run to the end, got: one .*smaller --num-work"
+        with pytest.raises(ChildProcessError, match=message):
+            run(images, out, model=str(model), workers=1)
+    finish(images, out, model, made)
+
+
+@pytest.mark.parametrize(("number", "workers"), [(signal.SIGUSR1, 0), (signal.SIGTERM, 2)])
+def test_signal_ends_the_run_after_the_batch_in_work(
+    number, workers, images, model, made, tmp_path, monkeypatch
+):
+    original, calls = Network.maps, []
+
+    def maps(self, pixels, size):
+        calls.append(size)
+        if len(calls) == 4:
+            os.kill(os.getpid(), number)
+        return original(self, pixels, size)
+
+    out, name = tmp_path / "maps", signal.Signals(number).name
+    with monkeypatch.context() as patch:
+        patch.setattr(Network, "maps", maps)
+        message = f"^Stopped by {name} after 4 of 11 maps. Start the same command again to continue"
+        with pytest.raises(RunInterrupted, match=message):
+            run(images, out, model=str(model), workers=workers)
+    assert len(calls) == len(read_maps(out)) == 4
+    finish(images, out, model, made)
+
+
+def test_signal_with_the_last_map_changes_nothing(images, model, tmp_path, monkeypatch):
+    original = Network.maps
+
+    def maps(self, pixels, size):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return original(self, pixels, size)
+
+    monkeypatch.setattr(Network, "maps", maps)
+    summary = run(images / "a/000.png", tmp_path / "maps", model=str(model))
+    assert summary.made == 1
+
+
+def test_map_that_was_damaged_later_is_not_this_commands_to_judge(copy, images, model):
+    """Files are written whole or not at all: what is there is a map."""
+    (copy / "a/001.png").write_bytes(b"")
+    said: list[str] = []
+    assert run(images, copy, said, model=str(model)).existing == 11
+    assert any(re.search("1 of 8 sampled depth maps .* cannot be read", line) for line in said)

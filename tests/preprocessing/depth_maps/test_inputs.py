@@ -1,0 +1,162 @@
+"""Picture -> network input: the sizes and values that the published models were trained with."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from mmseg.preprocessing.depth_maps.inputs import InputRule, rule_of
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+DEPTH_ANYTHING = {
+    "do_normalize": True, "do_pad": False, "do_rescale": True, "do_resize": True,
+    "ensure_multiple_of": 14, "image_mean": list(MEAN), "image_std": list(STD),
+    "keep_aspect_ratio": True, "resample": 3, "rescale_factor": 0.00392156862745098,
+    "size": {"height": 518, "width": 518}, "size_divisor": None,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("picture", "expected"),
+    [
+        ((1052, 1914), (518, 938)),  # GTA: 942.4 is nearer to 67 than to 68 times 14
+        ((1024, 2048), (518, 1036)),  # Cityscapes
+        ((760, 1280), (518, 868)),  # Synthia
+        ((1080, 1920), (518, 924)),  # ACDC: 920.9
+        ((2048, 1024), (1036, 518)),
+        ((100, 300), (518, 1554)),  # enlarged
+        ((518, 518), (518, 518)),
+    ],
+)
+def test_the_input_of_depth_anything_has_the_published_size(picture, expected) -> None:
+    assert InputRule().size_for(*picture) == expected
+
+
+def test_the_shorter_side_is_518_and_the_longer_the_nearest_multiple() -> None:
+    rng = np.random.default_rng(0)
+    for height, width in rng.integers(30, 4000, (2000, 2)).tolist():
+        sides = InputRule().size_for(height, width)
+        assert min(sides) == 518 and not any(side % 14 for side in sides)
+        longer = 518 * max(height, width) / min(height, width)
+        assert abs(max(sides) - longer) <= 7 + 1e-6
+        assert (sides[0] >= sides[1]) == (height >= width) or sides[0] == sides[1]
+
+
+def test_the_file_of_depth_anything_says_what_is_used_without_it() -> None:
+    assert rule_of(DEPTH_ANYTHING, covers=True) == InputRule()
+
+
+def test_another_shorter_side_is_never_rounded_below() -> None:
+    rule = rule_of({**DEPTH_ANYTHING, "size": 520}, covers=True)
+    assert rule.size_for(520, 520) == (532, 532)
+    assert rule.size_for(1052, 1914) == (532, 952)  # 946.1
+
+
+def test_digits_lost_by_scaling_do_not_cost_a_multiple() -> None:
+    rule = rule_of({"size": 96, "size_divisor": 32})  # rounded down
+    assert {rule.size_for(side, side + 1) for side in range(1, 2000)} == {(96, 96)}
+
+
+@pytest.mark.parametrize("picture", [(37, 53), (30, 20), (28, 28)])
+def test_pixels_are_those_of_a_plain_computation(picture: tuple[int, int]) -> None:
+    rule = rule_of({**DEPTH_ANYTHING, "size": 28}, covers=True)
+    image = np.random.default_rng(1).integers(0, 256, (*picture, 3), dtype=np.uint8)
+    pixels = rule.pixels(image)
+    height, width = rule.size_for(*picture)
+    assert pixels.shape == (3, height, width) and pixels.dtype == np.float32
+    assert pixels.flags.c_contiguous
+    rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB) / 255.0  # float64
+    resized = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_CUBIC)
+    expected = ((resized - MEAN) / STD).transpose(2, 0, 1)
+    assert np.abs(pixels - expected).max() < 1e-5  # float32, values up to 3
+
+
+def test_channels_are_red_green_blue() -> None:
+    image = np.zeros((28, 28, 3), np.uint8)
+    image[..., 0] = 255  # blue
+    pixels = rule_of({**DEPTH_ANYTHING, "size": 28}, covers=True).pixels(image)
+    expected = [-0.485 / 0.229, -0.456 / 0.224, (1 - 0.406) / 0.225]
+    assert pixels[:, 14, 14].tolist() == pytest.approx(expected, rel=1e-5)
+
+
+GLPN = {"do_rescale": True, "do_resize": True, "resample": 2, "size_divisor": 32}
+MIDAS = {**DEPTH_ANYTHING, "size": {"height": 384, "width": 512}, "ensure_multiple_of": 32}
+
+
+@pytest.mark.parametrize(
+    ("settings", "picture", "expected"),
+    [
+        ({"size": 384}, (1052, 1914), (384, 384)),
+        ({"size": {"height": 32, "width": 48}}, (1052, 1914), (32, 48)),
+        ({"size": {"shortest_edge": 200}}, (400, 802), (200, 401)),
+        (MIDAS, (1024, 2048), (384, 768)),  # 0.375 changes it less than 0.25
+        (MIDAS, (900, 1000), (448, 512)),  # 0.512: 460.8 is 14.4 times 32
+        (MIDAS, (300, 400), (384, 512)),
+        (GLPN, (1052, 1914), (1024, 1888)),
+        (GLPN, (20, 64), (32, 64)),
+        ({"do_resize": False, "do_pad": True, "size_divisor": 14}, (27, 70), (28, 70)),
+        ({"do_resize": False, "size": 384}, (45, 67), (45, 67)),
+        ({"size": 30, "size_divisor": 16, "do_pad": False}, (45, 67), (30, 30)),
+    ],
+)
+def test_sizes_of_other_models_follow_their_files(settings, picture, expected) -> None:
+    assert rule_of(settings).size_for(*picture) == expected
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (GLPN, [0.2, 0.4, 0.6]),
+        ({**GLPN, "image_mean": [0.5] * 3, "image_std": [0.25] * 3}, [-1.2, -0.4, 0.4]),
+        ({**GLPN, "image_mean": [0.5] * 3, "do_normalize": False}, [0.2, 0.4, 0.6]),
+        ({**GLPN, "do_rescale": False}, [51, 102, 153]),
+        ({**GLPN, "rescale_factor": 1 / 51}, [1, 2, 3]),
+        ({**GLPN, "rescale_factor": 0.0039215}, [0.2, 0.4, 0.6]),
+    ],
+)
+def test_values_of_other_models_follow_their_files(settings, expected) -> None:
+    image = np.full((32, 64, 3), (153, 102, 51), np.uint8)
+    pixels = rule_of(settings).pixels(image)
+    assert pixels.shape == (3, 32, 64)
+    assert pixels[:, 9, 40].tolist() == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_interpolation_is_the_files() -> None:
+    image = np.random.default_rng(2).integers(0, 256, (40, 30, 3), dtype=np.uint8)
+    pixels = {n: rule_of({"size": 64, "resample": n}).pixels(image) for n in (0, 2, 3)}
+    assert pixels[0].max() <= 1 and pixels[2].max() <= 1
+    assert pixels[3].max() > 1  # cubic interpolation overshoots, and nothing is cut off
+    assert len(np.unique(pixels[0])) <= 256 < len(np.unique(pixels[2]))
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"size": {"longest_edge": 9}}, "no 'height'"),
+        ({"size": 384, "do_normalize": True}, "no 'image_mean'"),
+        ({"size": 384, "image_mean": [1, 2], "image_std": [1, 2]}, "not enough values"),
+        ({"size": 384, "image_mean": [0] * 3, "image_std": [0, 1, 1]}, "image_std"),
+        ({"size": 384, "resample": 77}, "no 77"),
+        ({"size": 0}, "size"),
+        ({"size": "large"}, "."),
+        ({"size": 9, "rescale_factor": 0}, "division by zero"),
+        ({"size": 9, "ensure_multiple_of": -2}, "ensure_multiple_of -2"),
+    ],
+)
+def test_settings_without_sense_are_named(settings, reason: str) -> None:
+    with pytest.raises(ValueError, match=f"settings of an image processor.*{reason}.*do copy"):
+        rule_of(settings)
+
+
+def test_the_rule_is_plain_values_and_a_sentence() -> None:
+    expected = {
+        "fit": "cover", "size": [518, 518], "multiple": 14, "rounding": "nearest",
+        "interpolation": "cubic", "divisor": 255.0, "mean": list(MEAN), "std": list(STD),
+    }  # fmt: skip
+    assert InputRule().as_dict() == expected
+    text = "shorter side 518, sides multiples of 14, cubic interpolation"
+    assert InputRule().describe() == text
+    assert "own size" in rule_of(GLPN).describe()
+    assert "32x48" in rule_of({"size": {"height": 32, "width": 48}}).describe()
+    assert "384x512, with the picture's aspect ratio" in rule_of(MIDAS).describe()

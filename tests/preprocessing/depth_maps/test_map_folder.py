@@ -1,0 +1,166 @@
+"""What is in a folder of maps already: kept, refused, or replaced; one folder has one recipe."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+
+import numpy as np
+import pytest
+from depth_runs import contents, run
+from PIL import Image
+
+from mmseg.preprocessing.depth_maps import run as run_module
+from mmseg.preprocessing.depth_maps.network import Network
+
+
+def test_missing_maps_alone_are_made(made, copy, images, model):
+    before = {path: path.stat().st_mtime_ns for path in copy.rglob("*.png")}
+    gone = [copy / "a/001.png", copy / "b/turned.png"]
+    for path in gone:
+        path.unlink()
+    said: list[str] = []
+    summary = run(images, copy, said, model=str(model))
+    assert (summary.made, summary.existing) == (2, 9)
+    assert contents(copy) == contents(made)
+    changed = {path for path in before if path.stat().st_mtime_ns != before[path]}
+    assert changed == set(gone)
+    assert f"9 of 11 maps are in {copy} already." in said
+    assert said[-1].startswith(f"Made 2 maps in {copy} in 1 s (")
+    assert said[-1].endswith("of the time; 9 maps had been there already.")
+
+
+def test_nothing_to_do_is_said_with_the_recorded_model_and_loads_none(
+    copy, images, model, monkeypatch
+):
+    def load_network(*arguments):
+        raise AssertionError("loaded")
+
+    monkeypatch.setattr(run_module, "load_network", load_network)
+    said: list[str] = []
+    assert run(images, copy, said, model=str(model)).existing == 11
+    assert said[1:] == [f"All 11 maps are in {copy} already, made with {model}."]
+    run(images, copy, said, model="large")
+    assert said[-1] == (
+        "This command would make them with depth-anything/Depth-Anything-V2-Large-hf; that needs "
+        "another --out, or --overwrite."
+    )
+    (copy / "depth.json").unlink()
+    run(images, copy, said, model="large")
+    assert said[-1].endswith(
+        "already; how they were made is not known, because there is no depth.json."
+    )
+
+
+def test_maps_of_another_model_are_refused(copy, made, images, other_model):
+    (copy / "a/000.png").unlink()
+    before = contents(copy)
+    message = (
+        rf"'{copy}' to be made as this command makes them, got a difference in weights_sha256: "
+        r"'[0-9a-f]{12}…' and '[0-9a-f]{12}…' \(there and here\); do choose another --out, or make "
+    )
+    with pytest.raises(ValueError, match=message):
+        run(images, copy, model=str(other_model))
+    assert contents(copy) == before
+
+
+def test_maps_without_a_record_are_refused(copy, images, model):
+    (copy / "a/000.png").unlink()
+    (copy / "depth.json").unlink()
+    before = contents(copy)
+    with pytest.raises(ValueError, match=r"got 10 maps without it \(such as '.*a/001.png'\); do"):
+        run(images, copy, model=str(model))
+    assert contents(copy) == before
+
+
+def test_record_of_a_run_that_made_no_map_is_replaced(images, model, other_model, made, tmp_path):
+    out = tmp_path / "maps"
+    out.mkdir()
+    shutil.copy(made / "depth.json", out)
+    run(images / "a", out, model=str(other_model))
+    record = json.loads((out / "depth.json").read_text())
+    assert record["details"]["model"] == str(other_model)
+
+
+def test_folder_with_other_files_takes_maps(images, model, tmp_path):
+    """As `--out data/own` beside `data/own/labels`."""
+    (tmp_path / "labels").mkdir()
+    Image.fromarray(np.zeros((3, 4), np.uint8)).save(tmp_path / "labels/1.png")
+    assert run(images / "a", tmp_path, model=str(model)).made == 5
+
+
+def test_overwrite_makes_the_maps_of_another_model(copy, made, images, other_model):
+    run(images, copy, model=str(other_model), overwrite=True)
+    old, new = contents(made), contents(copy)
+    assert old.keys() == new.keys()
+    assert all(old[name] != new[name] for name in old)
+
+
+def test_overwrite_that_is_interrupted_goes_on_without_it(
+    copy, images, other_model, tmp_path, monkeypatch
+):
+    """The old maps are gone before the first new one is there."""
+    original, calls = Network.maps, []
+
+    def maps(self, pixels, size):
+        calls.append(size)
+        if len(calls) == 4:
+            raise OSError("as if power failed")
+        return original(self, pixels, size)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Network, "maps", maps)
+        with pytest.raises(OSError, match="power"):
+            run(images, copy, model=str(other_model), overwrite=True)
+    assert len(list(copy.rglob("*.png"))) == 3
+    assert run(images, copy, model=str(other_model)).existing == 3
+    run(images, tmp_path / "whole", model=str(other_model))
+    assert contents(copy) == contents(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("has_record", [True, False])
+def test_overwrite_is_refused_where_maps_of_another_kind_would_stay(
+    has_record, copy, images, other_model, tmp_path
+):
+    """The command names the images of folder a; the maps of folder b are there too."""
+    some = tmp_path / "some"
+    shutil.copytree(images / "a", some / "a")
+    if not has_record:
+        (copy / "depth.json").unlink()
+    before = contents(copy)
+    kind = "made otherwise .weights_sha256" if has_record else "of unknown origin"
+    with pytest.raises(ValueError, match=rf"got 6 that are {kind}.* and would stay, such as "):
+        run(some, copy, model=str(other_model), overwrite=True)
+    assert contents(copy) == before
+
+
+def test_overwrite_of_some_maps_by_the_same_model_keeps_the_others(
+    copy, made, images, model, tmp_path
+):
+    some = tmp_path / "some"
+    shutil.copytree(images / "a", some / "a")
+    for name in ("a/001.png", "b/006.png"):
+        (copy / name).write_bytes(b"old")
+    assert run(some, copy, model=str(model), overwrite=True).made == 5
+    assert (copy / "b/006.png").read_bytes() == b"old"
+    shutil.copy(made / "b/006.png", copy / "b")
+    assert contents(copy) == contents(made)
+
+
+def test_temporary_files_of_killed_runs_are_removed_at_once(copy, images, other_model):
+    """Also by a run that makes nothing: the disk may be full of them."""
+    left = [copy / ".00000000-1-00000000.partial", copy / "b/.00000000-1-00000001.partial"]
+    for path in left:
+        path.write_bytes(b"half")
+        os.utime(path, (time.time() - 3600,) * 2)
+    (copy / "a/000.png").unlink()
+    with pytest.raises(ValueError, match="weights_sha256"):
+        run(images, copy, model=str(other_model))
+    assert not any(path.exists() for path in left)
+
+
+def test_preview_is_none_of_the_maps(copy, images, model, other_model):
+    run(images, copy, model=str(model), preview=copy / "depth_preview.png")
+    assert run(images, copy, model=str(other_model), overwrite=True).made == 11

@@ -1,0 +1,119 @@
+"""Network output -> 8-bit levels: the bits of the formula in numpy, and no level for nonsense."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from mmseg.preprocessing.depth_maps.scaling import nearness, to_stored, upsample
+
+
+def plain(depth: np.ndarray) -> np.ndarray:
+    """The formula, for one image."""
+    return ((depth - depth.min()) / (depth.max() - depth.min()) * 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
+def test_levels_are_those_of_numpy_bit_by_bit(dtype) -> None:
+    rng = np.random.default_rng(0)
+    images = [rng.normal(mean, spread, (61, 83)) for mean in (0, 7, 300) for spread in (0.5, 1, 50)]
+    images += [rng.integers(0, 9, (61, 83)), 1 / rng.uniform(0.1, 80, (61, 83))]
+    values = np.stack(images).astype(dtype)
+    stored = to_stored(torch.from_numpy(values))
+    assert stored.levels.dtype == torch.uint8 and stored.is_finite.tolist() == [True] * 11
+    computed = values if dtype == np.float64 else values.astype(np.float32)
+    for levels, image in zip(stored.levels.numpy(), computed, strict=True):
+        assert (levels == plain(image)).all()
+        assert levels.min() == 0 and levels.max() == 255
+
+
+def test_a_constant_image_becomes_0() -> None:
+    values = torch.stack(
+        [torch.full((5, 7), 3.25), torch.arange(35.0).view(5, 7), torch.zeros(5, 7)]
+    )
+    stored = to_stored(values)
+    assert stored.is_finite.tolist() == [True] * 3
+    assert stored.levels[0].max() == 0 and stored.levels[2].max() == 0
+    assert stored.levels[1].flatten().tolist() == [int(n / 34 * 255) for n in range(35)]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3e38])
+def test_what_cannot_be_scaled_is_marked_for_its_image_alone(value: float) -> None:
+    good = torch.randn(2, 6, 9, generator=torch.Generator().manual_seed(1))
+    bad = torch.full((6, 9), -3e38)  # with 3e38, the span is more than float32 holds
+    bad[3, 4] = value
+    stored = to_stored(torch.stack([good[0], bad, good[1]]))
+    assert stored.is_finite.tolist() == [True, False, True]
+    assert (stored.levels[[0, 2]] == to_stored(good).levels).all()
+    assert stored.levels[1].max() == 0
+
+
+def test_pixels_without_a_value_have_no_part_and_become_0() -> None:
+    values = torch.randn(4, 8, 11, generator=torch.Generator().manual_seed(2))
+    is_valid = torch.rand(4, 8, 11, generator=torch.Generator().manual_seed(3)) < 0.6
+    fill = torch.tensor([0.5, torch.nan, -torch.inf, torch.inf])[:, None, None]
+    stored = to_stored(torch.where(is_valid, values, fill), is_valid)
+    assert stored.is_finite.all()
+    for levels, image, valid in zip(stored.levels, values, is_valid, strict=True):
+        assert (levels[~valid] == 0).all()
+        assert levels[valid].tolist() == plain(image[valid].numpy()).tolist()
+
+
+def test_an_image_without_a_valid_pixel_or_with_a_bad_one_is_marked() -> None:
+    values = torch.arange(3 * 4 * 5.0).view(3, 4, 5)
+    values[2, 1, 1] = torch.nan
+    is_valid = torch.ones(3, 4, 5, dtype=torch.bool)
+    is_valid[0] = False
+    stored = to_stored(values, is_valid)
+    assert stored.is_finite.tolist() == [False, True, False]
+    assert stored.levels[0].max() == 0 and stored.levels[2].max() == 0
+    assert stored.levels[1].max() == 255
+
+
+def test_the_values_given_are_not_changed() -> None:
+    values = torch.randn(2, 4, 6)
+    before = values.clone()
+    to_stored(values, values > 0)
+    to_stored(values)
+    nearness(values, "metric")
+    assert values.equal(before)
+
+
+def test_upsampling_keeps_the_corners_where_they_are() -> None:
+    prediction = torch.randn(2, 4, 6, generator=torch.Generator().manual_seed(4))
+    result = upsample(prediction, (13, 31))
+    assert result.shape == (2, 13, 31) and result.dtype == torch.float32
+    rows, columns = np.linspace(0, 3, 13), np.linspace(0, 5, 31)
+    for ours, given in zip(result.numpy(), prediction.numpy().astype(np.float64), strict=True):
+        across = np.stack([np.interp(columns, np.arange(6), row) for row in given])
+        expected = np.stack([np.interp(rows, np.arange(4), line) for line in across.T]).T
+        assert np.abs(ours - expected).max() < 2e-6  # float32, values up to 3
+    assert upsample(prediction.half(), (5, 9)).dtype == torch.float32
+
+
+def test_meters_become_large_where_it_is_near() -> None:
+    meters = torch.tensor([80.0, 2.0, 0.1, 0.05, -1.0, torch.nan, torch.inf, -torch.inf])
+    near = nearness(meters, "metric")
+    assert near[:5].tolist() == pytest.approx([1 / 80, 0.5, 10, 10, 10], rel=1e-6)
+    assert not near[5:].isfinite().any()
+    assert nearness(meters, "inverse") is meters
+    with pytest.raises(ValueError, match="'inverse' or 'metric', got 'depth'"):
+        nearness(meters, "depth")
+
+
+@pytest.mark.gpu
+def test_scaling_on_a_gpu_gives_the_same_bits_and_does_not_wait() -> None:
+    values = torch.randn(3, 130, 210, generator=torch.Generator().manual_seed(5))
+    values[1, 2, 3] = torch.nan
+    on_device, is_valid = values.cuda(), (values > -1).cuda()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        results = to_stored(on_device), to_stored(on_device, is_valid)
+        nearness(upsample(on_device, (150, 300)), "metric")
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    expected = to_stored(values), to_stored(values, values > -1)
+    for ours, theirs in zip(results, expected, strict=True):
+        assert ours.levels.cpu().equal(theirs.levels)
+        assert ours.is_finite.tolist() == theirs.is_finite.tolist() == [True, False, True]
