@@ -6,7 +6,7 @@ prefetching nor a restart changes it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol
@@ -142,14 +142,14 @@ class _Unpacked:
         return items_of(self.loader, lambda packed: unguarded(packed.content))
 
 
-def items_of(loader: DataLoader, unpack: Callable[[Any], Any]) -> Iterator[Any]:
+def items_of(loader: DataLoader, unpack: Callable[[Any], Any]) -> Generator[Any, None, None]:
     """Start a loader's workers, and return an iterator over `unpack` of everything it yields."""
     with signals_held():
         items = iter(loader)
     return _unpacked(items, unpack)
 
 
-def _unpacked(items: Iterator[Any], unpack: Callable[[Any], Any]) -> Iterator[Any]:
+def _unpacked(items: Iterator[Any], unpack: Callable[[Any], Any]) -> Generator[Any, None, None]:
     """Yield `unpack` of each item; the workers end with this generator, also when that raises.
 
     An error on its way keeps the variables of the functions that it has left, and would keep the

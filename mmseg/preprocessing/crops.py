@@ -7,6 +7,7 @@ worker draws it, or whether a run was interrupted before it.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -137,18 +138,18 @@ def each_item(
         worker_init_fn=start_worker,
         pin_memory=pin_memory,
     )
-    items = items_of(loader, lambda item: item)
-    while True:
-        try:
-            item = next(items)
-        except StopIteration:
-            return
-        except (RuntimeError, OSError, EOFError) as error:
-            lost = lost_worker(error, workers)
-            if lost is None:
-                raise
-            break
-        yield unguarded(item)
+    with closing(items_of(loader, lambda item: item)) as items:  # the workers end with an error
+        while True:
+            try:
+                item = next(items)
+            except StopIteration:
+                return
+            except (RuntimeError, OSError, EOFError) as error:
+                lost = lost_worker(error, workers)
+                if lost is None:
+                    raise
+                break
+            yield unguarded(item)
     raise lost  # here, where nothing keeps the loader any more: its other workers have ended
 
 

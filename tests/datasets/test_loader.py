@@ -157,9 +157,10 @@ class _Broken:
 def test_workers_end_while_an_error_is_on_its_way(monkeypatch):
     """The error keeps the functions that it has left alive, but not the loader's workers."""
     monkeypatch.setattr(loader_module, "index_of", lambda number, length, seed: number)
+    before = set(multiprocessing.active_children())
     batches = build_train_loader(_Broken(), 1, 2, seed=0, start_iteration=0, max_iters=50)
     with pytest.raises(OSError, match="got a broken one") as raised:
         for _ in batches:
             pass
     assert raised.value.__traceback__ is not None
-    assert not multiprocessing.active_children()
+    assert set(multiprocessing.active_children()) <= before

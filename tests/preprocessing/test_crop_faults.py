@@ -6,6 +6,7 @@ Five source images, nine crops of 16x20 pixels.
 from __future__ import annotations
 
 import errno
+import multiprocessing
 import os
 import shutil
 import signal
@@ -61,7 +62,7 @@ def test_disk_that_fills_up_ends_the_run_and_the_second_start_goes_on(
 ):
     """Every process may write 7 files, of which the main process needs one for the settings."""
     folder, room = tmp_path / "crops", [7]
-    original = files._Stream.write
+    original, before = files._Stream.write, set(multiprocessing.active_children())
 
     def write(self, content):
         room[0] -= 1
@@ -76,6 +77,7 @@ def test_disk_that_fills_up_ends_the_run_and_the_second_start_goes_on(
         with pytest.raises(OSError, match=message) as raised:
             run(cfg, folder, workers=workers)
     assert raised.value.errno == errno.ENOSPC
+    assert set(multiprocessing.active_children()) <= before, "workers outlive the error"
     # A worker that was ended with the run may leave a partial file; the next start removes it.
     written = {k: v for k, v in contents(folder).items() if not k.endswith(".partial")}
     whole = contents(made)
