@@ -163,6 +163,8 @@ def in_new_process(function: Callable[[Options], str], options: Options) -> str:
 
 def measure(options: Options) -> str:
     """Return the rest of a line of the table."""
+    # Else the workers would be started as this process was, which takes seconds.
+    multiprocessing.set_start_method(None, force=True)
     run = make_maps(options, say=lambda line: None)
     if run.failures:
         raise SystemExit("\n".join(run.failures))
