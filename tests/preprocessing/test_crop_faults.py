@@ -28,6 +28,7 @@ from mmseg.preprocessing import label_conversion
 from mmseg.preprocessing.label_conversion import convert_gta
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from full_disk import let_disk_fill_up  # noqa: E402
 from read_only import read_only_folder  # noqa: E402
 
 
@@ -61,18 +62,9 @@ def test_disk_that_fills_up_ends_the_run_and_the_second_start_goes_on(
     workers, cfg, made, tmp_path, monkeypatch
 ):
     """Every process may write 7 files, of which the main process needs one for the settings."""
-    folder, room = tmp_path / "crops", [7]
-    original, before = files._Stream.write, set(multiprocessing.active_children())
-
-    def write(self, content):
-        room[0] -= 1
-        with self.watched():
-            if room[0] < 0:
-                raise OSError(errno.ENOSPC, "No space left on device")
-        return original(self, content)
-
+    folder, before = tmp_path / "crops", set(multiprocessing.active_children())
     with monkeypatch.context() as patch:
-        patch.setattr(files._Stream, "write", write)
+        let_disk_fill_up(patch, num_files=7)
         message = r"expected to write '.*\d\.png', got: No space left on device; free space there"
         with pytest.raises(OSError, match=message) as raised:
             run(cfg, folder, workers=workers)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from depth_runs import contents, read_maps, run
+from full_disk import let_disk_fill_up
 
-from mmseg import files
 from mmseg.interruption import RunInterrupted
 from mmseg.preprocessing.depth_maps import pictures, writers
 from mmseg.preprocessing.depth_maps.network import Network
@@ -32,17 +32,9 @@ def test_disk_that_fills_up_ends_the_run_at_once(
     workers, images, model, made, tmp_path, monkeypatch
 ):
     """Every process may write four files; the main one needs two to begin."""
-    out, room, original = tmp_path / "maps", [4], files._Stream.write
-
-    def write(self, content):
-        room[0] -= 1
-        with self.watched():
-            if room[0] < 0:
-                raise OSError(errno.ENOSPC, "No space left on device")
-        return original(self, content)
-
+    out = tmp_path / "maps"
     with monkeypatch.context() as patch:
-        patch.setattr(files._Stream, "write", write)
+        let_disk_fill_up(patch, num_files=4)
         message = r"expected to write '.*\d\.png', got: No space left on device; free space there"
         with pytest.raises(OSError, match=message) as raised:
             run(images, out, model=str(model), workers=workers)
