@@ -29,8 +29,7 @@ if str(ROOT) not in sys.path:
 from mmseg.distributed import init_from_environment, is_main  # noqa: E402
 from mmseg.launchers import LAUNCHERS  # noqa: E402
 from mmseg.preprocessing.commands import one_sentence  # noqa: E402
-from mmseg.preprocessing.depth_maps.jobs import LAYOUTS  # noqa: E402
-from mmseg.preprocessing.depth_maps.map_folder import PREVIEW_FILE  # noqa: E402
+from mmseg.preprocessing.depth_maps.jobs import LAYOUTS, PREVIEW_FILE  # noqa: E402
 from mmseg.preprocessing.depth_maps.options import (  # noqa: E402
     Options,
     choose_device,
@@ -98,7 +97,11 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "those that convert; 0: none (default: as many as there are cores, at most 16; 1 where a "
         "CPU computes)",
     )
-    add("--overwrite", action="store_true", help="delete the maps that are there, and make them")
+    add(
+        "--overwrite",
+        action="store_true",
+        help="make maps that are there again (an interrupted run goes on without this option)",
+    )
     add(
         "--preview",
         nargs="?",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mmseg.datasets.depth import make_command, png_name
-from mmseg.datasets.image_files import read_label, write_label
+from mmseg.datasets.image_files import files_below, read_label, write_label
 from mmseg.datasets.labels import IGNORE, LabelRule
 from mmseg.datasets.pipelines import Compose
 from mmseg.datasets.pipelines.fields import Results
@@ -270,17 +269,6 @@ class CustomDataset:
                 f"of {len(names)}: image '{image}', missing '{folder / names[missing[0]]}'; "
                 f"{remedy}"
             )
-
-
-def files_below(folder: Path, suffix: str = "") -> list[str]:
-    """List the files in `folder` and its folders (one scan), as relative names with '/'."""
-    found = []
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        relative = Path(parent).relative_to(folder).as_posix()
-        prefix = "" if relative == "." else f"{relative}/"
-        found += [prefix + n for n in names if n.endswith(suffix) and not n.startswith(".")]
-    return found
 
 
 def _join(root: str | None, path: str) -> Path:

@@ -1,8 +1,9 @@
-"""Read and write image, label and depth files; every failure names the file and the remedy."""
+"""Find, read and write image, label and depth files; failures name the file and the remedy."""
 
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 
 import cv2
@@ -12,6 +13,22 @@ from PIL import Image
 from mmseg.datasets.integrity import damage_of
 from mmseg.datasets.labels import flat_palette
 from mmseg.files import atomic_write
+
+
+def files_below(folder: Path, suffix: str = "") -> list[str]:
+    """List the files in `folder` and its folders (one scan), as relative names with '/'."""
+    found = []
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [n for n in folders if not n.startswith(".") and not _loops(Path(parent, n))]
+        relative = Path(parent).relative_to(folder).as_posix()
+        prefix = "" if relative == "." else f"{relative}/"
+        found += [prefix + n for n in names if n.endswith(suffix) and not n.startswith(".")]
+    return found
+
+
+def _loops(folder: Path) -> bool:
+    """Tell whether a folder is a link to one that it lies in."""
+    return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
 
 
 def read_color(path: str | Path) -> np.ndarray:

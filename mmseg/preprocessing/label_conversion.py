@@ -18,8 +18,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from mmseg.datasets.base import files_below
-from mmseg.datasets.image_files import read_label, read_unchanged, write_label
+from mmseg.datasets.image_files import files_below, read_label, read_unchanged, write_label
 from mmseg.datasets.labels import (
     CITYSCAPES_ID_TO_TRAIN_ID,
     IGNORE,

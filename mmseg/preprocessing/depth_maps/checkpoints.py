@@ -72,7 +72,13 @@ class Checkpoint:
             if (self.folder / name).is_file():
                 return [self.folder / name]
             if index := self.settings(f"{name}.index.json"):
-                parts = sorted({self.folder / part for part in index["weight_map"].values()})
+                places = index.get("weight_map")
+                if not isinstance(places, dict):
+                    raise ValueError(
+                        f"expected weight_map in '{self.folder / name}.index.json', got none; "
+                        f"{advice(self.name)}"
+                    )
+                parts = sorted({self.folder / str(part) for part in places.values()})
                 if missing := [part.name for part in parts if not part.is_file()]:
                     raise FileNotFoundError(self._without(missing[0]))
                 return parts

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from mmseg.datasets.depth_inspection import folder_warnings, sampled
-from mmseg.datasets.depth_record import RECORD_FILE
-from mmseg.preprocessing.depth_maps.checkpoints import ALIASES
-from mmseg.preprocessing.depth_maps.jobs import Job
-from mmseg.preprocessing.depth_maps.map_folder import PREVIEW_FILE, MapFolder
+from mmseg.datasets.depth_record import RECORD_FILE, DepthRecord
+from mmseg.preprocessing.depth_maps.checkpoints import ALIASES, find_checkpoint
+from mmseg.preprocessing.depth_maps.jobs import PREVIEW_FILE, Job
+from mmseg.preprocessing.depth_maps.map_folder import MapFolder
 from mmseg.preprocessing.depth_maps.options import Options
 from mmseg.visualization.depth_sheet import depth_sheet
 from mmseg.visualization.palettes import save_picture
@@ -28,6 +29,9 @@ def tell_complete(folder: MapFolder, options: Options, say: Say) -> None:
     found = _source(None)
     if record.recipe.get("source") == "model":
         found = _source(record.details.get("model", "an unknown model"))
+        if model is not None and model not in ALIASES and Path(model).is_dir():
+            _require_weights(model, record, f"{start}, made {found}")
+            wanted = found
     quantity = record.recipe.get("quantity")
     other = options.quantity or ("inverse" if options.is_from_maps else quantity)
     if found == wanted and quantity != other:
@@ -35,6 +39,15 @@ def tell_complete(folder: MapFolder, options: Options, say: Say) -> None:
     say(f"{start}, made {found}.")
     if found != wanted:
         say(f"This command would make them {wanted}; that needs another --out, or --overwrite.")
+
+
+def _require_weights(model: str, record: DepthRecord, start: str) -> None:
+    """Raise `ValueError` if a local network is not the one that made the maps."""
+    if find_checkpoint(model).weights_sha256() != record.recipe.get("weights_sha256"):
+        raise ValueError(
+            f"expected maps that are made with the weights of '{model}', got others: {start}; do "
+            "choose another --out, or make them again with --overwrite."
+        )
 
 
 def check_preview(options: Options, jobs: Sequence[Job]) -> None:

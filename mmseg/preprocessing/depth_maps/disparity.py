@@ -114,12 +114,22 @@ def _read_picture(path: str | Path) -> np.ndarray:
             f"expected a TIFF with one channel of {kind} at '{path}', got one that cannot be "
             "decoded; do copy it again, or store the map as npy."
         ) from error
-    if stored.ndim != 2:
+    gray = _gray(stored)
+    if gray is None:
         raise ValueError(
             f"expected one channel of {kind} in '{path}', got {stored.shape[2]} channels; do use "
             "the raw depth, not a colored picture of it."
         )
-    return stored
+    return gray
+
+
+def _gray(stored: np.ndarray) -> np.ndarray | None:
+    """Return (H, W) of one channel, or of equal ones, as programs that paint maps gray write."""
+    if stored.ndim == 2:
+        return stored
+    first, alpha = stored[..., 0], stored[..., 3:]
+    is_gray = (stored[..., :3] == first[..., None]).all() and (alpha == alpha.max(initial=0)).all()
+    return first if is_gray else None
 
 
 def _read_npy(path: str | Path) -> np.ndarray:

@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from mmseg.datasets.base import CustomDataset, files_below
+from mmseg.datasets.base import CustomDataset
 from mmseg.datasets.cityscapes import CityscapesDataset
 from mmseg.datasets.gta import GTADataset
+from mmseg.datasets.image_files import files_below
 from mmseg.datasets.synthia import SynthiaDataset
 from mmseg.preprocessing.depth_maps.disparity import SUFFIXES as MAP_SUFFIXES
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".tif", ".tiff", ".webp")
+PREVIEW_FILE = "depth_preview.png"  # lies beside the maps
 DISPARITY = "disparity"  # what Cityscapes calls its own maps
 
 
@@ -99,7 +101,8 @@ def find_jobs(
     out = Path(out)
     suffixes = MAP_SUFFIXES if is_from_maps else IMAGE_SUFFIXES
     found = [item for path in map(Path, inputs) for item in _search(path, out, suffixes)]
-    found = list(dict.fromkeys(found))
+    place = RealFolders()  # the same file may be given twice
+    found = list({(place.file(item.image), item.name): item for item in found}.values())
     chosen = _recognized(found, is_from_maps, say) if layout is None else LAYOUTS[layout]
     fitting = [item for item in found if _fits(item, chosen, is_from_maps)]
     if not fitting:
@@ -128,6 +131,8 @@ def _search(path: Path, out: Path, suffixes: tuple[str, ...]) -> Iterator[_Found
     for name in files_below(path):
         image = path / name
         if image.suffix.lower() not in suffixes:
+            continue
+        if suffixes is MAP_SUFFIXES and image.name == PREVIEW_FILE:
             continue
         if not (holds_maps and folder.is_inside(image.parent, out)):
             yield _Found(image, name)
@@ -190,7 +195,7 @@ def _map_name(item: _Found, layout: Layout, is_from_maps: bool) -> str:
 
 
 def _with_folder(item: _Found) -> str:
-    return f"{item.image.absolute().parent.name}/{item.name}"
+    return f"{item.image.parent.resolve().name}/{item.name}"
 
 
 def _nothing(inputs: Sequence[str | Path], suffixes: Sequence[str], endings: Sequence[str]) -> str:

@@ -53,7 +53,7 @@ def make_maps(options: Options, say: Say) -> Summary:
             total = Summary(existing=len(folder.jobs))
         else:
             own = _make_share(options, folder, writers, interruption, say)
-            total = merge(_gathered(own, interruption))
+            total = merge(_gathered(own, interruption, options.overwrite))
             for line in total.lines(options.out):
                 say(line)
         if distributed.is_main():
@@ -89,7 +89,7 @@ def _make_share(
     if interruption.requested and summary.done < len(share):
         for line in summary.failure_lines():
             say(line)
-        raise _interrupted(interruption, f"{summary.done} of {len(share)} maps")
+        raise _interrupted(interruption, f"{summary.done} of {len(share)} maps", options.overwrite)
     return summary
 
 
@@ -131,22 +131,22 @@ def _claimed(options: Options, folder: MapFolder, maker: FromImages | FromFiles)
     return folder.claim(maker.record, options.overwrite) if distributed.is_main() else []
 
 
-def _gathered(own: Summary, interruption: Interruption) -> list[Summary]:
+def _gathered(own: Summary, interruption: Interruption, overwrite: bool) -> list[Summary]:
     """Return what all processes did; one that is gone was stopped, as this one, by a signal."""
     try:
         return distributed.gather_objects(own)
     except distributed.ProcessGroupError as error:
         if not interruption.requested:
             raise
-        raise _interrupted(interruption, f"all {own.done} maps") from error
+        raise _interrupted(interruption, f"all {own.done} maps", overwrite) from error
 
 
-def _interrupted(interruption: Interruption, count: str) -> RunInterrupted:
+def _interrupted(interruption: Interruption, count: str, overwrite: bool) -> RunInterrupted:
     """Say how far this process has come."""
     share = f" of process {distributed.rank()}" if distributed.world_size() > 1 else ""
     return RunInterrupted(
         f"Stopped by {interruption.signal_name} after {count}{share}. Start the same command "
-        "again to continue."
+        f"again{' without --overwrite' if overwrite else ''} to continue."
     )
 
 

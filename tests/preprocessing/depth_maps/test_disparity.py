@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from mmseg.errors import is_for_user
 from mmseg.preprocessing.depth_maps.disparity import SUFFIXES, convert, read_values, recipe
@@ -304,3 +305,14 @@ def test_a_flipped_bit_in_the_header_of_an_npy_file_is_a_sentence_or_does_no_har
                 assert values.shape == is_valid.shape
                 assert values.nbytes <= 2 * 5 * 7 * 8
     assert errors > 300
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "P"])
+def test_gray_map_in_equal_channels_is_that_of_one_channel(mode, tmp_path):
+    """As programs write maps that they paint gray."""
+    gray = Image.fromarray(np.arange(20, 55, dtype=np.uint8).reshape(5, 7))
+    gray.save(tmp_path / "one.png")
+    gray.convert(mode).save(tmp_path / "more.png")
+    expected = convert(tmp_path / "one.png", "inverse")
+    assert expected.min() == 0 and expected.max() == 255
+    assert np.array_equal(convert(tmp_path / "more.png", "inverse"), expected)

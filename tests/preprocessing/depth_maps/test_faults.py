@@ -120,3 +120,16 @@ def test_map_that_was_damaged_later_is_not_this_commands_to_judge(copy, images, 
     said: list[str] = []
     assert run(images, copy, said, model=str(model)).existing == 11
     assert any(re.search("1 of 8 sampled depth maps .* cannot be read", line) for line in said)
+
+
+def test_stopped_overwrite_goes_on_without_that_option(images, model, tmp_path, monkeypatch):
+    """With it, the maps that were just made would be made again."""
+    original = Network.maps
+
+    def maps(self, pixels, size):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return original(self, pixels, size)
+
+    monkeypatch.setattr(Network, "maps", maps)
+    with pytest.raises(RunInterrupted, match="command again without --overwrite to continue"):
+        run(images, tmp_path / "maps", model=str(model), overwrite=True)

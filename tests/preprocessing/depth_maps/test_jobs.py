@@ -201,3 +201,30 @@ def test_many_images_are_found_in_a_moment(here, monkeypatch):
     monkeypatch.setattr(Path, "resolve", lambda p, **k: calls.append(p) or original(p, **k))
     assert len(found("images")) == 400
     assert len(calls) < 40
+
+
+def test_city_folder_is_found_from_within_another_one(here, monkeypatch):
+    """`..` is no name of a city: a map would lie beside --out."""
+    touch(*CITIES, "train/bonn/more/c.txt")
+    monkeypatch.chdir("train/bonn/more")
+    image = "../b_2_leftImg8bit.png"
+    assert found("..") == {image: "out/bonn/b_2_depth.png"}
+    assert found(image) == {image: "out/bonn/b_2_depth.png"}
+
+
+def test_folder_that_is_given_twice_counts_once(here):
+    touch("images/1.png", "images/x/2.png")
+    twice = found("images", str(here / "images"), "./images")
+    assert sorted(twice.values()) == ["out/1.png", "out/x/2.png"]
+
+
+def test_link_to_a_folder_around_it_is_not_followed(here):
+    touch("images/1.png", "elsewhere/2.png")
+    Path("images/loop").symlink_to(here / "images")
+    Path("images/other").symlink_to(here / "elsewhere")
+    assert set(found("images").values()) == {"out/1.png", "out/other/2.png"}
+
+
+def test_preview_is_no_map_to_convert(here):
+    touch("maps/1.png", "maps/depth_preview.png")
+    assert set(found("maps", is_from_maps=True).values()) == {"out/1.png"}

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -73,6 +74,95 @@ def test_maps_without_a_record_are_refused(copy, images, model):
     with pytest.raises(ValueError, match=r"got 10 maps without it \(such as '.*a/001.png'\); do"):
         run(images, copy, model=str(model))
     assert contents(copy) == before
+
+
+def test_maps_of_unknown_origin_beside_new_ones_are_refused(copy, images, model, tmp_path):
+    """None of them is a map of this command, but training would read them together."""
+    one = tmp_path / "a"
+    one.mkdir()
+    shutil.copy(images / "a/000.png", one / "new.png")
+    (copy / "depth.json").unlink()
+    with pytest.raises(ValueError, match="got 5 maps without it"):
+        run(tmp_path / "a", copy / "a", model=str(model))
+    assert not (copy / "a/new.png").exists()
+
+
+@pytest.mark.parametrize("has_maps", [True, False])
+def test_command_that_begins_while_another_loads_its_network_is_refused(
+    has_maps, images, model, other_model, tmp_path, monkeypatch
+):
+    """The second one looks at the folder before the first one has written its record."""
+    out, original = tmp_path / "maps", run_module.load_network
+
+    def load_network(*arguments):
+        monkeypatch.setattr(run_module, "load_network", original)
+        run(images / "a", out, model=str(other_model))
+        for path in [] if has_maps else out.rglob("*.png"):
+            path.unlink()
+        return original(*arguments)
+
+    monkeypatch.setattr(run_module, "load_network", load_network)
+    with pytest.raises(ValueError, match="a difference in weights_sha256"):
+        run(images / "b", out, model=str(model))
+    assert json.loads((out / "depth.json").read_text())["details"]["model"] == str(other_model)
+    assert len(list(out.rglob("*.png"))) == (5 if has_maps else 0)
+
+
+def test_local_network_that_did_not_make_the_maps_is_an_error_when_all_are_there(
+    copy, images, model, other_model, tmp_path
+):
+    again = shutil.copytree(model, tmp_path / "again")
+    said: list[str] = []
+    run(images, copy, said, model=str(again))
+    assert said[-1] == f"All 11 maps are in {copy} already, made with {model}."
+    with pytest.raises(ValueError, match="got others: All 11 maps are in .* made with"):
+        run(images, copy, model=str(other_model))
+
+
+def test_record_in_an_inner_folder_is_not_contradicted(images, model, other_model, tmp_path):
+    """Training believes the nearest one."""
+    out = tmp_path / "outer"
+    run(images / "a", out / "a", model=str(model))
+    before = contents(out)
+    with pytest.raises(ValueError, match=r"another one of other maps in '.*a/depth.json'"):
+        run(images, out, model=str(other_model))
+    assert contents(out) == before
+    run(images, out, model=str(other_model), overwrite=True)
+    assert not (out / "a/depth.json").exists()
+    assert len(list(out.rglob("*.png"))) == 11
+
+
+def test_overwrite_by_the_same_model_keeps_the_map_of_an_image_that_broke(
+    copy, made, images, model, tmp_path
+):
+    broken = Path(shutil.copytree(images, tmp_path / "images"))
+    (broken / "a/000.png").write_bytes(b"broken")
+    assert len(run(broken, copy, model=str(model), overwrite=True).failures) == 1
+    assert contents(copy) == contents(made)
+
+
+def test_overwrite_deletes_no_labels(images, model, tmp_path):
+    """A slip where labels are called as their images."""
+    labels = tmp_path / "labels"
+    labels.mkdir()
+    for image in (images / "a").iterdir():
+        label = Image.fromarray(np.full((3, 4), 7, np.uint8)).convert("P")
+        label.save(labels / f"{image.stem}.png")
+    before = contents(labels)
+    with pytest.raises(
+        ValueError, match="replace gray maps, got .* of the kind 'P' and of unknown"
+    ):
+        run(images / "a", labels, model=str(model), overwrite=True)
+    assert contents(labels) == before
+
+
+def test_overwrite_replaces_a_broken_record(copy, made, images, model):
+    (copy / "depth.json").write_text("{")
+    with pytest.raises(ValueError, match="depth.json"):
+        (copy / "a/000.png").unlink()
+        run(images, copy, model=str(model))
+    run(images, copy, model=str(model), overwrite=True)
+    assert contents(copy) == contents(made)
 
 
 def test_record_of_a_run_that_made_no_map_is_replaced(images, model, other_model, made, tmp_path):

@@ -185,7 +185,9 @@ def test_existing_maps_are_converted(images, tmp_path):
     np.save(folder / "ramp_disparity.npy", ramp)
     deep = np.arange(35, dtype=np.uint16).reshape(5, 7) * 1000
     Image.fromarray(deep).save(folder / "deep_disparity.png")
-    Image.fromarray(np.zeros((5, 7, 3), np.uint8)).save(folder / "colored_disparity.png")
+    colored = np.zeros((5, 7, 3), np.uint8)
+    colored[1, 2] = 30, 40, 50
+    Image.fromarray(colored).save(folder / "colored_disparity.png")
     for workers in (0, 2):
         out, said = tmp_path / f"maps{workers}", []
         summary = run(folder, out, said, workers=workers, preview=tmp_path / f"{workers}.png")
