@@ -75,7 +75,7 @@ class MapFolder:
             ValueError: maps that are there and stay were made otherwise.
         """
         self._look()  # again: another command may have begun while the network was loaded
-        found = self._readable_record() if overwrite else self.record()
+        found = _readable_record(self.root) if overwrite else self.record()
         differences = recipe_differences(found.recipe, record.recipe) if found else []
         is_same = found is not None and not differences
         inner = self._inner_records(record)
@@ -112,13 +112,6 @@ class MapFolder:
         path = self.root / RECORD_FILE
         return path.read_bytes() if path.is_file() else None
 
-    def _readable_record(self) -> DepthRecord | None:
-        """Return the record; None if it is broken, which is to be replaced."""
-        try:
-            return self.record()
-        except ValueError:
-            return None
-
     def _inner_records(self, record: DepthRecord) -> list[Path]:
         """Return the records of other recipes in the folders of the maps, below the root.
 
@@ -131,7 +124,7 @@ class MapFolder:
         found = []
         for folder in sorted(inside):
             if (folder / RECORD_FILE).is_file():
-                other = MapFolder(folder, [])._readable_record()
+                other = _readable_record(folder)
                 if other is None or recipe_differences(other.recipe, record.recipe):
                     found.append(folder / RECORD_FILE)
         return found
@@ -164,6 +157,14 @@ class MapFolder:
             f"that are {how} and would stay, such as '{foreign[0]}'; do delete them, choose "
             "another --out, or give the folders of their images too."
         )
+
+
+def _readable_record(folder: Path) -> DepthRecord | None:
+    """Return the record in a folder; None if it is broken, which is to be replaced."""
+    try:
+        return read_record(folder)
+    except ValueError:
+        return None
 
 
 def _require_map(path: Path) -> None:

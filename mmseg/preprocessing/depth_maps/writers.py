@@ -18,10 +18,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
 
+from mmseg.datasets.loader import start_worker
 from mmseg.files import atomic_write
-from mmseg.interruption import shield_worker, signals_held
+from mmseg.interruption import signals_held
 from mmseg.preprocessing.depth_maps.jobs import Job
 
 START_SECONDS = 0.05
@@ -53,7 +53,9 @@ class Writers:
     def __enter__(self) -> Writers:
         if self.processes:
             with signals_held():
-                self.pool = ProcessPoolExecutor(self.processes, initializer=_start)
+                self.pool = ProcessPoolExecutor(
+                    self.processes, initializer=start_worker, initargs=(0,)
+                )
                 # Python 3.10 starts a process only for a task that finds none idle.
                 for _ in range(self.processes):
                     self.pool.submit(time.sleep, START_SECONDS)
@@ -94,13 +96,6 @@ class Writers:
             with _explains_dead_processes(self.processes):
                 result = future.result()
             yield job, result
-
-
-def _start() -> None:
-    """Keep a process from dying before the main one, and from taking the cores of others."""
-    shield_worker()
-    cv2.setNumThreads(0)
-    torch.set_num_threads(1)  # which scales the maps that are converted
 
 
 @contextmanager
