@@ -38,7 +38,7 @@ class Crop:
 
     def encode(self) -> tuple[bytes, bytes, bytes]:
         """Return the PNG files of image, label and depth, the last two plain 8-bit grayscale."""
-        return _png(self.image), _png(self.label), _png(self.depth)
+        return encode_png(self.image), encode_png(self.label), encode_png(self.depth)
 
 
 class CropFolder:
@@ -171,7 +171,8 @@ def lost_worker(error: Exception, workers: int) -> ChildProcessError | None:
     )
 
 
-def _png(array: np.ndarray) -> bytes:
+def encode_png(array: np.ndarray) -> bytes:
+    """Return the PNG file of (H, W) or (H, W, 3) uint8, blue first."""
     ok, data = cv2.imencode(".png", array)
     if not ok:
         raise ValueError(f"expected an 8-bit picture, got {array.dtype} {array.shape}.")
