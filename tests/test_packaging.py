@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,29 @@ def test_the_package_installs_from_its_folder(tmp_path: Path) -> None:
     assert names == {path.relative_to(ROOT / "mmseg") for path in (ROOT / "mmseg").rglob("*.py")}
 
 
+def test_portable_settings_let_all_instruction_sets_and_threads_meet() -> None:
+    """An orthogonal array: nine rows hold each pair of values of two columns once."""
+    text = (ROOT / "tests/portable.sh").read_text(encoding="utf-8")
+    (block,) = re.findall(r'^rows="((?:\w+ \w+ \w+ \d\n?){9})"', text, re.MULTILINE)
+    columns = list(zip(*(row.split() for row in block.splitlines()), strict=True))
+    assert columns[3].count("4") == 3
+    for one, other in combinations(columns, 2):
+        assert len(set(zip(one, other, strict=True))) == 9
+
+
+def test_the_workflow_runs_the_scripts_of_the_readme_on_the_oldest_python() -> None:
+    text = (ROOT / ".github/workflows/tests.yml").read_text(encoding="utf-8")
+    assert re.findall(r"run: (.*)", text) == [
+        "sh tests/run.sh",
+        "sh tests/run.sh ${{ matrix.option }}",
+    ]
+    script = (ROOT / "tests/run.sh").read_text(encoding="utf-8")
+    options = re.search(r"option: \[(.*)\]", text)
+    assert options and all(option in script for option in options[1].split(", "))
+    floor = re.search(r'requires-python = ">=(.*)"', PYPROJECT)
+    assert floor and f'"{floor[1]}"' in text
+
+
 # tools/environment.sh with a `python` that notes what it is asked to do.
 
 STUB = """#!/bin/sh
@@ -138,7 +162,8 @@ class Machine:
     def __init__(self, root: Path, too_old: int = 0) -> None:
         self.root, self.notes = root, root / "notes.txt"
         (root / "tools").mkdir()
-        (root / "tools/environment.sh").write_text((ROOT / "tools/environment.sh").read_text())
+        for name in ("environment.sh", "virtual_environment.sh"):
+            shutil.copy(ROOT / "tools" / name, root / "tools")
         (root / "requirements.txt").write_text("torch\n")
         (root / "bin").mkdir()
         for tool in ("cmp", "cp", "rm"):

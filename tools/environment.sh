@@ -1,29 +1,13 @@
 # Sourced by demo.sh and tests/run.sh, from the repository's root: make `python` one that has
 # everything in requirements.txt. Uses the active virtual environment, or creates .venv.
 
+. tools/virtual_environment.sh
 if [ -z "${VIRTUAL_ENV:-}" ]; then
-    if [ ! -x .venv/bin/python ]; then
-        for candidate in python3 python python3.13 python3.12 python3.11 python3.10; do
-            if command -v "$candidate" >/dev/null 2>&1 &&
-                "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
-                base_python=$candidate
-                break
-            fi
-        done
-        if [ -z "${base_python:-}" ]; then
-            echo "expected Python 3.10 or newer on PATH, found none; install one and run this again." >&2
-            exit 1
-        fi
-        echo "== Creating a virtual environment in .venv with $("$base_python" --version)"
-        "$base_python" -m venv .venv || {
-            rm -rf .venv
-            echo "could not create .venv; on Debian and Ubuntu: apt-get install python3-venv" >&2
-            exit 1
-        }
-    fi
+    make_environment .venv python3 python python3.14 python3.13 python3.12 python3.11 python3.10 ||
+        exit 1
     VIRTUAL_ENV=$(pwd)/.venv
     export VIRTUAL_ENV
-    PATH=$VIRTUAL_ENV/bin:$PATH
+    PATH=$(programs_of "$VIRTUAL_ENV"):$PATH
     export PATH
 else
     echo "== Using the active virtual environment $VIRTUAL_ENV"
