@@ -7,7 +7,7 @@ import pytest
 import torch
 
 GOLDEN = Path(__file__).parent / "golden"
-sys.path.insert(0, str(GOLDEN))
+sys.path[:0] = [str(GOLDEN), str(GOLDEN.parent / "helpers")]
 
 
 @pytest.fixture(scope="session")

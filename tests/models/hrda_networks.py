@@ -8,13 +8,11 @@ the mean of all that it sees.
 from typing import Any
 
 import torch.nn.functional as F
-from golden_init import init_module
-from network_records import normal
+from network_records import filled, normal
 from torch import Tensor, nn
 
 from mmseg.models import BACKBONES, build_segmentor
 
-CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 WINDOW, UNIT = (32, 48), 8
 
 
@@ -57,7 +55,7 @@ def cfg(is_global: bool = False, head: dict[str, Any] | None = None, **changes: 
 
 
 def build(*args: Any, **kwargs: Any) -> Any:
-    return init_module(build_segmentor(cfg(*args, **kwargs))).eval()
+    return filled(build_segmentor(cfg(*args, **kwargs))).eval()
 
 
 class FixedBox:

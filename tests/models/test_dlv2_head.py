@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from golden_init import blocky_labels, init_module
-from network_records import NOISE, RECORDS, keys_and_shapes, normal, recorded_arrays
+from golden_init import blocky_labels
+from network_records import NOISE, RECORDS, filled, keys_and_shapes, normal, recorded_arrays
 from torch import Tensor, nn
 
 from mmseg.models import HEADS
@@ -37,15 +37,15 @@ def test_keys_logits_losses_and_gradients_equal_the_recorded_ones(
     head = HEADS.build(copy.deepcopy(record["config"]))
     assert keys_and_shapes(head) == record["keys"]
     with torch.no_grad():
-        logits = init_module(head).eval()(features)
+        logits = filled(head).eval()(features)
     np.testing.assert_allclose(logits, recorded_arrays("C4_heads.npz")[f"{name}_eval"], **NOISE)
     maps = [blocky_labels(f"C4:gt{b}", 128, 128, range(19), 16, 0.05) for b in range(2)]
     label = torch.from_numpy(np.stack(maps))[:, None]
     losses = head.train().forward_train(features, None, label)
-    assert {k: v.item() for k, v in losses.items()} == pytest.approx(record["train_losses"], 1e-4)
+    assert {k: v.item() for k, v in losses.items()} == pytest.approx(record["train_losses"], 1e-6)
     losses["loss_seg"].backward()
     norms = {k: p.grad.norm().item() for k, p in head.named_parameters() if p.grad is not None}
-    assert norms == pytest.approx(record["grad_norms"], rel=1e-3, abs=1e-5)
+    assert norms == pytest.approx(record["grad_norms"], rel=1e-6)
 
 
 def test_the_sum_of_two_dilations_by_hand() -> None:
@@ -66,6 +66,7 @@ def test_the_sum_of_two_dilations_by_hand() -> None:
 
 
 def test_initial_weights_are_narrow_and_biases_zero() -> None:
+    """Of 24,300 weights; 5 % are 11 standard errors of their spread."""
     head = HEADS.build(small_cfg(in_channels=90, num_classes=30))
     head.init_weights()
     convs = [m for m in head.modules() if isinstance(m, nn.Conv2d)]

@@ -10,8 +10,7 @@ import models_cfg
 import pytest
 import torch
 import torch.nn.functional as F
-from golden_init import init_module
-from network_records import normal
+from network_records import EQUAL, filled, normal
 from torch import Tensor
 
 from mmseg.models import HEADS
@@ -21,7 +20,6 @@ from mmseg.registry import ConfigError
 SIZE = (40, 56)
 GRID = (5, 7)
 BOX = (16, 40, 8, 40)  # rows 2…4, columns 1…4 of the grid
-CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 
 
 def cfg(**changes: Any) -> dict[str, Any]:
@@ -30,13 +28,13 @@ def cfg(**changes: Any) -> dict[str, Any]:
 
 
 def build(**changes: Any) -> HRDAHead:
-    return init_module(HEADS.build(cfg(**changes)))
+    return filled(HEADS.build(cfg(**changes)))
 
 
 def upscaled(x: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize bilinearly pixel by pixel: cell centers lie in the middle of cells."""
     rows, columns = x.shape[2:]
-    result = torch.zeros(*x.shape[:2], *size)
+    result = x.new_zeros(*x.shape[:2], *size)
     for i in range(size[0]):
         y = min(max((i + 0.5) * rows / size[0] - 0.5, 0), rows - 1)
         for j in range(size[1]):
@@ -75,7 +73,7 @@ def test_detail_and_context_are_fused_as_in_a_slow_loop(classwise: bool) -> None
     inside[1:3, 0:2] = 1
     output = head([context], lambda: detail, BOX, SIZE)
     assert output.attention.shape == (2, 4 if classwise else 1, *GRID)
-    torch.testing.assert_close(output.fused, slow_fusion(head, context, detail, inside), **CLOSE)
+    torch.testing.assert_close(output.fused, slow_fusion(head, context, detail, inside), **EQUAL)
 
 
 def test_attention_is_zero_outside_of_the_window_and_the_context_whole_there() -> None:
@@ -92,7 +90,7 @@ def test_attention_is_zero_outside_of_the_window_and_the_context_whole_there() -
     far[7:17, 11:21] = False
     assert (fine[..., far] == 0).all()
     assert (fine[..., 8:16, 12:20] > 0).all()
-    torch.testing.assert_close(output.fused[..., far], upscaled(plain, (20, 28))[..., far], **CLOSE)
+    torch.testing.assert_close(output.fused[..., far], upscaled(plain, (20, 28))[..., far], **EQUAL)
 
 
 def test_a_window_that_is_the_image_needs_no_mask() -> None:
@@ -102,7 +100,7 @@ def test_a_window_that_is_the_image_needs_no_mask() -> None:
     attention = head.scale_attention([context]).sigmoid()
     expected = upscaled(attention, GRID) * detail
     expected += upscaled((1 - attention) * head.head([context]), GRID)
-    torch.testing.assert_close(output.fused, expected, **CLOSE)
+    torch.testing.assert_close(output.fused, expected, **EQUAL)
 
 
 def test_the_window_of_one_pixel_more_than_a_cell_starts_at_its_cell() -> None:
@@ -111,7 +109,7 @@ def test_the_window_of_one_pixel_more_than_a_cell_starts_at_its_cell() -> None:
     detail = normal("detail", 1, 4, 3, 6)
     fused = head([normal("c", 1, 3, 3, 4)], lambda: detail, (17, 41, 9, 57), (41, 57)).fused
     assert fused.shape == (1, 4, 6, 8)
-    torch.testing.assert_close(fused[:, :, 3:5, 2:7], detail[:, :, 1:3, 1:6])
+    torch.testing.assert_close(fused[:, :, 3:5, 2:7], detail[:, :, 1:3, 1:6], **EQUAL)
 
 
 class TestFixedAttention:
@@ -121,7 +119,7 @@ class TestFixedAttention:
         context, detail = normal("context", 2, 3, 3, 4), normal("detail", 2, 4, *GRID)
         output = head([context], lambda: detail, (0, 40, 0, 56), SIZE)
         expected = 0.25 * detail + 0.75 * upscaled(head.single_scale([context]), GRID)
-        torch.testing.assert_close(output.fused, expected, **CLOSE)
+        torch.testing.assert_close(output.fused, expected, **EQUAL)
 
     def test_a_trained_network_can_be_told_to_listen_to_one_scale(self) -> None:
         head = build()
@@ -129,10 +127,10 @@ class TestFixedAttention:
         learned = head([context], lambda: detail, (0, 40, 0, 56), SIZE).fused
         head.fixed_attention = 1
         fused = head([context], lambda: detail, (0, 40, 0, 56), SIZE).fused
-        torch.testing.assert_close(fused, detail)
+        torch.testing.assert_close(fused, detail, **EQUAL)
         head.fixed_attention = 0.0
         fused = head([context], lambda: detail, (0, 40, 0, 56), SIZE).fused
-        torch.testing.assert_close(fused, upscaled(head.single_scale([context]), GRID), **CLOSE)
+        torch.testing.assert_close(fused, upscaled(head.single_scale([context]), GRID), **EQUAL)
         head.fixed_attention = None
         assert torch.equal(head([context], lambda: detail, (0, 40, 0, 56), SIZE).fused, learned)
 
@@ -173,10 +171,10 @@ def test_the_shares_of_the_losses(detail_share: float, context_share: float) -> 
     assert {k for k in losses if "loss" in k} == set(expected)
     assert {k.replace("acc", "loss") for k in losses} == set(expected)
     for key, value in expected.items():
-        torch.testing.assert_close(losses[key], value, **CLOSE)
+        torch.testing.assert_close(losses[key], value, **EQUAL)
     hits = F.interpolate(detail, cut.shape[1:], mode="bilinear").argmax(1) == cut
     if detail_share:  # percent of the window, not multiplied by its share
-        assert losses["hr.acc_seg"].item() == pytest.approx(100 * hits.float().mean().item())
+        assert losses["hr.acc_seg"].item() == pytest.approx(100 * hits.double().mean().item())
 
 
 def some_labels() -> Tensor:
@@ -186,9 +184,9 @@ def some_labels() -> Tensor:
 
 
 def test_half_precision_ends_at_the_logits() -> None:
-    head = build(hr_loss_weight=0.1)
-    features = [normal("context", 2, 3, 3, 4)]
-    detail = [normal("detail", 2, 3, *GRID)]
+    head = build(hr_loss_weight=0.1).float()
+    features = [normal("context", 2, 3, 3, 4).float()]
+    detail = [normal("detail", 2, 3, *GRID).float()]
     with torch.autocast("cpu", torch.bfloat16):
         assert head.head(features).dtype == torch.bfloat16
         output = head(features, lambda: head.single_scale(detail), (0, 40, 0, 56), SIZE)

@@ -8,11 +8,11 @@ import models_cfg
 import numpy as np
 import pytest
 import torch
-from golden_init import arr, blocky_labels, init_module
+from golden_init import arr, blocky_labels
 from network_records import (
-    NOISE,
     RECORDS,
     assert_matches_statistics,
+    filled,
     keys_and_shapes,
     normal,
     recorded_arrays,
@@ -38,11 +38,14 @@ HEAD_CHANGES: dict[str, dict[str, Any]] = {
 }
 SINGLE = ("b0_nonoverlap", "b0_blur")  # recorded with one image
 FULL = ("b0", "b0_all")  # recorded with every pixel of every image
-# Deep in the ResNet a batch norm sees few numbers, which amplifies rounding: with batch statistics,
-# recorded values and ours are both up to 2e-4 (logits) and 4e-3 (gradients) away from float64.
-LOGIT_NOISE = {"r50dlv2": {"rtol": 1e-3, "atol": 1e-3}}
-GRADIENT_NOISE = {"r50dlv2": 1e-2}
-ONE_PIXEL = 100 / (2 * 128 * 128)  # of the accuracy; two classes may tie up to rounding
+# What the recordings, in float32, are away from ours in float64: logits 6e-5, gradients 6e-6. Where
+# a ReLU is close to 0 (b0_noclswise_lrw), a gradient 1.2e-3. Deep in the ResNet, where a batch norm
+# sees few numbers and amplifies rounding: logits 2e-4, gradients 3.3e-3, the class of one pixel.
+NOISE = {"rtol": 1e-4, "atol": 1e-4}
+LOGIT_NOISE = {"r50dlv2": {"rtol": 5e-4, "atol": 5e-4}}
+GRADIENT_NOISE = {"b0_noclswise_lrw": 3.5e-3, "r50dlv2": 1e-2}
+ONE_PIXEL = 100 / (2 * 128 * 128)  # of the accuracy
+ACCURACY_NOISE = {"r50dlv2": 1.5 * ONE_PIXEL}
 
 
 class RecordedBox:
@@ -74,7 +77,7 @@ def batch(tag: str) -> tuple[Tensor, Tensor, Tensor]:
     """Return image, label and weight of a case."""
     n = 1 if tag in SINGLE else 2
     maps = [blocky_labels(f"C3:{tag}:gt{b}", 128, 128, range(19), 16, 0.05) for b in range(n)]
-    weight = torch.from_numpy(arr(f"C3:{tag}:w", (n, 128, 128), "uniform"))
+    weight = torch.from_numpy(arr(f"C3:{tag}:w", (n, 128, 128), "uniform")).double()
     image = normal(f"C3:{tag}:img", n, 3, 128, 128)
     return image, torch.from_numpy(np.stack(maps))[:, None], weight
 
@@ -95,7 +98,7 @@ def assert_matches_array(logits: Tensor, tag: str, name: str) -> None:
 @pytest.mark.parametrize("is_weighted", [False, True])
 @pytest.mark.parametrize("tag", list(CHANGES))
 def test_losses_gradients_and_logits_equal_the_recorded_ones(tag: str, is_weighted: bool) -> None:
-    net = init_module(network(tag)).train()
+    net = filled(network(tag)).train()
     net.zero_grad()
     image, label, weight = batch(tag)
     outputs, hook = watch(net.decode_head)
@@ -112,12 +115,12 @@ def test_losses_gradients_and_logits_equal_the_recorded_ones(tag: str, is_weight
     features = losses.pop("features")
     assert set(losses) == set(record["losses"])
     for key, value in losses.items():
-        tolerance = {"abs": ONE_PIXEL} if "acc" in key else {"rel": 1e-4}
-        assert value.item() == pytest.approx(record["losses"][key], **tolerance), key
+        noise = ACCURACY_NOISE.get(tag, 1e-5) if "acc" in key else 3e-6 * record["losses"][key]
+        assert value.item() == pytest.approx(record["losses"][key], rel=0, abs=noise), key
     sum(value for key, value in losses.items() if "loss" in key).backward()
     norms = {k: p.grad.norm().item() for k, p in net.named_parameters() if p.grad is not None}
     # Biases in front of a batch norm have no gradient but rounding, hence the absolute tolerance.
-    assert norms == pytest.approx(record["grad_norm"], rel=GRADIENT_NOISE.get(tag, 1e-3), abs=1e-4)
+    assert norms == pytest.approx(record["grad_norm"], rel=GRADIENT_NOISE.get(tag, 3e-5), abs=1e-7)
     scales = [features.context, features.detail]
     shapes = [[list(f.shape) for f in scale] for scale in scales]
     assert record["feature_shapes"] == (shapes if tag == "b0_all" else shapes[0])
@@ -132,32 +135,32 @@ def test_losses_gradients_and_logits_equal_the_recorded_ones(tag: str, is_weight
 @pytest.mark.parametrize("tag", list(CHANGES))
 def test_pseudo_labels_equal_the_recorded_ones(tag: str) -> None:
     """In train mode batch norm sees all windows at once; in eval mode they go one by one."""
-    net, image = init_module(network(tag)).train(), batch(tag)[0]
+    net, image = filled(network(tag)).train(), batch(tag)[0]
     metas: list[dict[str, Any]] = [{}] * len(image)
     with torch.no_grad():
         logits = net.generate_pseudo_label(image, metas)
         assert_matches_statistics(logits, f"C3/{tag}/pseudo_trainBN", LOGIT_NOISE.get(tag, NOISE))
         every4 = recorded_arrays("C3_hrda.npz")[f"{tag}_pseudo_trainBN_0_every4"]
         np.testing.assert_allclose(logits[:1, :, ::4, ::4], every4, **LOGIT_NOISE.get(tag, NOISE))
-        init_module(net).eval()
+        filled(net).eval()
         outputs, hook = watch(net.decode_head)
         logits = net.generate_pseudo_label(image, metas)
         hook.remove()
-        assert_matches_statistics(logits, f"C3/{tag}/pseudo_eval")
-        assert_matches_statistics(outputs[0].fused, f"C3/{tag}/pseudo_eval_os")
+        assert_matches_statistics(logits, f"C3/{tag}/pseudo_eval", NOISE)
+        assert_matches_statistics(outputs[0].fused, f"C3/{tag}/pseudo_eval_os", NOISE)
         assert_matches_array(outputs[0].fused, tag, "pseudo_eval_os")
 
 
 @pytest.fixture(scope="module")
 def slide_network() -> Any:
-    return init_module(network("b0")).eval()
+    return filled(network("b0")).eval()
 
 
 def test_slide_logits_equal_the_recorded_ones(slide_network: Any) -> None:
     image, metas = normal("C3:b0:test", 1, 3, 192, 320), [{"ori_shape": (192, 320, 3)}]
     with torch.no_grad():
         logits = slide_network.slide_inference(image, metas, rescale=True)
-    assert_matches_statistics(logits, "C3/b0/slide_logits")
+    assert_matches_statistics(logits, "C3/b0/slide_logits", NOISE)
     every2 = recorded_arrays("C3_hrda.npz")["b0_slide_logits_every2"]
     np.testing.assert_allclose(logits[:, :, ::2, ::2], every2, **NOISE)
 
@@ -167,10 +170,10 @@ def test_predictions_of_several_windows_at_once_equal_the_recorded_ones(slide_ne
     slide_network.test_cfg = {**SLIDE, "window_batch_size": 4}
     with torch.no_grad():
         probability = slide_network.inference(image, metas)
-    assert_matches_statistics(probability, "C3/b0/inference")
+    assert_matches_statistics(probability, "C3/b0/inference", NOISE)
     label = probability.argmax(1)[0].numpy()
     recorded = recorded_arrays("C3_hrda.npz")["b0_inference_pred"]
-    assert (label != recorded).mean() <= 1e-4  # ties up to rounding
+    assert (label != recorded).sum() == 0
 
 
 def test_the_other_options_change_no_key() -> None:

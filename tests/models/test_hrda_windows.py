@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from hrda_networks import CLOSE, UNIT, WINDOW, FixedBox, build, labels
-from network_records import normal
+from hrda_networks import UNIT, WINDOW, FixedBox, build, labels
+from network_records import EQUAL, normal
 
 from mmseg.models.uda import Draws
 
@@ -20,7 +20,7 @@ SIZES = [
 class TestBoxes:
     def test_offsets_are_multiples_and_all_are_drawn(self) -> None:
         """Margins 63 - 32 = 31 and 101 - 48 = 53: 32//16 = 2 and 54//16 = 3 offsets."""
-        network, image = build(), torch.zeros(1, 3, 63, 101)
+        network, image = build(), normal("image", 1, 3, 63, 101)
         boxes = {network.draw_box(image) for _ in range(200)}
         offsets = {(y, x) for y, _, x, _ in boxes}
         assert offsets == {(y, x) for y in (0, 16) for x in (0, 16, 32)}
@@ -28,13 +28,13 @@ class TestBoxes:
 
     @pytest.mark.parametrize("size", [(32, 48), (20, 40), (33, 62)])
     def test_without_room_nothing_is_drawn(self, size: tuple[int, int]) -> None:
-        network, image = build(), torch.zeros(2, 3, *size)
+        network, image = build(), normal("image", 2, 3, *size)
         state = torch.get_rng_state()
         assert network.draw_box(image) == (0, min(size[0], 32), 0, min(size[1], 48))
         assert torch.equal(torch.get_rng_state(), state)
 
     def test_they_come_from_the_draws_of_the_iteration(self) -> None:
-        network, image = build(), torch.zeros(2, 3, 300, 400)
+        network, image = build(), normal("image", 2, 3, 300, 400)
         first = [network.draw_box(image, Draws(iteration=i)) for i in range(20)]
         again = [network.draw_box(image, Draws(iteration=i)) for i in range(20)]
         assert first == again
@@ -45,7 +45,7 @@ class TestBoxes:
         assert asked.asked == [(300, 400, WINDOW, 16)] * 2
 
     def test_without_draws_they_follow_torchs_seed(self) -> None:
-        network, image = build(), torch.zeros(1, 3, 300, 400)
+        network, image = build(), normal("image", 1, 3, 300, 400)
         torch.manual_seed(3)
         first = [network.draw_box(image) for _ in range(10)]
         torch.manual_seed(3)
@@ -62,9 +62,9 @@ class TestWindows:
         network = build(True, {"fixed_attention": 1}, hr_slide_overlapping=overlapping)
         image = normal("image", 2, 3, *size)
         rows, columns = (-(-n // UNIT) for n in size)
-        padded = torch.zeros(2, 3, rows * UNIT, columns * UNIT)
+        padded = image.new_zeros(2, 3, rows * UNIT, columns * UNIT)
         padded[:, :, : size[0], : size[1]] = image
-        total, count = torch.zeros(2, 5, rows, columns), torch.zeros(rows, columns)
+        total, count = image.new_zeros(2, 5, rows, columns), torch.zeros(rows, columns)
         for top in starts(rows * UNIT, WINDOW[0], overlapping):
             for left in starts(columns * UNIT, WINDOW[1], overlapping):
                 window = padded[:, :, top : top + WINDOW[0], left : left + WINDOW[1]]
@@ -75,7 +75,7 @@ class TestWindows:
                         count[top // UNIT + i, left // UNIT + j] += 1
         assert count.min() > 0
         fused = network.encode_decode(image, upscale_pred=False)
-        torch.testing.assert_close(fused, total / count, **CLOSE)
+        torch.testing.assert_close(fused, total / count, **EQUAL)
 
     @pytest.mark.parametrize("size", SIZES)
     def test_a_network_of_blocks_predicts_the_same_with_and_without_windows(
@@ -85,7 +85,7 @@ class TestWindows:
         logits = build().encode_decode(image)
         assert logits.shape == (2, 5, *size)
         whole = build(hr_slide_inference=False).encode_decode(image)
-        torch.testing.assert_close(logits, whole, **CLOSE)
+        torch.testing.assert_close(logits, whole, **EQUAL)
 
     @pytest.mark.parametrize("size", SIZES)
     def test_training_sees_images_of_every_size(self, size: tuple[int, int]) -> None:
@@ -110,7 +110,7 @@ class TestWindows:
         logits = network.encode_decode(image)
         assert network.backbone.seen[0] == (2, 3, 40, 48)  # the context
         assert network.backbone.seen[1:] == [(n, 3, *WINDOW) for n in calls]
-        torch.testing.assert_close(logits, build(True).train().encode_decode(image), **CLOSE)
+        torch.testing.assert_close(logits, build(True).train().encode_decode(image), **EQUAL)
 
     def test_a_teacher_sees_all_windows_of_a_batch_at_once(self) -> None:
         network = build().train()
@@ -121,7 +121,7 @@ class TestWindows:
         network, image = build(True), normal("image", 3, 3, 77, 101)
         together = network.encode_decode(image)
         alone = torch.cat([network.encode_decode(each[None]) for each in image])
-        torch.testing.assert_close(together, alone, **CLOSE)
+        torch.testing.assert_close(together, alone, **EQUAL)
 
     def test_sliding_over_large_images_agrees_for_every_chunk(self) -> None:
         image, metas = normal("image", 1, 3, 100, 140), [{"ori_shape": (200, 280, 3)}]
@@ -133,7 +133,7 @@ class TestWindows:
         ]
         assert results[0].shape == (1, 5, 200, 280)
         for result in results[1:]:
-            torch.testing.assert_close(result, results[0], **CLOSE)
+            torch.testing.assert_close(result, results[0], **EQUAL)
 
 
 def starts(length: int, window: int, overlapping: bool) -> list[int]:

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-import torch.nn.functional as F
-from network_records import normal
+from network_records import EQUAL, normal
 from torch import nn
 
+from mmseg.models.decode_heads.aspp_layer import ASPPLayer
 from mmseg.models.layers import (
     ConvModule,
     DepthwiseSeparableConvModule,
@@ -17,49 +17,45 @@ from mmseg.models.layers import (
     synchronize_batch_norm,
     tokens_to_map,
 )
-from mmseg.models.layers.dilated import dilated_depthwise
 from mmseg.registry import ConfigError
 
 
-@pytest.mark.parametrize("size", [(7, 12), (5, 3), (1, 9), (6, 6)])
-@pytest.mark.parametrize("dilation", [2, 3, 6])
-def test_dilated_depthwise_equals_the_plain_convolution(size, dilation):
-    x = normal("x", 2, 4, *size).requires_grad_()
-    weight, bias = normal("w", 4, 1, 3, 3).requires_grad_(), normal("b", 4)
-    expected = F.conv2d(x, weight, bias, padding=dilation, dilation=dilation, groups=4)
-    result = dilated_depthwise(x, weight, bias, dilation)
-    torch.testing.assert_close(result, expected, rtol=1e-5, atol=1e-5)
-    upstream = normal("g", *expected.shape)
-    ours = torch.autograd.grad(result, (x, weight), upstream)
-    theirs = torch.autograd.grad(expected, (x, weight), upstream)
-    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+@pytest.mark.parametrize("separable", [True, False])
+def test_dilated_depthwise_convolutions_get_a_contiguous_map_and_others_what_comes(separable):
+    seen = []
+    layer = ASPPLayer(4, 3, separable, (1, 2), pool=False)
+    for conv in (m for m in layer.aspp_modules.modules() if isinstance(m, nn.Conv2d)):
+        conv.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].is_contiguous()))
+    layer(normal("x", 2, 4, 5, 6).float().contiguous(memory_format=torch.channels_last))
+    assert set(seen) == {separable}
 
 
 def test_conv_module_convolves_normalizes_and_activates():
-    module = ConvModule(3, 5, 3, padding=1, norm_cfg={"type": "BN"}).eval()
+    module = ConvModule(3, 5, 3, padding=1, norm_cfg={"type": "BN"}).double().eval()
     module.bn.running_mean.copy_(normal("mean", 5))
     x = normal("x", 2, 3, 6, 8)
-    torch.testing.assert_close(module(x), module.bn(module.conv(x)).relu())
+    torch.testing.assert_close(module(x), module.bn(module.conv(x)).relu(), **EQUAL)
     assert module.conv.bias is None
 
 
 def test_conv_module_without_norm_has_a_bias_that_starts_at_zero():
-    module = ConvModule(3, 5, 1, act_cfg=None)
+    module = ConvModule(3, 5, 1, act_cfg=None).double()
     assert (module.conv.bias == 0).all()
     x = normal("x", 2, 3, 6, 8)
-    torch.testing.assert_close(module(x), module.conv(x))
+    torch.testing.assert_close(module(x), module.conv(x), **EQUAL)
 
 
 def test_conv_module_starts_from_kaiming_weights():
+    """Of 23,040 weights; 3 % are more than 6 standard errors of their spread."""
     module = ConvModule(40, 64, 3)  # fan out 576
-    assert module.conv.weight.std().item() == pytest.approx((2 / 576) ** 0.5, rel=0.02)
+    assert module.conv.weight.std().item() == pytest.approx((2 / 576) ** 0.5, rel=0.03)
     leaky = ConvModule(40, 64, 3, act_cfg={"type": "LeakyReLU", "negative_slope": 0.5})
-    assert leaky.conv.weight.std().item() == pytest.approx((2 / 1.25 / 576) ** 0.5, rel=0.02)
+    assert leaky.conv.weight.std().item() == pytest.approx((2 / 1.25 / 576) ** 0.5, rel=0.03)
 
 
 def test_separable_convolution_has_the_names_of_published_checkpoints():
     norm = {"type": "GN", "num_groups": 2}
-    module = DepthwiseSeparableConvModule(4, 6, 3, padding=2, dilation=2, norm_cfg=norm)
+    module = DepthwiseSeparableConvModule(4, 6, 3, padding=2, dilation=2, norm_cfg=norm).double()
     shapes = {k: tuple(v.shape) for k, v in module.state_dict().items()}
     assert shapes["depthwise_conv.conv.weight"] == (4, 1, 3, 3)
     assert shapes["pointwise_conv.conv.weight"] == (6, 4, 1, 1)
@@ -84,12 +80,11 @@ def test_norms_are_found_by_their_config_names(cfg, name, kind):
 
 
 def test_synchronized_norm_is_plain_batch_norm_on_one_process():
-    _, synchronized = build_norm({"type": "SyncBN"}, 3)
-    _, plain = build_norm({"type": "BN"}, 3)
+    synchronized, plain = (build_norm({"type": kind}, 3)[1].double() for kind in ("SyncBN", "BN"))
     x = 2 * normal("x", 4, 3, 5, 6) + 1
-    torch.testing.assert_close(synchronized.train()(x), plain.train()(x))
-    torch.testing.assert_close(synchronized.running_var, plain.running_var)
-    torch.testing.assert_close(synchronized.eval()(x), plain.eval()(x))
+    torch.testing.assert_close(synchronized.train()(x), plain.train()(x), **EQUAL)
+    torch.testing.assert_close(synchronized.running_var, plain.running_var, **EQUAL)
+    torch.testing.assert_close(synchronized.eval()(x), plain.eval()(x), **EQUAL)
 
 
 def small_network(kind="BN"):

@@ -24,7 +24,7 @@ def inputs(recorded):
     logits, label, weight = (
         torch.from_numpy(arrays[f"E1_{k}"]) for k in ("logits", "label", "weight")
     )
-    return logits.clone().requires_grad_(), label, weight
+    return logits.double().requires_grad_(), label, weight.double()
 
 
 @pytest.mark.parametrize("name", ["plain", "weight", "class_weight", "weight_lw0.4", "sum"])
@@ -36,24 +36,24 @@ def test_softmax_loss_and_its_gradient_equal_the_recorded_ones(name, recorded, i
         "weight_lw0.4": {"loss_weight": 0.4},
         "sum": {"reduction": "sum"},
     }.get(name, {})
-    loss = LOSSES.build({"type": "CrossEntropyLoss", "use_sigmoid": False, **options})
+    loss = LOSSES.build({"type": "CrossEntropyLoss", "use_sigmoid": False, **options}).double()
     value = loss(logits, label, weight=weight if name.startswith("weight") else None)
-    assert value.item() == pytest.approx(values[name], rel=1e-5)
+    assert value.item() == pytest.approx(values[name], rel=1e-6)
     value.backward()
     gradient = logits.grad[:1, :, ::4, ::4]
-    np.testing.assert_allclose(gradient, arrays[f"E1_grad_{name}"], rtol=1e-4, atol=1e-8)
+    np.testing.assert_allclose(gradient, arrays[f"E1_grad_{name}"], rtol=1e-5, atol=1e-9)
 
 
 def test_unreduced_loss_equals_the_recorded_one(recorded, inputs):
     logits, label, weight = inputs
     loss = CrossEntropyLoss(reduction="none")(logits, label, weight=weight)
-    np.testing.assert_allclose(loss.detach(), recorded[0]["E1_none"], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(loss.detach(), recorded[0]["E1_none"], rtol=1e-6, atol=1e-6)
 
 
 def test_sigmoid_loss_equals_the_recorded_one(recorded, inputs):
     logits, label, _ = inputs
     value = CrossEntropyLoss(use_sigmoid=True)(logits, label)
-    assert value.item() == pytest.approx(recorded[1]["bce_ignore255"], rel=1e-5)
+    assert value.item() == pytest.approx(recorded[1]["bce_ignore255"], rel=1e-6)
 
 
 def test_accuracy_equals_the_recorded_one(recorded, inputs):

@@ -5,7 +5,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 from golden_init import init_module
-from network_records import NOISE, assert_matches_statistics, normal, recorded_arrays
+from network_records import (
+    EQUAL,
+    NOISE,
+    assert_matches_statistics,
+    filled,
+    normal,
+    recorded_arrays,
+)
 
 from mmseg.models import BACKBONES
 from mmseg.models.backbones.mix_transformer import EfficientAttention
@@ -22,7 +29,7 @@ TINY = {
 
 @pytest.mark.parametrize("variant", ["b0", "b1", "b2", "b3", "b4", "b5"])
 def test_features_equal_the_recorded_ones(variant):
-    network = init_module(BACKBONES.build({"type": f"mit_{variant}", "style": "pytorch"})).eval()
+    network = filled(BACKBONES.build({"type": f"mit_{variant}", "style": "pytorch"})).eval()
     with torch.no_grad():
         features = network(normal("C1:input", 1, 3, 64, 64))
     arrays = recorded_arrays("C1_mit.npz")
@@ -33,7 +40,7 @@ def test_features_equal_the_recorded_ones(variant):
 
 
 def test_features_of_a_batch_of_wide_images_equal_the_recorded_ones():
-    network = init_module(BACKBONES.build({"type": "mit_b0"})).eval()
+    network = filled(BACKBONES.build({"type": "mit_b0"})).eval()
     with torch.no_grad():
         features = network(normal("C1:input2", 2, 3, 96, 160))
     for i, feature in enumerate(features):
@@ -43,29 +50,29 @@ def test_features_of_a_batch_of_wide_images_equal_the_recorded_ones():
 @pytest.mark.parametrize("size", [(8, 12), (11, 9), (4, 4)])
 def test_reduced_tokens_equal_those_of_the_strided_convolution(size):
     """The matrix product must drop the same border rows and columns as a convolution does."""
-    attention = init_module(EfficientAttention(dim=6, heads=2, sr_ratio=4))
+    attention = filled(EfficientAttention(dim=6, heads=2, sr_ratio=4))
     tokens = normal("tokens", 3, size[0] * size[1], 6)
     image = tokens.transpose(1, 2).reshape(3, 6, *size)
     expected = attention.norm(attention.sr(image).flatten(2).transpose(1, 2))
-    torch.testing.assert_close(attention._reduce(tokens, size), expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(attention._reduce(tokens, size), expected, **EQUAL)
 
 
 def test_attention_equals_a_slow_loop_over_heads_and_queries():
-    attention = init_module(EfficientAttention(dim=6, heads=2, sr_ratio=1))
+    attention = filled(EfficientAttention(dim=6, heads=2, sr_ratio=1))
     x = normal("x", 1, 5, 6)
     q = F.linear(x, attention.q.weight, attention.q.bias)[0]
     k, v = F.linear(x, attention.kv.weight, attention.kv.bias)[0].split(6, dim=1)
-    context = torch.zeros(5, 6)
+    context = torch.zeros_like(q)
     for head in (slice(0, 3), slice(3, 6)):
         for i in range(5):
             score = torch.stack([q[i, head] @ k[j, head] for j in range(5)]) / 3**0.5
             context[i, head] = sum(p * v[j, head] for j, p in enumerate(score.softmax(0)))
     expected = F.linear(context, attention.proj.weight, attention.proj.bias)
-    torch.testing.assert_close(attention(x, (1, 5))[0], expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(attention(x, (1, 5))[0], expected, **EQUAL)
 
 
 def test_gradient_reaches_every_parameter():
-    network = BACKBONES.build({**TINY, "drop_path_rate": 0.0}).train()
+    network = BACKBONES.build({**TINY, "drop_path_rate": 0.0}).double().train()
     network.init_weights()
     sum(feature.square().mean() for feature in network(normal("i", 2, 3, 64, 96))).backward()
     assert [k for k, p in network.named_parameters() if p.grad is None] == []
@@ -78,16 +85,15 @@ def test_stochastic_depth_grows_linearly_over_the_blocks():
 
 
 def test_stochastic_depth_zeroes_whole_samples_and_keeps_the_mean():
-    torch.manual_seed(0)
-    out = DropPath(0.25).train()(torch.ones(4000, 3, 2))
+    out = DropPath(0.25).train()(torch.ones(20_000, 3, 2))
     per_sample = out.flatten(1)
     assert (per_sample == per_sample[:, :1]).all()
     assert per_sample.unique().tolist() == pytest.approx([0, 4 / 3])
-    assert out.mean().item() == pytest.approx(1, abs=0.03)  # 4 standard errors
+    assert out.mean().item() == pytest.approx(1, abs=0.03)  # 7 standard errors
 
 
 def test_stochastic_depth_follows_the_global_generator_and_stops_in_eval_mode():
-    network = BACKBONES.build({**TINY, "drop_path_rate": 0.9}).train()
+    network = BACKBONES.build({**TINY, "drop_path_rate": 0.9}).double().train()
     image = normal("image", 4, 3, 64, 64)
 
     def last_feature(seed):
@@ -118,12 +124,11 @@ def test_an_unknown_backbone_and_an_unknown_key_are_named_with_the_nearest_one()
 
 
 def test_initial_weights_are_segformers():
+    """The tolerances are more than 6 standard errors of the spread of so many weights."""
     network = BACKBONES.build({"type": "mit_b0"})
-    torch.manual_seed(0)
     network.init_weights()
     state = network.state_dict()
     assert state["block4.0.mlp.fc1.weight"].std().item() == pytest.approx(0.02, rel=0.02)
-    assert state["block4.0.mlp.fc1.weight"].abs().max() < 0.12  # truncated
     # depth-wise 3×3: fan out is 9
     spread = state["block4.0.mlp.dwconv.dwconv.weight"].std().item()
     assert spread == pytest.approx((2 / 9) ** 0.5, rel=0.05)

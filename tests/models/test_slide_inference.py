@@ -6,8 +6,7 @@ import weakref
 import models_cfg
 import pytest
 import torch
-from golden_init import init_module
-from network_records import normal
+from network_records import EQUAL, filled, normal
 
 from mmseg.models import build_segmentor
 from mmseg.models.segmentors.slide_inference import slide_logits, window_boxes, windows_per_call
@@ -26,7 +25,7 @@ SLIDE = {"mode": "slide", "crop_size": (32, 48), "stride": (24, 32)}
 
 def predict(window):
     """Two classes whose score depends on the place *within* the window."""
-    ramp = torch.arange(window.shape[2] * window.shape[3]).view(window.shape[2:]).float()
+    ramp = torch.arange(window.shape[2] * window.shape[3]).view(window.shape[2:])
     return torch.stack([window.sum(1) + ramp, window.prod(1) - ramp], dim=1)
 
 
@@ -34,7 +33,7 @@ def slow_average(image, crop_size, stride):
     """Sum and count pixel by pixel, as one would explain it."""
     height, width = image.shape[2:]
     crop_h, crop_w = min(crop_size[0], height), min(crop_size[1], width)
-    total, count = torch.zeros(image.shape[0], 2, height, width), torch.zeros(height, width)
+    total, count = image.new_zeros(image.shape[0], 2, height, width), torch.zeros(height, width)
     tops, lefts = [0], [0]
     while tops[-1] + crop_h < height:
         tops.append(min(tops[-1] + stride[0], height - crop_h))
@@ -57,7 +56,7 @@ def test_overlaps_are_averaged_as_in_a_slow_loop(size, crop_size, stride, at_onc
     image = normal("image", 2, 3, *size)
     result = slide_logits(predict, image, crop_size, stride, at_once)
     expected = slow_average(image, crop_size, stride)
-    torch.testing.assert_close(result, expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(result, expected, **EQUAL)
 
 
 @pytest.mark.parametrize("at_once", [1, 3, None])
@@ -66,7 +65,7 @@ def test_coarse_logits_are_averaged_as_in_a_slow_loop(size, at_once):
     """A network with output stride 4; windows of 12x8 pixels, so 3x2 logits, every 8x4 pixels."""
     image = normal("image", 2, 3, *size)
     result = slide_logits(predict_coarse, image, (12, 8), (8, 4), at_once, output_stride=4)
-    torch.testing.assert_close(result, slow_coarse_average(image), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(result, slow_coarse_average(image), **EQUAL)
 
 
 def predict_coarse(window):
@@ -78,7 +77,7 @@ def slow_coarse_average(image):
     """A window that ends with the image has its last logit where the image has its last one."""
     height, width = image.shape[2:]
     rows, columns = math.ceil(height / 4), math.ceil(width / 4)
-    total, count = torch.zeros(image.shape[0], 2, rows, columns), torch.zeros(rows, columns)
+    total, count = image.new_zeros(image.shape[0], 2, rows, columns), torch.zeros(rows, columns)
     for y1, y2, x1, x2 in window_boxes((height, width), (12, 8), (8, 4)):
         out = predict_coarse(image[:, :, y1:y2, x1:x2])
         for row in range(out.shape[2]):
@@ -94,7 +93,7 @@ def slow_coarse_average(image):
 def test_a_pointwise_network_predicts_the_same_with_and_without_windows():
     image = normal("image", 2, 3, 13, 9)
     result = slide_logits(lambda x: x[:, :2] * 3, image, (5, 4), (2, 3))
-    torch.testing.assert_close(result, image[:, :2] * 3)
+    torch.testing.assert_close(result, image[:, :2] * 3, **EQUAL)
 
 
 def test_the_grid_by_hand():
@@ -140,8 +139,8 @@ def test_predictions_are_freed_as_soon_as_they_are_added():
     assert not alive
 
 
-def test_batched_and_unbatched_windows_of_a_real_network_agree_to_rounding():
-    network = init_module(build_segmentor(models_cfg.daformer(test_cfg=SLIDE))).eval()
+def test_batched_and_unbatched_windows_of_a_real_network_agree():
+    network = filled(build_segmentor(models_cfg.daformer(test_cfg=SLIDE))).eval()
     image, metas = normal("image", 1, 3, 70, 101), [{"ori_shape": (70, 101, 3)}]
     found = {}
     for at_once in (1, 4, 100):
@@ -149,7 +148,7 @@ def test_batched_and_unbatched_windows_of_a_real_network_agree_to_rounding():
         with torch.no_grad():
             found[at_once] = network.slide_inference(image, metas, rescale=False)
     for at_once in (4, 100):
-        torch.testing.assert_close(found[at_once], found[1], rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(found[at_once], found[1], **EQUAL)
 
 
 def test_the_image_stays_unchanged_and_gradients_flow():

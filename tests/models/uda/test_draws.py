@@ -42,14 +42,14 @@ def test_half_of_the_classes_of_the_whole_batch_are_chosen_for_every_image() -> 
     """Five classes (255 is one of them): three are chosen per image, each equally often."""
     labels = torch.tensor([[[0, 3, 3]], [[7, 9, 255]]])[:, None]
     counts = torch.zeros(20)
-    for iteration in range(400):
+    for iteration in range(800):
         chosen = Draws(0, iteration).mix_classes(labels)
         assert chosen.shape == (2, 20)
         assert chosen.sum(1).tolist() == [3, 3]
         counts += chosen.float().sum(0)
     assert (counts > 0).nonzero().flatten().tolist() == [0, 3, 7, 9, 19]
-    share = counts[counts > 0] / 800
-    assert torch.all((share - 0.6).abs() < 0.08)  # more than four standard deviations
+    share = counts[counts > 0] / 1600
+    assert torch.all((share - 0.6).abs() < 0.08)  # more than six standard errors
 
 
 def test_subclass_may_leave_the_constructor_out() -> None:
@@ -85,7 +85,8 @@ def test_block_masks_equal_the_recorded_ones(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_block_mask_keeps_the_stated_share() -> None:
-    shares = [Draws(0, t).block_mask(2, 64, 96, 0.7, 8).mean().item() for t in range(50)]
+    """Of 96,000 blocks, to 6 standard errors."""
+    shares = [Draws(0, t).block_mask(2, 64, 96, 0.7, 8).mean().item() for t in range(500)]
     assert np.mean(shares) == pytest.approx(0.3, abs=0.01)
 
 
