@@ -20,13 +20,14 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from results import write_section
+
 ROOT = Path(__file__).resolve().parents[1]
 METHODS = {
     "source-only": "configs/demo/source_only.py",
     "DAFormer": "configs/demo/daformer.py",
     "CDDA": "configs/demo/cdda_daformer.py",
 }
-BEGIN, END = "<!-- adaptation: begin -->", "<!-- adaptation: end -->"
 
 
 def main() -> None:
@@ -89,11 +90,7 @@ def write_report(options: argparse.Namespace) -> None:
         results[method] = [r for r in found if r is not None]
         if len(results[method]) < len(found):
             sys.exit(f"{method}: {len(found) - len(results[method])} runs are not finished.")
-    file = ROOT / "benchmarks" / "RESULTS.md"
-    text = file.read_text() if file.is_file() else f"# Measured results\n\n{BEGIN}\n{END}\n"
-    before, rest = text.split(BEGIN)
-    after = rest.split(END)[1]
-    file.write_text(f"{before}{BEGIN}\n{report(results, options)}{END}{after}")
+    write_section("adaptation", report(results, options))
     print(report(results, options))
 
 

@@ -36,32 +36,47 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=10)
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
-    generator = torch.Generator().manual_seed(0)
-    histograms = random_bank(options.crops, generator)
-    label, depth = (x.to(options.device) for x in random_target(generator))
-    metric = DepthMetric(histograms, reweight_threshold=0.5, relabel_threshold=0.5)
-    metric.to(options.device)
-    whole = WholeBank(histograms.to(options.device))
-    target = depth_histogram(label, depth)
-    weight, confident = torch.ones(label.shape).to(label.device), label < CLASSES
-    calls: dict[str, Callable[[], object]] = {
-        "similarity, whole bank at once": lambda: whole.similarity(target),
-        "similarity, as the metric does it": lambda: class_similarity(target, metric.bank),
-        "histograms of the target": lambda: depth_histogram(label, depth),
-        "whole metric": lambda: metric(label, weight, confident, depth, 0),
-    }
-    error = (class_similarity(target, metric.bank) - whole.similarity(target)).abs()
-    shown = (histograms.sum(2) > 0).sum(1).float().mean()
-    megabytes = [counts.nbytes / 1e6 for counts in (whole.counts, metric.bank.counts)]
+    compared = Compared(options.crops, torch.device(options.device))
     print(
-        f"{options.crops} crops with {shown:.1f} classes each, {BATCH} images of {SIDE}×{SIDE} with"
-        f" {IN_TARGET} classes; {options.device}, {torch.get_num_threads()} CPU threads. Bank "
-        f"{megabytes[0]:.0f} MB, kept {megabytes[1]:.0f} MB; largest difference of a similarity "
-        f"{error.max():.1e}.\n\n| | least | median |\n|---|---|---|"
+        f"{options.crops} crops with {compared.shown:.1f} classes each, {BATCH} images of "
+        f"{SIDE}×{SIDE} with {IN_TARGET} classes; {options.device}, {torch.get_num_threads()} CPU "
+        f"threads. Bank {compared.megabytes[0]:.0f} MB, kept {compared.megabytes[1]:.0f} MB; "
+        f"largest difference of a similarity {compared.error:.1e}.\n\n"
+        "| | least | median |\n|---|---|---|"
     )
-    for name, seconds in measure(calls, options.runs).items():
+    for name, seconds in measure(compared.calls, options.runs).items():
         least, median = 1e3 * min(seconds), 1e3 * statistics.median(seconds)
         print(f"| {name} | {least:.1f} ms | {median:.1f} ms |")
+
+
+class Compared:
+    """What is timed on a random bank of `count` crops.
+
+    Attributes:
+        calls: by name.
+        shown: classes of a crop.
+        megabytes: of the whole bank and of the metric's.
+        error: largest difference of a similarity between the two.
+    """
+
+    def __init__(self, count: int, device: torch.device) -> None:
+        generator = torch.Generator().manual_seed(0)
+        histograms = random_bank(count, generator)
+        label, depth = (x.to(device) for x in random_target(generator))
+        metric = DepthMetric(histograms, reweight_threshold=0.5, relabel_threshold=0.5).to(device)
+        whole = WholeBank(histograms.to(device))
+        target = depth_histogram(label, depth)
+        weight, confident = torch.ones(label.shape).to(device), label < CLASSES
+        self.calls: dict[str, Callable[[], object]] = {
+            "similarity, whole bank at once": lambda: whole.similarity(target),
+            "similarity, as the metric does it": lambda: class_similarity(target, metric.bank),
+            "histograms of the target": lambda: depth_histogram(label, depth),
+            "whole metric": lambda: metric(label, weight, confident, depth, 0),
+        }
+        error = (class_similarity(target, metric.bank) - whole.similarity(target)).abs()
+        self.error = float(error.max())
+        self.shown = float((histograms.sum(2) > 0).sum(1).float().mean())
+        self.megabytes = [counts.nbytes / 1e6 for counts in (whole.counts, metric.bank.counts)]
 
 
 class WholeBank:

@@ -18,9 +18,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
+from results import write_section  # noqa: E402
 from struck_runs import KINDS, LENGTH, SIGNALS, Report, campaign, write_material  # noqa: E402
-
-BEGIN, END = "<!-- interruptions: begin -->", "<!-- interruptions: end -->"
 
 
 def main() -> None:
@@ -41,7 +40,7 @@ def main() -> None:
     if report.mismatches or report.faults:
         sys.exit("\n".join([*report.mismatches, *report.faults]))
     if options.write:
-        write_section(text)
+        write_section("interruptions", text)
 
 
 def section(report: Report, seconds: float) -> str:
@@ -62,14 +61,6 @@ def section(report: Report, seconds: float) -> str:
         "|---|---:|",
     ]
     return "\n".join([*lines, *rows, ""])
-
-
-def write_section(text: str) -> None:
-    """Put the section between its marks in RESULTS.md, or at its end."""
-    file = ROOT / "benchmarks" / "RESULTS.md"
-    before, _, rest = file.read_text().partition(BEGIN)
-    parts = [before.strip(), f"{BEGIN}\n{text}{END}", rest.partition(END)[2].strip()]
-    file.write_text("\n\n".join(filter(None, parts)) + "\n")
 
 
 if __name__ == "__main__":

@@ -45,9 +45,7 @@ def main() -> None:
     method = build(cfg, options.crops, lambda count: random_material(count, size)).to(device)
     leave_classes_out(method)
     optimizer = build_optimizer(method, cfg.optimizer)
-    batch = random_batch(options.batch_size, size, device)
-    if method.settings.pseudo_weight_ignore_top == 0:  # the config has margins of images instead
-        batch["valid_pseudo_mask"] = torch.ones_like(batch["gt_semantic_seg"], dtype=torch.uint8)
+    batch = training_batch(method, options.batch_size, size, device)
     logged = method.train_step(batch, optimizer, 1)  # the first step allocates
     assert method.depth_metric is None or "tgt.loss" in logged  # all of CDDA runs
     seconds = []
@@ -101,6 +99,16 @@ def leave_classes_out(method: Any) -> None:
         if name.endswith("conv_seg.bias") and "scale_attention" not in name:
             with torch.no_grad():
                 bias[10:] = -50
+
+
+def training_batch(
+    method: Any, number: int, size: tuple[int, int], device: torch.device
+) -> dict[str, Any]:
+    """Return a random batch with all that a method needs."""
+    batch = random_batch(number, size, device)
+    if method.settings.pseudo_weight_ignore_top == 0:  # the config has margins of images instead
+        batch["valid_pseudo_mask"] = torch.ones_like(batch["gt_semantic_seg"], dtype=torch.uint8)
+    return batch
 
 
 def random_batch(number: int, size: tuple[int, int], device: torch.device) -> dict[str, Any]:

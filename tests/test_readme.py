@@ -59,6 +59,8 @@ TRIED = {
     "torchrun --nproc_per_node 4 tools/make_depth.py data/gta/images --out data/gta/depth_any "
     "--model pretrained/Depth-Anything-V2-Small-hf --amp": "needs GPUs; two processes on a CPU: "
     "tests/preprocessing/depth_maps/test_command.py",
+    "python benchmarks/gpu_acceptance.py --out acceptance --results benchmarks/RESULTS.md": "needs "
+    "a GPU; the dry run: tests/test_gpu_acceptance.py",
     "python benchmarks/adaptation.py": "tests/test_commands.py: its report; it trains for hours",
 }
 # The user's own folders: what lies there is not part of the repository.
@@ -126,8 +128,11 @@ def test_every_option_in_a_command_exists(command: str) -> None:
 
 
 def test_every_option_in_the_text_belongs_to_a_command_that_has_it() -> None:
-    """`--slow` belongs to tests/run.sh; the others stand beside a Python script."""
-    assert "--slow" in (ROOT / "tests/run.sh").read_text(encoding="utf-8")
+    """Those of tests/run.sh stand in a table of their own; the others beside a Python script."""
+    script = (ROOT / "tests/run.sh").read_text(encoding="utf-8")
+    for option in ("--slow", "--portable", "--versions"):
+        assert f"| `{option}` |" in README
+        assert option in script
     text = run(ROOT, "python tools/test.py --help").text
     named = re.search(r"see `--help` for (.*?) \|", README)
     assert named

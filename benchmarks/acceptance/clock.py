@@ -1,0 +1,84 @@
+"""A clock that ends the work of the main thread, whatever it is doing."""
+
+import os
+import signal
+import threading
+import time
+from _thread import interrupt_main
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+GRACE = 15.0  # seconds from the interruption of the work to the end of the process
+DEAF = 7.5  # seconds after which work that goes on all the same is ended by force
+
+
+class OutOfTime(BaseException):
+    """The time is over; no `except Exception` on the way keeps the work going."""
+
+
+class Clock:
+    """Counts down from a number of minutes.
+
+    Args:
+        minutes: until the process has ended; the work ends `GRACE` seconds (of short times: a
+            tenth) before.
+        start: `time.monotonic()` at which they began.
+    """
+
+    def __init__(self, minutes: float, start: float | None = None) -> None:
+        self.start = time.monotonic() if start is None else start
+        self.limit = 60 * minutes - min(GRACE, 6 * minutes)
+
+    def spent(self) -> float:
+        """Return the seconds since the start."""
+        return time.monotonic() - self.start
+
+    def left(self) -> float:
+        """Return the seconds until the work is interrupted."""
+        return self.limit - self.spent()
+
+    @contextmanager
+    def interrupts(self, last_words: Callable[[], int]) -> Iterator[None]:
+        """Raise `OutOfTime` in the block when the time is over.
+
+        Args:
+            last_words: gives the exit status of a process that has to be ended by force, because
+                the block did not end: a call into a library does not listen.
+        """
+        is_done, previous = threading.Event(), signal.getsignal(signal.SIGINT)
+        lock = threading.Lock()  # so that no interruption is on its way when the block is left
+
+        def interrupt(number: int, frame: Any) -> None:
+            if self.left() > 0:
+                raise KeyboardInterrupt
+            if not is_done.is_set():
+                raise OutOfTime
+
+        def watch() -> None:
+            while (left := self.left()) > 0:
+                if is_done.wait(left):
+                    return
+            with lock:
+                if is_done.is_set():
+                    return
+                interrupt_main()
+            if is_done.wait(DEAF):
+                return
+            status = 1
+            try:
+                status = last_words()
+            finally:
+                os._exit(status)
+
+        signal.signal(signal.SIGINT, interrupt)
+        try:
+            try:
+                threading.Thread(target=watch, daemon=True).start()
+                yield
+            finally:
+                with lock:
+                    is_done.set()
+        finally:  # also if the time is over in the lines above
+            is_done.set()
+            signal.signal(signal.SIGINT, previous)  # handles what is pending before

@@ -1,0 +1,127 @@
+"""What only a CUDA device knows, in one place; on a CPU these functions return what stands for it.
+
+Everything else in the acceptance takes the device as a variable.
+"""
+
+import gc
+import os
+import platform
+import shutil
+import subprocess
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from training_step import peak_memory
+
+FULL = ("out of memory", "alloc_failed")  # what torch, cuDNN and cuBLAS say
+READ = "called a synchronizing CUDA operation"  # what torch's sync debug mode says of each
+LOWEST_BF16 = (8, 0)  # compute capability of the first GPUs with bfloat16
+
+
+def first_gpu() -> torch.device:
+    """Start CUDA on the first visible GPU and return it."""
+    torch.cuda.set_device(0)
+    torch.cuda.init()  # statistics of the memory exist from here on
+    return torch.device("cuda", 0)
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Tell whether the device computes in bfloat16 itself."""
+    return device.type != "cuda" or torch.cuda.get_device_capability(device) >= LOWEST_BF16
+
+
+def allow_tf32(is_allowed: bool) -> None:
+    """Let matrix products and convolutions in float32 round their inputs to 10 bits, or not."""
+    torch.backends.cuda.matmul.allow_tf32 = is_allowed
+    torch.backends.cudnn.allow_tf32 = is_allowed
+
+
+def start_memory(device: torch.device) -> None:
+    """Free what nobody uses, and measure the peak anew from here on."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def memory(device: torch.device) -> dict[str, float | None]:
+    """Return the peaks since `start_memory` in GB of 10⁹ bytes; on a CPU that of the process."""
+    reserved = torch.cuda.max_memory_reserved(device) / 1e9 if device.type == "cuda" else None
+    return {"allocated_gb": peak_memory(device), "reserved_gb": reserved}
+
+
+def host_reads(device: torch.device, task: Callable[[], object]) -> list[str] | None:
+    """Return the places in which a task waits for the device; None where nobody counts them."""
+    if device.type != "cuda":
+        task()
+        return None
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            task()
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    return [f"{w.filename}:{w.lineno}" for w in caught if READ in str(w.message)]
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Tell whether an error, or what it was raised from, is that the device's memory is full."""
+    while error is not None:
+        is_full = any(phrase in str(error).lower() for phrase in FULL)
+        if isinstance(error, torch.OutOfMemoryError) or (
+            isinstance(error, RuntimeError) and is_full
+        ):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def cores() -> int:
+    """Return how many CPU cores this process may use."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return usable or 1
+
+
+def facts(device: torch.device) -> dict[str, Any]:
+    """Return what computes, and the versions."""
+    known: dict[str, Any] = {
+        "device": platform.processor() or platform.machine(),
+        "cpu": platform.processor() or platform.machine(),
+        "cores": cores(),
+        "threads": torch.get_num_threads(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+        "opencv": cv2.__version__,
+        "cuda": torch.version.cuda,
+    }
+    if device.type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
+        known |= {
+            "device": properties.name,
+            "capability": f"{properties.major}.{properties.minor}",
+            "memory_gb": properties.total_memory / 1e9,
+            "multiprocessors": properties.multi_processor_count,
+            "cudnn": torch.backends.cudnn.version(),
+            "driver": _driver(),
+        }
+    return known
+
+
+def _driver() -> str | None:
+    """Return the version of the driver, None if nobody tells."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return None
+    command = [program, "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.split("\n")[0].strip()

@@ -1,0 +1,236 @@
+"""Training steps of the published configs on random images: time, memory, share of the peak.
+
+What is timed is `Trainer.step`, which training calls as well; networks and images are random, the
+thresholds of CDDA so low that all of it runs in every step.
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
+from training_step import build, leave_classes_out, random_material, training_batch, wait
+
+from acceptance import ROOT
+from acceptance.bench import Bench
+from acceptance.device import allow_tf32, has_bfloat16, memory, start_memory
+from mmseg.config import load_config
+from mmseg.engine import build_optimizer
+from mmseg.engine.schedule import build_schedule
+from mmseg.engine.settings import read_settings
+from mmseg.engine.trainer import RunOutput, Trainer
+
+TABLE, COMPILED = "training step", "torch.compile"
+NO_BF16 = "the GPU has no bfloat16 (compute capability below 8.0)"
+
+
+@dataclass(frozen=True)
+class Mode:
+    """A precision: what autocast computes in, and whether float32 may be rounded to TF32."""
+
+    name: str
+    dtype: str | None = None
+    has_tf32: bool = False
+
+
+FP32, TF32, BF16 = Mode("fp32"), Mode("TF32", has_tf32=True), Mode("bf16", "bfloat16", True)
+
+
+class Steps:
+    """A config whose training steps can be done, with random weights and on one random batch.
+
+    Args:
+        bench: device, sizes, folder.
+        config: below `configs/`, without suffix.
+        crops: of the bank; None for as many as `Scale` says.
+    """
+
+    def __init__(self, bench: Bench, config: str, crops: int | None = None) -> None:
+        self.bench, self.config = bench, config
+        start_memory(bench.device)  # networks of former sections are gone
+        torch.manual_seed(0)
+        self.cfg = load_config(ROOT / "configs" / config)
+        size = tuple(self.cfg.crop_size)
+        crops = crops or bench.scale.bank
+        method = build(self.cfg, crops, lambda count: random_material(count, size))
+        leave_classes_out(method)
+        self.method: Any = method.to(bench.device)
+        self.number = self.cfg.data.samples_per_gpu
+        self.batch = training_batch(method, self.number, size, bench.device)
+        self.tflop: float | None = None  # of one step; None until one was counted
+
+    def name(self, mode: Mode, with_cdda: bool = True) -> str:
+        """Return what a measurement is called."""
+        return f"{TABLE}: {self.config} {mode.name}{'' if with_cdda else ' without CDDA'}"
+
+    def trainer(self, mode: Mode) -> Trainer:
+        """Return a new trainer, whose optimizer knows nothing yet, after iteration 0."""
+        allow_tf32(mode.has_tf32)
+        self.cfg["amp"] = {"dtype": mode.dtype} if mode.dtype else None
+        settings = read_settings(self.cfg, 0)
+        trainer = Trainer(
+            self.method,
+            build_optimizer(self.method, self.cfg.optimizer),
+            build_schedule(self.cfg.get("lr_config"), settings.max_iters),
+            settings,
+            RunOutput(self.bench.folder / "steps"),
+        )
+        trainer.progress.iteration = 1  # pictures are due at 0
+        self.method.train()
+        return trainer
+
+    def time(self, trainer: Trainer) -> dict[str, Any]:
+        """Return the seconds of a step, and those until the host has queued it."""
+        scale, device = self.bench.scale, self.bench.device
+        whole, host, begin = [], [], time.monotonic()
+        while len(whole) < scale.timed:
+            wait(device)
+            start = time.perf_counter()
+            trainer.step(self.batch)
+            host.append(time.perf_counter() - start)
+            wait(device)
+            whole.append(time.perf_counter() - start)
+            if len(whole) >= 2 and time.monotonic() - begin > scale.seconds:
+                break
+        return {
+            "seconds": min(whole),
+            "median": statistics.median(whole),
+            "host_seconds": statistics.median(host),
+            "steps": len(whole),
+        }
+
+    def measure(self, mode: Mode, with_cdda: bool = True) -> None:
+        """Add a row to the table of steps."""
+        metric = self.method.depth_metric
+        row = {"config": self.config, "mode": mode.name, "cdda": with_cdda, "batch": self.number}
+        self.method.depth_metric = metric if with_cdda else None
+        try:
+            with self.bench.trying(self.name(mode, with_cdda), TABLE, **row):
+                trainer = self.trainer(mode)
+                for _ in range(self.bench.scale.warm_ups):
+                    trainer.step(self.batch)
+                times = self.time(trainer)
+                used = memory(self.bench.device)
+                share = self._share(trainer, mode, times["seconds"]) if with_cdda else {}
+                self.bench.record.measure(TABLE, **row, fits=True, **times, **used, **share)
+                self._expect_all_of_cdda(trainer, with_cdda)
+        finally:
+            self.method.zero_grad(set_to_none=True)
+            self.method.depth_metric = metric
+
+    def _share(self, trainer: Trainer, mode: Mode, seconds: float) -> dict[str, float]:
+        """Return the operations of a step, and which share of the possible ones it reaches."""
+        if self.tflop is None:
+            with self.bench.trying(f"counting the operations of {self.config}"):
+                self.tflop = count_operations(lambda: trainer.step(self.batch)) / 1e12
+        if self.tflop is None:
+            return {}
+        share = {"tflop": self.tflop, "tflops": self.tflop / seconds}
+        peak = self.bench.peaks.get(mode.name)
+        return share if peak is None else {**share, "share_of_peak": share["tflops"] / peak}
+
+    def _expect_all_of_cdda(self, trainer: Trainer, with_cdda: bool) -> None:
+        """Raise unless losses are finite and guidance has run where it should."""
+        is_guided = "tgt.loss" in trainer.state.losses.means()
+        expected = with_cdda and self.method.depth_metric is not None
+        if is_guided != expected:
+            raise AssertionError(
+                f"{self.config}: expected a step {'with' if expected else 'without'} guidance, got "
+                "the other; do adapt leave_classes_out in benchmarks/training_step.py."
+            )
+
+
+def count_operations(task: Callable[[], object]) -> int:
+    """Return the operations of a task's matrix products, attentions and convolutions."""
+    # torch counts the gradient of a depth-wise convolution's weights as often as it has channels.
+    own = {torch.ops.aten.convolution_backward: _convolution_backward}
+    with FlopCounterMode(display=False, custom_mapping=own) as counter:
+        task()
+    return counter.get_total_flops()
+
+
+def _convolution_backward(
+    gradient: list[int], image: list[int], weight: list[int], *rest: Any, **named: Any
+) -> int:
+    """Return the operations of a convolution's gradients, from the shapes of its inputs.
+
+    Those of the image and those of the weights need as many as the convolution.
+    """
+    is_transposed, wanted = rest[4], rest[7]
+    once = conv_flop_count(image, weight, gradient, transposed=is_transposed)
+    return once * sum(map(bool, wanted[:2]))
+
+
+def published(bench: Bench) -> None:
+    """Measure the configs that were published, first in the usual precision."""
+    for config in bench.scale.published:
+        _measure_all(bench, config, [(BF16, True), (FP32, True), (FP32, False), (BF16, False)])
+
+
+def published_in_tf32(bench: Bench) -> None:
+    """Measure the same configs with float32 rounded to TF32."""
+    for config in bench.scale.published:
+        _measure_all(bench, config, [(TF32, True)])
+
+
+def published_later(bench: Bench) -> None:
+    """Measure those with the other source, which differ in their bank and their images."""
+    for config in bench.scale.published_later:
+        _measure_all(bench, config, [(BF16, True), (FP32, True), (TF32, True)])
+
+
+def _measure_all(bench: Bench, config: str, wanted: list[tuple[Mode, bool]]) -> None:
+    torch.backends.cudnn.benchmark = True  # as the configs say
+    name = f"{TABLE}: {config}"
+    if not bench.has_time(name, seconds=30):
+        return
+    with bench.trying(name):
+        steps = Steps(bench, config)
+        for mode, with_cdda in wanted:
+            name = steps.name(mode, with_cdda)
+            if mode.dtype == "bfloat16" and not has_bfloat16(bench.device):
+                bench.record.leave_out(name, NO_BF16)
+            elif bench.has_time(name, seconds=15):
+                steps.measure(mode, with_cdda)
+
+
+def compiled(bench: Bench) -> None:
+    """Measure with compiled networks; the first steps, which compile, are reported apart."""
+    torch.backends.cudnn.benchmark = True
+    if not bench.is_dry and find_spec("triton") is None:
+        bench.record.leave_out(COMPILED, "the package triton is not installed")
+        return
+    for config in bench.scale.compiled:
+        if bench.has_time(f"{COMPILED}: {config}", seconds=75):
+            _measure_compiled(bench, config, BF16 if has_bfloat16(bench.device) else FP32)
+
+
+def _measure_compiled(bench: Bench, config: str, mode: Mode) -> None:
+    torch.compiler.reset()
+    steps = Steps(bench, config)
+    row = {"config": config, "mode": mode.name, "batch": steps.number}
+    for part in _networks(steps.method):
+        part.forward = torch.compile(part.forward, backend=bench.scale.compiler, dynamic=False)
+    with bench.trying(f"{COMPILED}: {config}", COMPILED, **row):
+        trainer = steps.trainer(mode)
+        start = time.perf_counter()
+        for _ in range(bench.scale.warm_ups):
+            trainer.step(steps.batch)
+        wait(bench.device)
+        warm_up = time.perf_counter() - start
+        times = steps.time(trainer)
+        compiling = warm_up - bench.scale.warm_ups * times["seconds"]
+        used = memory(bench.device)
+        bench.record.measure(COMPILED, **row, fits=True, compile_seconds=compiling, **times, **used)
+
+
+def _networks(method: Any) -> list[nn.Module]:
+    """Return backbones and single-scale heads of all networks of a method."""
+    networks = [m for m in method.modules() if hasattr(m, "backbone")]
+    heads = [getattr(network.decode_head, "head", network.decode_head) for network in networks]
+    return [*(network.backbone for network in networks), *heads]
