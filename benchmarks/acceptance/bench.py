@@ -37,7 +37,14 @@ class Scale:
         "cdda/synthiaHR2csHR_cdda_hrda",
         "cdda/synthiaHR2csHR_cdda_mic",
     )
-    compiled: tuple[str, ...] = ("cdda/gta2cs_cdda_daformer", "cdda/gtaHR2csHR_cdda_mic")
+    compiled: tuple[str, ...] = (
+        "cdda/gta2cs_cdda_daformer",
+        "cdda/gtaHR2csHR_cdda_mic",
+        "cdda/gtaHR2csHR_cdda_hrda",
+        "cdda/synthia2cs_cdda_daformer",
+        "cdda/synthiaHR2csHR_cdda_mic",
+        "cdda/synthiaHR2csHR_cdda_hrda",
+    )
     compiler: str = "inductor"
     bank: int | None = None
     cells: int = 8192

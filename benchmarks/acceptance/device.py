@@ -17,9 +17,10 @@ import numpy as np
 import torch
 from training_step import peak_memory
 
+from mmseg.engine.precision import half_for
+
 FULL = ("out of memory", "alloc_failed")  # what torch, cuDNN and cuBLAS say
 READ = "called a synchronizing CUDA operation"  # what torch's sync debug mode says of each
-LOWEST_BF16 = (8, 0)  # compute capability of the first GPUs with bfloat16
 
 
 def first_gpu() -> torch.device:
@@ -31,7 +32,7 @@ def first_gpu() -> torch.device:
 
 def has_bfloat16(device: torch.device) -> bool:
     """Tell whether the device computes in bfloat16 itself."""
-    return device.type != "cuda" or torch.cuda.get_device_capability(device) >= LOWEST_BF16
+    return half_for(device) == "bfloat16"
 
 
 def allow_tf32(is_allowed: bool) -> None:

@@ -141,7 +141,7 @@ class Steps:
         if is_guided != expected:
             raise AssertionError(
                 f"{self.config}: expected a step {'with' if expected else 'without'} guidance, got "
-                "the other; do adapt leave_classes_out in benchmarks/training_step.py."
+                "the other; adapt leave_classes_out in benchmarks/training_step.py."
             )
 
 

@@ -8,17 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from recorded_steps import (
-    EXACT,
-    FIRST,
-    NEAR_RELUS,
-    SECOND,
-    Tolerance,
-    bank_file,
-    build,
-    check_steps,
-    records,
-)
+from recorded_steps import bank_file, build, check_steps, double_tolerances, records
 
 
 @pytest.fixture(scope="module")
@@ -27,38 +17,35 @@ def bank_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("case", "tolerances"),
+    "case",
     [
-        ("source_only", (FIRST, SECOND)),
-        ("daformer", (FIRST, SECOND)),
-        ("daformer_noFD", (FIRST, SECOND)),
-        ("hrda", (FIRST, SECOND)),
-        ("cdda_daformer_lowthr", (FIRST, SECOND)),
-        ("cdda_hrda_syn", NEAR_RELUS),
-        ("mic_daformer_separate", (FIRST, SECOND)),
-        ("mic_daformer_ownteacher", (FIRST, SECOND)),
+        "source_only",
+        "daformer",
+        "daformer_noFD",
+        "hrda",
+        "cdda_daformer_lowthr",
+        "cdda_hrda_syn",
+        "mic_daformer_separate",
+        "mic_daformer_ownteacher",
     ],
 )
-def test_two_steps_equal_the_recorded_ones(
-    case: str, tolerances: tuple[Tolerance, ...], bank_path: Path
-) -> None:
+def test_two_steps_equal_the_recorded_ones(case: str, bank_path: Path) -> None:
     entry = records()[case]
     uda = build(entry, bank_path, dtype=torch.float64, reference_quirks=True)
-    check_steps(uda, entry, tolerances)
+    check_steps(uda, entry, double_tolerances("J", case))
 
 
 @pytest.mark.parametrize(
-    ("case", "tolerances"),
+    ("case", "steps"),
     [
-        ("mic_daformer_separatesrc", (EXACT,)),
-        ("mic_daformer_separatesrcaug", (EXACT,)),
-        ("mic_daformer_separatetrg", (EXACT,)),
-        ("mic_daformer_separatetrgaug", (EXACT,)),
-        ("dacs_srconly_mic", (EXACT, EXACT)),
+        ("mic_daformer_separatesrc", 1),
+        ("mic_daformer_separatesrcaug", 1),
+        ("mic_daformer_separatetrg", 1),
+        ("mic_daformer_separatetrgaug", 1),
+        ("dacs_srconly_mic", 2),
     ],
 )
-def test_steps_of_every_mask_mode_equal_those_recorded_in_float64(
-    case: str, tolerances: tuple[Tolerance, ...]
-) -> None:
+def test_steps_of_every_mask_mode_equal_those_recorded_in_float64(case: str, steps: int) -> None:
     entry = records("J2 float64")[case]
-    check_steps(build(entry, dtype=torch.float64), entry, tolerances)
+    uda = build(entry, dtype=torch.float64)
+    check_steps(uda, entry, double_tolerances("J2 float64", case)[:steps])
