@@ -4,6 +4,7 @@ import errno
 import io
 import os
 import platform
+import sys
 import time
 import zlib
 from collections.abc import Iterator
@@ -180,17 +181,25 @@ def _is_left_over(file: Path) -> bool:
     process = rest.partition("-")[0]
     if machine == _machine() and process.isdecimal():
         # Where processes are numbered from 1 again, a killed one had the number of this one.
-        return int(process) == os.getpid() or not _is_running(int(process))
+        if int(process) == os.getpid():
+            return True
+        if sys.platform != "win32":  # where to ask a process would be to send it Ctrl-C
+            return not _is_running(int(process))
     with suppress(FileNotFoundError):
         return time.time() - file.stat().st_mtime > QUIET_SECONDS
     return False
 
 
 def _is_running(process: int) -> bool:
+    """Tell whether a process exists that can still write."""
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         pass  # somebody else's
+    # A killed one exists until its parent asks for its end, which in some containers nobody does.
+    with suppress(OSError):
+        state = Path(f"/proc/{process}/stat").read_bytes().rpartition(b")")[2].split()[0]
+        return state not in (b"Z", b"X")
     return True

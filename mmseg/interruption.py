@@ -43,10 +43,8 @@ class Interruption:
 
     def __enter__(self) -> "Interruption":
         if threading.current_thread() is threading.main_thread():
-            for name in SIGNALS:
-                number = getattr(signal, name, None)  # Windows has no SIGUSR1
-                if number is not None:
-                    self._former[number] = signal.signal(number, self._note)
+            for number in _signals_here():
+                self._former[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(
@@ -85,8 +83,7 @@ def signals_held() -> Iterator[None]:
     if not hasattr(signal, "sigtimedwait"):  # where shield_worker would not release them
         yield
         return
-    held = {getattr(signal, name) for name in SIGNALS}
-    former = signal.pthread_sigmask(signal.SIG_BLOCK, held)
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, _signals_here())
     try:
         yield
     finally:
@@ -104,14 +101,20 @@ def shield_worker() -> None:
     parent = multiprocessing.parent_process()
     if parent is None:
         return
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # The others exist on Linux; only there do schedulers send them.
+    for number in _signals_here():
+        if number != signal.SIGTERM:
+            signal.signal(number, signal.SIG_IGN)
+    # Only Linux says who has sent a signal; elsewhere SIGTERM ends a worker, whoever sends it.
     if hasattr(signal, "sigtimedwait"):
-        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
         # Blocked here and in all later threads, the signal waits for the thread below, which
         # learns who sent it.
         signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGTERM})
         threading.Thread(target=_end_with, args=(parent, os.getppid()), daemon=True).start()
+
+
+def _signals_here() -> list[signal.Signals]:
+    """Return those of `SIGNALS` that the system has: Windows lacks SIGUSR1."""
+    return [getattr(signal, name) for name in SIGNALS if hasattr(signal, name)]
 
 
 def _end_with(main: Any, starter: int) -> None:

@@ -1,6 +1,5 @@
 """Losses and times between two lines of the log."""
 
-import resource
 import sys
 import time
 from collections.abc import Mapping
@@ -11,6 +10,11 @@ import torch
 from torch import Tensor
 
 from mmseg import distributed
+
+try:
+    import resource
+except ModuleNotFoundError:  # Windows has none
+    resource = None
 
 NEVER = -1
 
@@ -163,9 +167,14 @@ def duration(seconds: float) -> str:
     return str(datetime.timedelta(seconds=int(seconds)))
 
 
-def memory_in_use(device: torch.device) -> int:
-    """Return the largest amount of memory used so far, in MB: of the GPU, else of the process."""
+def memory_in_use(device: torch.device) -> int | None:
+    """Return the largest amount of memory used so far, in MB: of the GPU, else of the process.
+
+    None where the system does not tell a process its own.
+    """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) // 2**20
+    if resource is None:
+        return None
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # kilobytes; bytes on macOS
     return used // (2**20 if sys.platform == "darwin" else 2**10)

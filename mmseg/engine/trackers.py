@@ -136,7 +136,8 @@ def text_line(record: Mapping[str, Any], max_iters: int, eta: str) -> str:
     times = f"time: {record['time']:.3f}, data_time: {record['data_time']:.3f}"
     hidden = ("mode", "iter", "lr", "time", "data_time", "memory")
     losses = [f"{k}: {v:.4f}" for k, v in record.items() if k not in hidden]
-    return ", ".join([rate, times, f"memory: {record['memory']}", *losses])
+    memory = "unknown" if record["memory"] is None else record["memory"]
+    return ", ".join([rate, times, f"memory: {memory}", *losses])
 
 
 def log_train_record(
