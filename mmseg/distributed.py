@@ -12,6 +12,7 @@ they will wait for.
 """
 
 import re
+import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -21,6 +22,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from mmseg.errors import is_full_memory
 from mmseg.launchers import LauncherError, find_place
 
 T = TypeVar("T")
@@ -76,18 +78,16 @@ def init_from_environment(
         timeout_minutes: how long a process waits for the others before it ends with an error.
 
     Raises:
-        LauncherError: when the variables contradict each other or the machine.
+        LauncherError: when the variables contradict each other or the machine, or processes share
+            a GPU.
         ProcessGroupError: when the processes do not meet.
     """
     place = find_place(launcher, local_rank)
     has_gpu = torch.cuda.is_available()
-    index = 0 if place is None else place.local_rank
-    if launcher == "slurm" and torch.cuda.device_count() == 1:
-        index = 0  # --gpus-per-task=1 shows each task its own GPU only
+    device = torch.device("cpu")
     if has_gpu:
-        _check_gpu(index)
-        torch.cuda.set_device(index)
-    device = torch.device("cuda", index) if has_gpu else torch.device("cpu")
+        device = torch.device("cuda", _gpu_index(0 if place is None else place.local_rank))
+        torch.cuda.set_device(device)
     if place is None or place.world_size == 1 or is_initialized():
         return device
     with _names_lost_processes(f"Process {place.rank} of {place.world_size}"):
@@ -97,6 +97,8 @@ def init_from_environment(
             world_size=place.world_size,
             timeout=timedelta(minutes=timeout_minutes),
         )
+    if has_gpu:
+        _require_own_gpu(device)
     return device
 
 
@@ -199,7 +201,7 @@ def _reduce_group(parameters: list[nn.Parameter]) -> None:
     """Average the gradients of parameters of one data type and device with one all-reduce."""
     first = parameters[0]
     is_here = [p.grad is not None for p in parameters]
-    present = torch.tensor(is_here, dtype=first.dtype, device=first.device)
+    present = torch.tensor(is_here, dtype=first.dtype).to(first.device, non_blocking=True)
     gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
     flat = torch.cat([*(g.reshape(-1) for g in gradients), present])
     all_reduce_mean(flat)
@@ -230,8 +232,9 @@ def _names_lost_processes(who: str | None = None) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if not (isinstance(error, dist.DistError) or LOST.search(str(error))):
-            raise  # a mistake of the program, for example a tensor that the backend cannot take
+        is_lost = isinstance(error, dist.DistError) or LOST.search(str(error))
+        if not is_lost or is_full_memory(error):
+            raise  # of this process: a mistake of the program, or a full memory
         who = who or f"Process {rank()} of {world_size()}"
         # gloo's begins with its own file in brackets and ends with advice about bugs.
         first_line = str(error).strip().splitlines()[0]
@@ -242,10 +245,36 @@ def _names_lost_processes(who: str | None = None) -> Iterator[None]:
         ) from error
 
 
-def _check_gpu(index: int) -> None:
-    """Raise if this machine has no GPU of its own for this process."""
-    if index >= torch.cuda.device_count():
+def _gpu_index(local_rank: int) -> int:
+    """Return which of the visible GPUs is this process's.
+
+    Raises:
+        LauncherError: if there is none.
+    """
+    count = torch.cuda.device_count()
+    if count == 1:
+        return 0  # the launcher may show each process its own; `_require_own_gpu` tells
+    if local_rank >= count:
         raise LauncherError(
-            f"expected one GPU per process, got LOCAL_RANK={index} on a machine with "
-            f"{torch.cuda.device_count()} GPUs; start at most that many processes."
+            f"expected one GPU per process, got LOCAL_RANK={local_rank} on a machine with "
+            f"{count} GPUs; start at most that many processes."
         )
+    return local_rank
+
+
+def _require_own_gpu(device: torch.device) -> None:
+    """Raise, on all processes, if any of them share a GPU: NCCL cannot serve both.
+
+    A process that sees one GPU cannot know whether it is the only one to see it. So they compare.
+    """
+    uuid = str(torch.cuda.get_device_properties(device).uuid)
+    users: dict[tuple[str, str], list[int]] = {}
+    for rank_of_user, gpu in enumerate(gather_objects((socket.gethostname(), uuid))):
+        users.setdefault(gpu, []).append(rank_of_user)
+    for (host, _), ranks in users.items():
+        if len(ranks) > 1:
+            raise LauncherError(
+                "expected one GPU per process, got one for the processes "
+                f"{', '.join(map(str, ranks))} on the machine {host}; start at most as many "
+                "processes as it has GPUs, and let each see all of them or one of its own."
+            )

@@ -1,8 +1,13 @@
 """Which errors are sentences for the user, and which are mistakes of the program."""
 
 import pickle
+import re
 import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import torch
 
 from mmseg.registry import ConfigError
 
@@ -19,6 +24,15 @@ CUT_OFF = (
     struct.error,
 )
 UNREADABLE = (pickle.UnpicklingError, RuntimeError, ValueError, *CUT_OFF)
+# How CUDA and its libraries, and the allocators of CPUs, say it in a plain RuntimeError.
+FULL_MEMORY = re.compile(
+    r"out of memory|(can't|cannot) allocate memory|not enough memory|ALLOC_FAILED", re.IGNORECASE
+)
+FULL_MEMORY_SENTENCES = 3  # of torch's message: what was asked for, what there is
+
+
+class FullMemoryError(ValueError):
+    """The memory of a device is full; the message says what to try next."""
 
 
 def is_for_user(error: BaseException) -> bool:
@@ -39,6 +53,40 @@ def reason_unreadable(error: BaseException) -> str:
     # torch puts its advice around the sentence that says what is wrong.
     text = str(error).rpartition("WeightsUnpickler error:")[2].strip()
     return text.splitlines()[0].strip().partition(". ")[0]
+
+
+def is_full_memory(error: BaseException) -> bool:
+    """Tell whether an error means that a memory is full.
+
+    >>> is_full_memory(RuntimeError("cuBLAS error: CUBLAS_STATUS_ALLOC_FAILED"))
+    True
+    """
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and FULL_MEMORY.search(str(error)) is not None
+
+
+@contextmanager
+def explains_full_memory(what: Callable[[], str], advice: Callable[[], str]) -> Iterator[None]:
+    """Turn what torch says about a full memory into a sentence.
+
+    Args:
+        what: names what should have fitted, and into which memory.
+        advice: says what to do next.
+
+    Raises:
+        FullMemoryError: with that sentence.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_full_memory(error):
+            raise
+        first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = ". ".join(first_line.split(". ")[:FULL_MEMORY_SENTENCES]).rstrip(".")
+        raise FullMemoryError(
+            f"expected {what()} to fit into the memory, got: {reason}; {advice()}"
+        ) from error
 
 
 def _is_raised_here(error: BaseException) -> bool:

@@ -5,13 +5,14 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from patience import PATIENCE, until
 
 from mmseg import distributed
 from mmseg.launchers import (
@@ -34,7 +35,6 @@ from tools import train as train_tool  # noqa: E402
 
 MEETING = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1234"}
 SECOND = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", **MEETING}
-STARTS, ENDS = 120, 60  # seconds
 
 
 @pytest.fixture(autouse=True)
@@ -155,6 +155,78 @@ def test_unknown_launcher_is_refused() -> None:
         find_place("mpi")
 
 
+# GPUs
+
+
+def start_on_gpus(monkeypatch: pytest.MonkeyPatch, rank: int, seen: list[list[str]]) -> Any:
+    """Return the device of one process of a run on one machine.
+
+    Args:
+        monkeypatch: pretends the GPUs and the other processes.
+        rank: of the process.
+        seen: for each process the GPUs that it sees.
+    """
+
+    def gpu_of(other: int) -> str:
+        return seen[other][0 if len(seen[other]) == 1 else other]
+
+    set_variables(monkeypatch, {**SECOND, "RANK": str(rank), "LOCAL_RANK": str(rank)})
+    monkeypatch.setenv("WORLD_SIZE", str(len(seen)))
+    for name, value in {
+        "is_available": lambda: True,
+        "device_count": lambda: len(seen[rank]),
+        "set_device": lambda device: None,
+        "get_device_properties": lambda device: SimpleNamespace(uuid=seen[rank][device.index]),
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, value)
+    monkeypatch.setattr(distributed.dist, "init_process_group", lambda *args, **kwargs: None)
+
+    def gather(own: tuple[str, str]) -> list[tuple[str, str]]:
+        assert own == ("host", gpu_of(rank))
+        return [("host", gpu_of(other)) for other in range(len(seen))]
+
+    monkeypatch.setattr(distributed.socket, "gethostname", lambda: "host")
+    monkeypatch.setattr(distributed, "gather_objects", gather)
+    return distributed.init_from_environment("pytorch")
+
+
+@pytest.mark.parametrize(
+    ("seen", "indices"),
+    [
+        ([["a", "b", "c", "d"]] * 3, [0, 1, 2]),  # torchrun
+        ([["a"], ["b"], ["c"], ["d"]], [0, 0, 0, 0]),  # a launcher that gives each its own
+    ],
+)
+def test_each_process_takes_its_own_gpu_of_those_that_it_sees(
+    monkeypatch: pytest.MonkeyPatch, seen: list[list[str]], indices: list[int]
+) -> None:
+    devices = [start_on_gpus(monkeypatch, rank, seen) for rank in range(len(seen))]
+    assert devices == [torch.device("cuda", index) for index in indices]
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where each sees a single one, all of them learn from the others that it is the same."""
+    for rank in range(2):
+        message = "expected one GPU per process, got one for the processes 0, 1 on the machine host"
+        with pytest.raises(LauncherError, match=message):
+            start_on_gpus(monkeypatch, rank, [["a"], ["a"], ["b"]])
+    message = "expected one GPU per process, got LOCAL_RANK=2 on a machine with 2 GPUs; start at"
+    with pytest.raises(LauncherError, match=message):
+        start_on_gpus(monkeypatch, 2, [["a", "b"]] * 3)
+
+
+def test_a_full_memory_is_not_taken_for_a_lost_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NCCL needs memory of the GPU for itself."""
+
+    def fail(*arguments: Any) -> None:
+        raise distributed.dist.DistBackendError("NCCL error: Cuda failure 2 'out of memory'")
+
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
+    monkeypatch.setattr(distributed.dist, "all_reduce", fail)
+    with pytest.raises(distributed.dist.DistBackendError, match="out of memory"):
+        distributed.all_reduce_sum(torch.ones(1))
+
+
 # Whole commands
 
 
@@ -182,7 +254,7 @@ def test_torchrun_starts_one_run_of_two_processes(project: Path) -> None:
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     done = subprocess.run(
         [*launch, *command(project, "--launcher", "pytorch")],
-        cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=STARTS, check=False,
+        cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=PATIENCE, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     (log,) = (project / "run").glob("*.log")
@@ -219,9 +291,9 @@ def test_a_killed_process_ends_the_other_with_a_sentence(project: Path, tmp_path
             for rank in range(2)
         ]  # fmt: skip
     try:
-        wait_for_iterations(tmp_path / "run")
+        until(lambda: has_iterations(tmp_path / "run"))
         processes[1].send_signal(signal.SIGKILL)
-        assert processes[0].wait(timeout=ENDS) == 1
+        assert processes[0].wait(timeout=PATIENCE) == 1
     finally:
         for process in processes:
             process.kill()
@@ -232,11 +304,56 @@ def test_a_killed_process_ends_the_other_with_a_sentence(project: Path, tmp_path
     assert "Traceback" not in sentence
 
 
-def wait_for_iterations(work_dir: Path) -> None:
-    """Wait until a run has logged a few iterations."""
-    until = time.monotonic() + STARTS
-    while time.monotonic() < until:
-        if any("Iter [3/" in log.read_text() for log in work_dir.glob("*.log")):
-            return
-        time.sleep(0.2)
-    raise TimeoutError(f"no iteration was logged in {work_dir}")
+FULL = """
+import os
+
+from mmseg.engine.updates import Updates
+
+after = Updates.after
+
+
+def fill(updates, iteration):
+    if os.environ["RANK"] == "1" and iteration == 1:
+        raise RuntimeError("CUDA error: out of memory")
+    return after(updates, iteration)
+
+
+Updates.after = fill
+"""
+
+
+def test_a_full_memory_of_one_process_ends_all_of_them(project: Path, tmp_path: Path) -> None:
+    """One says what needs less memory, the other where to look."""
+    (tmp_path / "full.py").write_text(FULL)
+    config = project / "full.py"
+    config.write_text("_base_ = 'config.py'\ncustom_imports = dict(imports=['full'])\n")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free.getsockname()[1]}
+    train = ["tools/train.py", str(config), "--work-dir", str(tmp_path / "run"), "--no-validate"]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, *train], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            text=True,
+            env=environment(
+                RANK=rank, LOCAL_RANK=rank, WORLD_SIZE=2, PYTHONPATH=tmp_path, **meeting
+            ),
+        )
+        for rank in range(2)
+    ]  # fmt: skip
+    try:
+        said = [process.communicate(timeout=PATIENCE)[1] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    assert [process.returncode for process in processes] == [1, 1]
+    assert "ProcessGroupError: Process 0 of 2: another process has ended or hangs" in said[0]
+    assert "FullMemoryError: expected a training step of 2 sample(s) of 64x64 pixels" in said[1]
+    assert "got: CUDA error: out of memory; add --cfg-options amp.dtype=bfloat16" in said[1]
+    assert "Traceback" not in said[0] + said[1]
+
+
+def has_iterations(work_dir: Path) -> bool:
+    """Tell whether a run has logged a few iterations."""
+    return any(b"Iter [3/" in log.read_bytes() for log in work_dir.glob("*.log"))

@@ -15,6 +15,7 @@ from mmseg.apis.run_names import child_of_experiment, child_of_file
 from mmseg.apis.train import TrainOptions, run_training
 from mmseg.config import load_config, parse_options
 from mmseg.engine.checkpoint import CheckpointError
+from mmseg.errors import FullMemoryError
 from mmseg.interruption import EXIT_STATUS, RunInterrupted
 from mmseg.launchers import LAUNCHERS
 from mmseg.safe_loading import OPT_IN, trusting_files
@@ -27,6 +28,9 @@ def user_errors() -> Iterator[None]:
         yield
     except distributed.ProcessGroupError as error:
         _end_alone(f"{type(error).__name__}: {error}")
+    except FullMemoryError as error:
+        end = _end_alone if distributed.world_size() > 1 else sys.exit
+        end(f"{type(error).__name__}: {error}")
     except RunInterrupted as reason:
         if distributed.is_main():
             sys.stderr.write(f"{reason}\n")
@@ -42,10 +46,10 @@ def user_errors() -> Iterator[None]:
 
 
 def _end_alone(sentence: str) -> NoReturn:
-    """End a process that has lost another one, with status 1.
+    """End a process that the others do not end with, with status 1.
 
     Not by `sys.exit`: while Python ends it would wait for the process group and for kernels that
-    wait for the lost process, on a GPU forever. So this flushes what matters and goes.
+    wait for a lost process, on a GPU forever. So this flushes what matters and goes.
     """
     sys.stderr.write(f"{sentence}\n")
     logging.shutdown()

@@ -190,9 +190,12 @@ def load_method(method: nn.Module, state: Mapping[str, Tensor], what: str) -> No
 
 
 def write_checkpoint(path: str | Path, content: Mapping[str, Any]) -> None:
-    """Write a checkpoint under a temporary name and rename it when it is complete."""
+    """Write a checkpoint under a temporary name and rename it when it is complete.
+
+    It holds CPU tensors, so that a plain `torch.load` reads it on a machine without a GPU.
+    """
     with atomic_write(path, "wb") as file:
-        torch.save(dict(content), file)
+        torch.save(_on_cpu(dict(content)), file)
 
 
 def make_meta(
@@ -212,6 +215,17 @@ def make_meta(
         "versions": {"cdda-seg": mmseg.__version__, "torch": str(torch.__version__)},
         **facts,
     }
+
+
+def _on_cpu(value: Any) -> Any:
+    """Move all tensors inside dictionaries, lists and tuples; those of the CPU are not copied."""
+    if isinstance(value, Tensor):
+        return value.cpu()
+    if isinstance(value, Mapping):
+        return {key: _on_cpu(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_on_cpu(item) for item in value)
+    return value
 
 
 def _own_names(method: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from mmseg import distributed
+from mmseg.engine.full_memory import explains_full_evaluation
 from mmseg.engine.logs import get_logger
 from mmseg.evaluation.collapse import ClassBest, find_collapse
 from mmseg.evaluation.confusion import ConfusionMatrix
@@ -198,13 +199,15 @@ def predictions(
         unit="image",
         disable=not (shows_progress and distributed.is_main()),
     )
-    label = label or predict
+    label, device = label or predict, next(segmentor.parameters()).device
     was_training = segmentor.training
     segmentor.eval()
     try:
         with bar:
             for index, batch in loader:
-                yield index, label(segmentor, batch)
+                with explains_full_evaluation(segmentor, batch, device):
+                    result = label(segmentor, batch)
+                yield index, result
                 bar.update(min(distributed.world_size(), len(dataset) - bar.n))
     finally:
         segmentor.train(was_training)

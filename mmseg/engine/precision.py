@@ -19,6 +19,7 @@ FP16, AMP = ("loss_scale",), ("dtype", "loss_scale")
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 SCALER = ("init_scale", "growth_factor", "backoff_factor", "growth_interval")
 INERT_SCALER = ("mode", "enabled")
+BFLOAT16_SINCE = (8, 0)  # compute capability of the first GPUs that have it
 FAMILY_SCALE = 512.0  # of a config that says fp16=dict() alone
 
 
@@ -70,9 +71,14 @@ class Precision:
     Args:
         settings: of the config.
         device: where the run computes.
+
+    Raises:
+        ConfigError: if that is a GPU without the type.
     """
 
     def __init__(self, settings: PrecisionSettings, device: torch.device) -> None:
+        if settings.dtype == "bfloat16":
+            _require_bfloat16(device)
         self.dtype = DTYPES[settings.dtype] if settings.dtype else None
         self.device = device
         self.fixed_scale = settings.fixed_scale
@@ -121,6 +127,25 @@ class Precision:
         """Restore the scale."""
         if self.scaler is not None and state:
             self.scaler.load_state_dict(dict(state))
+
+
+def half_for(device: torch.device) -> str:
+    """Return the `amp.dtype` that suits a device: bfloat16, unless it is a GPU that lacks it."""
+    if device.type != "cuda" or torch.cuda.get_device_capability(device) >= BFLOAT16_SINCE:
+        return "bfloat16"
+    return "float16"
+
+
+def _require_bfloat16(device: torch.device) -> None:
+    """Raise `ConfigError` for a GPU that lacks bfloat16: torch would emulate it, slowly."""
+    other = half_for(device)
+    if other != "bfloat16":
+        major, minor = torch.cuda.get_device_capability(device)
+        raise ConfigError(
+            "expected a GPU of compute capability 8.0 or newer for amp.dtype='bfloat16', got "
+            f"{device} ({torch.cuda.get_device_name(device)}) of {major}.{minor}; set "
+            f"amp.dtype={other!r}, or amp=None for full precision."
+        )
 
 
 def _section(cfg: Mapping[str, Any], name: str, known: tuple[str, ...]) -> Mapping[str, Any] | None:

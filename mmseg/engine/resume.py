@@ -11,6 +11,9 @@ from mmseg.engine.checkpoint import CheckpointError
 from mmseg.engine.checkpoint_folder import CheckpointFolder
 from mmseg.engine.logs import get_logger
 
+# How an optimizer computes; it decides on which device torch restores the number of its steps.
+KERNELS = ("fused", "foreach", "capturable")
+
 
 def resume_path(option: str | None, work_dir: str | Path, configured: str | None) -> Path | None:
     """Return the checkpoint to resume from, or None for a fresh start.
@@ -76,7 +79,11 @@ def restore_optimizer(
             f"the {what}, got {len(theirs)} groups of {_sizes(theirs)}; resume with the config of "
             "the interrupted run, or start a new one with --cfg-options load_from=PATH."
         )
-    optimizer.load_state_dict(dict(state))
+    groups = [
+        {**saved, **{key: own[key] for key in KERNELS if key in own}}
+        for own, saved in zip(optimizer.param_groups, state["param_groups"], strict=True)
+    ]
+    optimizer.load_state_dict({**state, "param_groups": groups})
 
 
 def _sizes(counts: list[int]) -> str:

@@ -18,6 +18,7 @@ from mmseg import distributed
 from mmseg.engine.checkpoint import read_checkpoint
 from mmseg.engine.checkpoint_folder import LATEST, CheckpointFolder
 from mmseg.engine.evaluator import Evaluator, note_collapse, write_results
+from mmseg.engine.full_memory import explains_full_step
 from mmseg.engine.logs import get_logger
 from mmseg.engine.meters import StepClock, memory_in_use
 from mmseg.engine.precision import Precision
@@ -90,7 +91,7 @@ class Trainer:
 
         Raises:
             RunInterrupted: after a signal, when the run is saved.
-            FloatingPointError: when losses or weights are not finite.
+            FloatingPointError, FullMemoryError: losses or weights are not finite; memory is full.
         """
         self.method.train()
         clock = StepClock(self.progress.iteration, self.settings.max_iters)
@@ -100,7 +101,8 @@ class Trainer:
             batches = iter(loader)
             for batch in batches:
                 clock.data_is_here()
-                self.step(to_device(batch, self.device))
+                with explains_full_step(batch, self.device, self.settings):
+                    self.step(to_device(batch, self.device))
                 self._log(clock)
                 self._evaluate_and_save(clock, self._is_evaluation_due())
                 self._stop_if_interrupted()
@@ -136,8 +138,7 @@ class Trainer:
         """
         path = Path(path)
         self.state.restore(read_checkpoint(path), f"checkpoint {str(path)!r}")
-        iteration = self.progress.iteration
-        self._last_good = path
+        iteration, self._last_good = self.progress.iteration, path
         if path.absolute() == (self.work_dir / LATEST).absolute():
             self._latest_iteration = iteration
         get_logger().info(f"Resumed from {path} after iteration {iteration}.")
@@ -282,8 +283,7 @@ class Trainer:
             ) from error
 
     def _is_evaluation_due(self) -> bool:
-        has_evaluation = self.output.evaluator is not None
-        return has_evaluation and self._is_due(self.settings.evaluation_interval)
+        return bool(self.output.evaluator) and self._is_due(self.settings.evaluation_interval)
 
     def _is_due(self, interval: int) -> bool:
         """Tell whether something of this interval happens after the current iteration."""

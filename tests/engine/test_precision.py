@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import small_runs
 import torch
@@ -152,6 +153,23 @@ def test_the_scale_goes_on_where_the_interrupted_run_was(tmp_path: Path) -> None
     assert scales == [64.0, 64.0, 128.0, 128.0]
 
 
+def test_a_gpu_that_lacks_bfloat16_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """GPUs since capability 8.0 have it; any has float16."""
+    gpu, capability = torch.device("cuda", 1), (8, 0)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda device: "Turing")
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: capability)
+    assert Precision(PrecisionSettings("bfloat16"), gpu).dtype is torch.bfloat16
+    capability = (7, 5)
+    assert Precision(PrecisionSettings("bfloat16"), CPU).dtype is torch.bfloat16
+    assert Precision(PrecisionSettings(), gpu).dtype is None
+    message = (
+        r"^expected a GPU of compute capability 8.0 or newer for amp.dtype='bfloat16', got cuda:1 "
+        r"\(Turing\) of 7.5; set amp.dtype='float16', or amp=None for full precision.$"
+    )
+    with pytest.raises(ConfigError, match=message):
+        Precision(PrecisionSettings("bfloat16"), gpu)
+
+
 def test_full_precision_has_no_state() -> None:
     precision = Precision(PrecisionSettings(), CPU)
     assert precision.state_dict() == {}
@@ -171,9 +189,9 @@ def test_the_depth_metric_computes_in_full_precision(material: Path) -> None:
     """Counts above 256 have no bfloat16 of their own: the decisions must not depend on it."""
     cfg = Config(small_runs.config(material, "cdda", work_dir="unused"))
     metric = build_method(cfg).depth_metric
-    generator = torch.Generator().manual_seed(2)
-    label = torch.randint(0, 19, (2, 24, 40), generator=generator)
-    depth = torch.randint(0, 256, (2, 24, 40), generator=generator).float()
+    rng = np.random.default_rng(2)
+    label = torch.from_numpy(rng.integers(0, 19, (2, 24, 40)))
+    depth = torch.from_numpy(rng.integers(0, 256, (2, 24, 40))).float()
     weight, confident = torch.full((2, 24, 40), 0.5), torch.ones(2, 24, 40, dtype=torch.bool)
     expected = metric(label, weight, confident, depth, 0)
     with torch.autocast("cpu", torch.bfloat16):
@@ -186,13 +204,16 @@ def test_the_depth_metric_computes_in_full_precision(material: Path) -> None:
 def test_whole_cdda_runs_in_half_precision_stay_near_full_precision(
     material: Path, tmp_path: Path
 ) -> None:
-    """Source loss of the first two iterations to 2 %; all parameters move, and stay float32."""
+    """Source loss of the first two iterations to 0.2 %; all parameters move, and stay float32.
+
+    The loss differed by 0.016 % at most, on processors with and without bfloat16 of their own.
+    """
     full, full_log = two_iterations(material, tmp_path, None)
     for dtype in ("bfloat16", "float16"):
         half, half_log = two_iterations(material, tmp_path, dtype)
         for iteration in (1, 2):
             ours, theirs = (log["train", iteration] for log in (half_log, full_log))
-            assert ours["decode.loss_seg"] == pytest.approx(theirs["decode.loss_seg"], rel=0.02)
+            assert ours["decode.loss_seg"] == pytest.approx(theirs["decode.loss_seg"], rel=2e-3)
             assert ours["decode.loss_seg"] != theirs["decode.loss_seg"]
             assert ("loss_scale" in ours) == (dtype == "float16")
         assert ("scaler" in half) == (dtype == "float16")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -18,9 +18,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mmseg.errors import explains_full_memory
 from mmseg.preprocessing.depth_maps.batches import Batch
 from mmseg.preprocessing.depth_maps.network import Network
 from mmseg.preprocessing.depth_maps.pictures import Picture
+from mmseg.preprocessing.depth_maps.summary import counted
 
 
 @dataclass(frozen=True)
@@ -46,18 +48,22 @@ class DeviceQueue:
     """
 
     def __init__(self, network: Network) -> None:
+        self.network = network
         self.lane: _Lane = (_Cuda if network.device.type == "cuda" else _Plain)(network)
         self.running: deque[_Running] = deque()
         self.busy = 0.0
 
     def upload(self, picture: Picture) -> Picture:
         """Return an image whose pixels are, or will be, on the device."""
-        with _explains_full_memory("images", picture.size):
+        with self._explains_full_memory("images", picture.size):
             return replace(picture, pixels=self.lane.upload(picture.pixels))
 
     def put(self, batch: Batch) -> Iterator[Result]:
         """Start a batch; yield the results that were due before it."""
-        with _explains_full_memory(f"a batch of {len(batch.numbers)} images", batch.size):
+        count = len(batch.numbers)
+        with self._explains_full_memory(
+            f"a batch of {counted(count, 'image')}", batch.size, count == 1
+        ):
             self.running.append(self.lane.start(batch))
         while len(self.running) > self.lane.ahead:
             yield self._fetch()
@@ -66,6 +72,18 @@ class DeviceQueue:
         """Yield the results of everything that was started."""
         while self.running:
             yield self._fetch()
+
+    def _explains_full_memory(
+        self, what: str, size: tuple[int, int], is_single: bool = False
+    ) -> AbstractContextManager[None]:
+        """Name what needs less memory; half precision only if it is not in use already."""
+        change = "with a smaller --batch-size"
+        if is_single:
+            change = "on a device with more memory" if self.network.amp else "with --amp"
+        return explains_full_memory(
+            lambda: f"{what} of {size[1]}x{size[0]} pixels",
+            lambda: f"start the same command again to continue, {change}.",
+        )
 
     def _fetch(self) -> Result:
         result, seconds = self.running.popleft().fetch()
@@ -167,18 +185,3 @@ def _fetched(values: Tensor) -> Tensor:
     """Queue the copy of a tensor into pinned memory."""
     target = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
     return target.copy_(values, non_blocking=True)
-
-
-@contextmanager
-def _explains_full_memory(what: str, size: tuple[int, int]) -> Iterator[None]:
-    """Turn what torch says about a full memory into a sentence."""
-    try:
-        yield
-    except RuntimeError as error:
-        if not (isinstance(error, torch.OutOfMemoryError) or "alloc" in str(error).lower()):
-            raise
-        raise ValueError(
-            f"expected {what} of {size[1]}x{size[0]} pixels to fit into the memory, got: "
-            f"{str(error).strip().splitlines()[0]} Start the same command again to continue, with "
-            "a smaller --batch-size."
-        ) from error

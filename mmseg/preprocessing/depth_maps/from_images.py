@@ -86,7 +86,7 @@ class FromImages:
             if is_finite:
                 writers.submit(job, write_map, job.output, levels)
             else:
-                yield Outcome(job, _not_finite(job.image))
+                yield Outcome(job, _not_finite(job.image, self.network.amp))
         yield from _written(writers)
 
 
@@ -94,8 +94,9 @@ def _written(writers: Writers, is_last: bool = False) -> Iterator[Outcome]:
     return (Outcome(job) for job, _ in writers.finished(is_last))
 
 
-def _not_finite(image: Path) -> str:
+def _not_finite(image: Path, amp: bool) -> str:
+    advice = "start the command again without --amp, or " if amp else ""
     return (
         f"expected finite depth of the image '{image}', got NaN or infinity from the network; do "
-        "start the command again without --amp, or check the weights."
+        f"{advice}check the weights."
     )

@@ -31,7 +31,7 @@ class Network:
     """Maps of pictures.
 
     rule: how a picture becomes the input; quantity: what the output is, 'inverse' depth or 'metric'
-    depth in meters; device: that computes.
+    depth in meters; device: that computes; amp: whether in half precision.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Network:
     ) -> None:
         self.rule, self.quantity = rule, quantity
         self.device: torch.device = next(model.parameters()).device
-        self._model, self._checkpoint, self._amp = model, checkpoint, amp
+        self._model, self._checkpoint, self.amp = model, checkpoint, amp
 
     @torch.inference_mode()
     def maps(self, pixels: Tensor, size: tuple[int, int]) -> Stored:
@@ -48,7 +48,7 @@ class Network:
         The output of the network is brought to the size of the picture, then inverted if it is
         metric, then scaled, all in float32.
         """
-        with torch.autocast(self.device.type, self._low_precision, enabled=self._amp):
+        with torch.autocast(self.device.type, self._low_precision, enabled=self.amp):
             prediction = self._model(pixel_values=pixels).predicted_depth  # (B, h, w)
         return to_stored(nearness(upsample(prediction, size), self.quantity))
 
@@ -107,7 +107,7 @@ class Network:
     def _precision(self) -> str:
         return (
             f"autocast to {str(self._low_precision).removeprefix('torch.')}"
-            if self._amp
+            if self.amp
             else "float32"
         )
 

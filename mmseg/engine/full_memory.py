@@ -1,0 +1,91 @@
+"""What to try when a memory is full: only what is not in force already."""
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmseg.engine.precision import half_for
+from mmseg.engine.settings import LoopSettings
+from mmseg.errors import explains_full_memory
+from mmseg.models.segmentors.slide_inference import windows_per_call
+
+
+def explains_full_step(
+    batch: Mapping[str, Any], device: torch.device, settings: LoopSettings
+) -> AbstractContextManager[None]:
+    """Raise `FullMemoryError` for a training step that the memory cannot hold."""
+
+    def what() -> str:
+        size = _pixels(batch["img"])
+        precision = settings.precision.dtype or "float32"
+        return (
+            f"a training step of {settings.samples_per_gpu} sample(s) of {size} pixels in "
+            f"{precision} on {_named(device)}"
+        )
+
+    return explains_full_memory(what, lambda: _step_advice(device, settings))
+
+
+def explains_full_evaluation(
+    segmentor: nn.Module, batch: Mapping[str, Any], device: torch.device
+) -> AbstractContextManager[None]:
+    """Raise `FullMemoryError` for an image whose labeling the memory cannot hold."""
+
+    def what() -> str:
+        return (
+            f"the evaluation of an image of {_pixels(batch['img'][0])} pixels on {_named(device)}"
+        )
+
+    return explains_full_memory(what, lambda: _evaluation_advice(segmentor))
+
+
+def _step_advice(device: torch.device, settings: LoopSettings) -> str:
+    """Name the keys that need less memory: half precision, a part of the batch at a time."""
+    choices = []
+    if settings.precision.dtype is None:
+        choices.append(
+            f"--cfg-options amp.dtype={half_for(device)} (half precision; with --resume auto the "
+            "run goes on)"
+        )
+    samples = settings.samples_per_gpu
+    if samples > 1:
+        parts = next(n for n in range(2, samples + 1) if samples % n == 0)
+        choices.append(
+            f"--cfg-options data.samples_per_gpu={samples // parts} "
+            f"optimizer_config.cumulative_iters={settings.cumulative_iters * parts} "
+            f"runner.max_iters={settings.max_iters * parts} (a new run, with the same images per "
+            f"step; multiply warm-up and intervals by {parts}, too)"
+        )
+    if choices:
+        return f"add {', or '.join(choices)}."
+    return "train on a device with more memory, or with a smaller crop or backbone."
+
+
+def _evaluation_advice(segmentor: nn.Module) -> str:
+    """Name the key that sends less through the network at once."""
+    test_cfg: Any = getattr(segmentor, "test_cfg", {})
+    if windows_per_call(test_cfg) > 1:
+        change = "add --cfg-options model.test_cfg.window_batch_size=1"
+    elif test_cfg.get("mode") == "whole":
+        change = (
+            "add --cfg-options model.test_cfg.mode=slide 'model.test_cfg.crop_size=(512,512)' "
+            "'model.test_cfg.stride=(256,256)'"
+        )
+    else:
+        change = "train with --no-validate and test on a device with more memory"
+    return f"{change} (with --resume auto a training run goes on)."
+
+
+def _pixels(images: Tensor) -> str:
+    """Write the size of images (..., H, W) as 2048x1024."""
+    height, width = images.shape[-2:]
+    return f"{width}x{height}"
+
+
+def _named(device: torch.device) -> str:
+    """Write a device, with the name of a GPU."""
+    name = f" ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else ""
+    return f"{device}{name}"
