@@ -58,6 +58,7 @@ class ASPPLayer(nn.Module):
     ) -> None:
         super().__init__()
         options: dict[str, Any] = {"norm_cfg": norm_cfg, "act_cfg": act_cfg}
+        self.is_separable = sep
         self.image_pool = self.context_layer = None
         if pool:
             project = ConvModule(in_channels, out_channels, 1, **options)
@@ -70,6 +71,10 @@ class ASPPLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, in_channels, H, W) to (N, out_channels, H, W)."""
+        if self.is_separable:
+            # Kernels of CPUs for dilated depth-wise convolutions are up to ten times as slow on a
+            # channels-last map. All branches take this one, so that it is converted once.
+            x = x.contiguous()
         outputs = []
         if self.image_pool is not None:
             outputs.append(self.image_pool(x).expand(-1, -1, *x.shape[2:]))

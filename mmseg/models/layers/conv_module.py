@@ -9,7 +9,6 @@ from typing import Any
 from torch import Tensor, nn
 
 from mmseg.models.layers.activation import RELU, build_activation
-from mmseg.models.layers.dilated import convolve
 from mmseg.models.layers.norm import build_norm
 
 
@@ -64,7 +63,7 @@ class ConvModule(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C_in, H, W) to (N, C_out, H', W')."""
-        x = convolve(self.conv, x)
+        x = self.conv(x)
         if self.norm_name:
             x = self.get_submodule(self.norm_name)(x)
         return x if self.activate is None else self.activate(x)

@@ -6,7 +6,6 @@ Legend: B images, C classes, H×W pixels, D = 256 depth bins (0…255), M source
 from collections.abc import Iterable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmseg.datasets.depth import NUM_BINS
@@ -73,7 +72,8 @@ class Bank(nn.Module):
         sizes = histograms.sum(2)
         is_shown = (sizes > 0).T  # (C, M)
         bins = histograms.amax((0, 1)).nonzero()[:, 0]
-        counts = F.pad(histograms.transpose(0, 1)[is_shown][:, bins], (0, 0, 0, 1))
+        shown = histograms.transpose(0, 1)[is_shown][:, bins]  # (R, K)
+        counts = torch.cat([shown, shown.new_zeros(1, len(bins))])
         rows = (is_shown.flatten().cumsum(0) - 1).view_as(is_shown)
         buffers = {
             "counts": counts,
