@@ -51,15 +51,23 @@ class Outcome:
     text: str
 
 
+def copy_folder(source: Path, target: Path, *left_out: str) -> None:
+    """Copy a folder of the repository, which nobody may be allowed to write to, to change it."""
+    ignore = shutil.ignore_patterns(*left_out)
+    shutil.copytree(source, target, ignore=ignore, copy_function=shutil.copyfile)
+    for path in (target, *target.rglob("*")):
+        if path.is_dir():
+            path.chmod(0o755)
+
+
 def copy_repository(target: Path) -> Path:
     """Copy what a clone holds and the commands need."""
     for name in PARTS:
         source = ROOT / name
         if source.is_dir():
-            ignore = shutil.ignore_patterns("__pycache__", "generated", "*.png")
-            shutil.copytree(source, target / name, ignore=ignore)
+            copy_folder(source, target / name, "__pycache__", "generated", "*.png")
         else:
-            shutil.copy(source, target / name)
+            shutil.copyfile(source, target / name)
     return target
 
 
@@ -70,10 +78,11 @@ def run(project: Path, command: str) -> Outcome:
     said = io.StringIO()
     before = Path.cwd()
     os.chdir(project)
+    places = [str(Path(script).resolve().parent), str(ROOT)]
     try:
         with (
             mock.patch.object(sys, "argv", [script, *arguments]),
-            mock.patch.object(sys, "path", [str(ROOT), *sys.path]),
+            mock.patch.object(sys, "path", [*places, *sys.path]),
             contextlib.redirect_stdout(said),
             contextlib.redirect_stderr(said),
         ):

@@ -7,7 +7,30 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 NOBODY = 65534
+
+
+@contextmanager
+def without_rights(folder: Path) -> Iterator[None]:
+    """Become somebody else for the block if this is root, who may write everywhere.
+
+    The test is skipped where nobody but root can reach `folder`.
+    """
+    if not hasattr(os, "geteuid"):
+        pytest.skip("needs users as Unix has them")
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(NOBODY)
+    try:
+        try:
+            folder.stat()
+        except PermissionError:
+            pytest.skip(f"needs a folder for temporary files that is not root's alone: {folder}")
+        yield
+    finally:
+        os.seteuid(user)
 
 
 @contextmanager
@@ -23,13 +46,8 @@ def read_only_folder(writable: Sequence[str] = (), readable: Sequence[str] = ())
             (folder / name).mkdir()
             (folder / name).chmod(mode)
         folder.chmod(0o555)
-        user = os.geteuid()
-        if user == 0:
-            os.seteuid(NOBODY)
-        try:
+        with without_rights(folder):
             yield folder
-        finally:
-            os.seteuid(user)
     finally:
         for name in (".", *writable, *readable):
             (folder / name).chmod(0o755)

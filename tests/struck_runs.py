@@ -17,18 +17,20 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 TESTS = Path(__file__).resolve().parent
-for folder in (TESTS.parent, TESTS / "engine", TESTS / "golden"):
+for folder in (TESTS, TESTS.parent, TESTS / "engine", TESTS / "golden"):
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
 
 import small_runs  # noqa: E402
 import tiny_run  # noqa: E402
 import torch  # noqa: E402
+from patience import PATIENCE  # noqa: E402
 
 from mmseg.engine.checkpoint import read_checkpoint  # noqa: E402
 from mmseg.engine.checkpoint_folder import CheckpointFolder  # noqa: E402
@@ -44,7 +46,7 @@ KINDS = {
     "full": "disk full (RLIMIT_FSIZE)",
 }
 LARGE = 1_000_000  # bytes: more than all files of a run but its checkpoints
-PATIENCE = 300  # seconds without an end of one process
+HOLD = "hold"  # in the work folder: no checkpoint gets its name while this file is there
 LENGTH = {"runner": {"max_iters": 8}, "log_config": {"interval": 3}, "evaluation": {"interval": 4}}
 SAVES = {"interval": 2, "resume_interval": 1, "max_keep_ckpts": 2}
 
@@ -76,6 +78,14 @@ def train(arguments: list[str], console: Path) -> None:
         os.dup2(file.fileno(), 2)
     torch.set_num_threads(1)
     multiprocessing.set_start_method(None, force=True)  # loaders do what they do elsewhere
+    replace = Path.replace
+
+    def held_replace(partial: Path, target: Path) -> Path:
+        while (console.parent / HOLD).exists() and partial.stat().st_size > LARGE:
+            time.sleep(0.001)
+        return replace(partial, target)
+
+    Path.replace = held_replace  # type: ignore[method-assign]
     train_tool.main(arguments)
 
 
@@ -112,6 +122,9 @@ class Course:
         """
         process = self._start()
         process.join(seconds)
+        hold = self.work_dir / HOLD
+        if kind == "saving":
+            hold.touch()
         ready = {
             "saving": self._is_saving,
             "full": lambda: CheckpointFolder(self.work_dir).latest is not None,
@@ -120,7 +133,9 @@ class Course:
         if not _wait(process, ready):
             self._end(process)
             return False
-        _hit(process.pid, kind)
+        with suppress(ProcessLookupError):  # it has just ended
+            _hit(process.pid, kind)
+        hold.unlink(missing_ok=True)
         status = self._end(process)
         cut = self._is_saving()
         self._check(kind, status)
@@ -221,7 +236,10 @@ def _wait(process: Any, is_ready: Callable[[], bool]) -> bool:
 
 def _catches_signals(process: int) -> bool:
     """Tell whether a process has handlers for `SIGNALS`."""
-    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    try:
+        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):  # it has just ended
+        return False
     caught = next((int(line.split()[1], 16) for line in lines if line.startswith("SigCgt")), 0)
     return all(caught >> (getattr(signal, name) - 1) & 1 for name in SIGNALS)
 

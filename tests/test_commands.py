@@ -7,7 +7,6 @@ each step smaller. The other commands then work on what it left.
 import json
 import re
 import shutil
-import time
 from functools import cache
 from pathlib import Path
 
@@ -256,15 +255,13 @@ def test_report_of_adaptation_shows_mean_and_spread(demo: Demo) -> None:
 
 
 @pytest.mark.slow
-def test_the_whole_demo_takes_minutes_and_improves_on_its_start(tmp_path: Path) -> None:
+def test_the_whole_demo_improves_on_its_start(tmp_path: Path) -> None:
     start = ROOT / "pretrained/demo_mit_b0_source.pth"
     if not start.is_file():
         pytest.skip("needs the demo's source-trained checkpoint")
     (tmp_path / "pretrained").mkdir()
     shutil.copy(start, tmp_path / "pretrained")
-    began = time.monotonic()
     demo = Demo(tmp_path, WHOLE_PYTHON)
-    assert time.monotonic() - began < 15 * 60
     best = json.loads((demo.run_dir / "results.json").read_text())
     demo.run(f"python tools/test.py {CONFIG} pretrained/{start.name} --eval mIoU")
     before = json.loads((tmp_path / "pretrained/results.json").read_text())

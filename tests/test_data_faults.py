@@ -280,7 +280,10 @@ def test_every_command_works_on_unusual_paths(kind, tmp_path):
     """Data, config, crops, work folder and run names; run_seg, training, test and painting."""
     root = tmp_path / UMLAUTS / "größe" if kind == "umlauts" else deep(tmp_path)
     name = "Läufe 跑步" if kind == "umlauts" else "n" * LONGEST
-    root.mkdir(parents=True)
+    try:
+        root.mkdir(parents=True)
+    except (UnicodeEncodeError, OSError) as error:
+        pytest.skip(f"no folder can have this name here: {error}")
     make_project(root)
     images = root / "target/leftImg8bit/val/town"
     first = images / "town_000000_000019_leftImg8bit.png"

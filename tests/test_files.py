@@ -2,7 +2,6 @@
 
 import errno
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -16,11 +15,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from read_only import without_rights
 
 from mmseg import files
 from mmseg.files import atomic_write, partial_of, remove_partials, require_writable
 
-NOBODY = 65534
+resource = pytest.importorskip("resource", reason="limits and rights as Unix has them")
+NO_PROCESS = 2**30  # no system counts that far
 FULL = "free space there, or write to another disk, then start .* --resume auto"
 
 
@@ -33,18 +34,6 @@ def size_limit(limit: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, former)
-
-
-@contextmanager
-def without_rights() -> Iterator[None]:
-    """Lose root's rights for a moment; another user has none to lose."""
-    user = os.geteuid()
-    if user == 0:
-        os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(user)
 
 
 @pytest.fixture
@@ -135,7 +124,7 @@ def test_space_that_ends_when_the_data_reaches_the_disk_is_explained(
 
 def test_a_folder_without_rights_is_named_before_and_while_writing(folder_of_root: Path) -> None:
     expected = r"got: Permission denied; choose a folder that you may write to"
-    with without_rights():
+    with without_rights(folder_of_root):
         with pytest.raises(PermissionError, match=expected):
             require_writable(folder_of_root)
         with pytest.raises(PermissionError, match=expected):
@@ -163,8 +152,8 @@ def test_a_name_that_is_too_long_is_explained(tmp_path: Path) -> None:
 
 
 def test_a_writable_folder_is_made_and_left_empty(tmp_path: Path) -> None:
-    require_writable(tmp_path / "work_dirs/größe")
-    assert list((tmp_path / "work_dirs/größe").iterdir()) == []
+    require_writable(tmp_path / "work_dirs/run")
+    assert list((tmp_path / "work_dirs/run").iterdir()) == []
 
 
 def test_a_disk_that_takes_only_empty_files_is_not_writable(tmp_path: Path) -> None:
@@ -175,11 +164,11 @@ def test_a_disk_that_takes_only_empty_files_is_not_writable(tmp_path: Path) -> N
 
 def test_the_new_name_is_made_to_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """First the data, then the name: the folder is synced after the rename."""
-    calls = []
+    calls: list[int | str] = []
     fsync, replace = os.fsync, Path.replace
 
     def note_sync(descriptor: int) -> None:
-        calls.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+        calls.append(os.fstat(descriptor).st_ino)
         fsync(descriptor)
 
     def note_replace(self: Path, target: Path) -> Path:
@@ -190,7 +179,7 @@ def test_the_new_name_is_made_to_last(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(Path, "replace", note_replace)
     with atomic_write(tmp_path / "a") as stream:
         stream.write(b"x")
-    assert calls == [str(partial_of(tmp_path / "a")), "rename", str(tmp_path)]
+    assert calls == [(tmp_path / "a").stat().st_ino, "rename", tmp_path.stat().st_ino]
 
 
 def test_a_left_over_second_name_of_a_good_file_is_not_written_through(tmp_path: Path) -> None:
@@ -208,10 +197,9 @@ def test_a_left_over_second_name_of_a_good_file_is_not_written_through(tmp_path:
 
 
 def test_only_files_of_dead_processes_are_left_over(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], stdout=-1)
     mine = partial_of(tmp_path / "latest.pth").name
     machine, _, name = mine.split("-")
-    dead = f"{machine}-{int(done.stdout)}-{name}"
+    dead = f"{machine}-{NO_PROCESS}-{name}"
     alive = f"{machine}-{os.getppid()}-{name}"
     elsewhere, silent = f".0badcafe-1-{name}", f".0badcafe-2-{name}"
     for file in (mine, dead, alive, elsewhere, silent, "latest.pth"):
@@ -225,16 +213,45 @@ def test_only_files_of_dead_processes_are_left_over(tmp_path: Path) -> None:
     assert remove_partials(tmp_path / "none") == []
 
 
+def test_a_process_that_has_ended_writes_no_more_even_if_nobody_asks_for_its_end(
+    tmp_path: Path,
+) -> None:
+    machine, _, name = partial_of(tmp_path / "latest.pth").name.split("-")
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it stays a zombie
+        (tmp_path / f"{machine}-{process.pid}-{name}").touch()
+        remove_partials(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_windows_is_never_asked_for_a_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`os.kill(…, 0)` would send it Ctrl-C: the age of the file tells, as of other machines'."""
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(os, "kill", lambda *_: pytest.fail("a signal was sent"))
+    mine = partial_of(tmp_path / "latest.pth")
+    silent, busy = (
+        mine.with_name(mine.name.replace(f"-{os.getpid()}-", f"-{number}-")) for number in (1, 2)
+    )
+    for file in (mine, silent, busy):
+        file.touch()
+    os.utime(silent, (0, 0))
+    assert set(remove_partials(tmp_path)) == {mine, silent}
+    assert list(tmp_path.iterdir()) == [busy]
+
+
 def test_a_killed_writer_leaves_the_old_file_and_one_temporary_file(tmp_path: Path) -> None:
     file = tmp_path / "latest.pth"
     file.write_bytes(b"old")
     code = (
-        "import sys, time; from mmseg.files import atomic_write\n"
+        "import sys; from mmseg.files import atomic_write\n"
         "with atomic_write(sys.argv[1]) as file:\n"
-        "    file.write(b'new' * 99); file.flush(); print('written', flush=True); time.sleep(99)"
+        "    file.write(b'new' * 99); file.flush(); print('written', flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", code, str(file)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[1]) as writer:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes, cwd=Path(__file__).parents[1]) as writer:
         assert writer.stdout is not None
         assert writer.stdout.readline() == b"written\n"
         assert remove_partials(tmp_path) == []

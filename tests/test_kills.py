@@ -5,9 +5,13 @@
 """
 
 import random
+import sys
 from pathlib import Path
 
 import pytest
+
+if not sys.platform.startswith("linux"):
+    pytest.skip("needs /proc and prlimit", allow_module_level=True)
 from struck_runs import KINDS, SIGNALS, Report, campaign, write_material
 
 
@@ -26,7 +30,7 @@ def test_every_kind_of_interruption_ends_with_the_undisturbed_weights(tmp_path: 
     assert set(kinds) == set(KINDS)
     report = campaign(write_material(tmp_path), tmp_path / "runs", kinds, seed=1, share=0.5)
     expect_the_same_run(report, kinds)
-    assert report.cut_saves >= 1
+    assert report.cut_saves >= kinds.count("saving")
 
 
 @pytest.mark.slow
@@ -35,4 +39,4 @@ def test_thirty_kills_end_with_the_undisturbed_weights(tmp_path: Path) -> None:
     random.Random(3).shuffle(kinds)
     report = campaign(write_material(tmp_path), tmp_path / "runs", kinds, seed=3, share=0.8)
     expect_the_same_run(report, kinds)
-    assert report.cut_saves >= 10
+    assert report.cut_saves >= kinds.count("saving")

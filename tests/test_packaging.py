@@ -11,6 +11,7 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
+from demo_project import copy_folder
 
 import mmseg
 
@@ -108,10 +109,9 @@ def test_the_package_installs_from_its_folder(tmp_path: Path) -> None:
     """As `pip install -e .` does, but beside the tests' own environment and without downloads."""
     pytest.importorskip("setuptools", minversion="77")
     source = tmp_path / "source"
-    ignore = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(ROOT / "mmseg", source / "mmseg", ignore=ignore)
+    copy_folder(ROOT / "mmseg", source / "mmseg", "__pycache__")
     for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
+        shutil.copyfile(ROOT / name, source / name)
     pip = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-build-isolation"]
     done = subprocess.run(
         [*pip, "--target", str(tmp_path / "site"), str(source)], capture_output=True, text=True
@@ -163,7 +163,7 @@ class Machine:
         self.root, self.notes = root, root / "notes.txt"
         (root / "tools").mkdir()
         for name in ("environment.sh", "virtual_environment.sh"):
-            shutil.copy(ROOT / "tools" / name, root / "tools")
+            shutil.copyfile(ROOT / "tools" / name, root / "tools" / name)
         (root / "requirements.txt").write_text("torch\n")
         (root / "bin").mkdir()
         for tool in ("cmp", "cp", "rm"):

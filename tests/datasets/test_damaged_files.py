@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import struct
-import time
 import zlib
 from pathlib import Path
 
@@ -202,13 +201,15 @@ def test_data_set_without_classes_takes_any_label(files):
     assert dataset.gt_label(0).max() == 254
 
 
-def test_checking_a_label_takes_less_than_a_millisecond():
-    label = np.random.default_rng(0).integers(0, 19, (1052, 1914)).astype(np.uint8)
+def test_the_ids_of_a_right_label_are_not_listed(monkeypatch):
+    """Listing them sorts two million values: that is only for the error."""
+    label = np.random.default_rng(0).integers(0, 19, (26, 34)).astype(np.uint8)
     label[::7] = 255
-    rule = LabelRule(19, IGNORE, "")
-    seconds = []
-    for _ in range(20):
-        start = time.perf_counter()
+    rule, listed, unique = LabelRule(19, IGNORE, ""), [], np.unique
+    monkeypatch.setattr(np, "unique", lambda values: listed.append(1) or unique(values))
+    rule.check(label, "x.png")
+    assert not listed
+    label[3, 4] = 19
+    with pytest.raises(ValueError, match="got 19"):
         rule.check(label, "x.png")
-        seconds.append(time.perf_counter() - start)
-    assert min(seconds) < 1e-3  # 0.1 ms
+    assert listed

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from patience import children_are_gone
 from tiny_data import make_pipeline_test, train_pipeline, write_png
 from torch.utils.data._utils.pin_memory import pin_memory
 
@@ -163,4 +164,4 @@ def test_workers_end_while_an_error_is_on_its_way(monkeypatch):
         for _ in batches:
             pass
     assert raised.value.__traceback__ is not None
-    assert set(multiprocessing.active_children()) <= before
+    assert children_are_gone(but=before)

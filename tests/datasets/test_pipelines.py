@@ -84,14 +84,17 @@ def coordinate_sample(height=23, width=37):
 
 @pytest.mark.parametrize("name", list(STEPS))
 def test_step_gives_the_recorded_values(name, sample, arrays, facts):
-    """Pixels exact except where floats are interpolated (1e-5)."""
+    """Pixels exact, normalized ones to 1e-5; depth, whose floats are interpolated, to 1e-3.
+
+    It is 1.7e-4 without the IPP, which OpenCV has on x86-64 alone, and 0 with it.
+    """
     got = Compose(STEPS[name])(sample)
     for key in ("img", "gt_semantic_seg"):
         expected = arrays[f"I_{name}_{key}"]
         assert np.asarray(got[key]).dtype == expected.dtype
         np.testing.assert_allclose(np.asarray(got[key]), expected, rtol=0, atol=1e-5)
     depth = np.asarray(got["depth"]).reshape(arrays[f"I_{name}_dep_info"].shape)
-    np.testing.assert_allclose(depth, arrays[f"I_{name}_dep_info"], rtol=0, atol=1e-4)
+    np.testing.assert_allclose(depth, arrays[f"I_{name}_dep_info"], rtol=0, atol=1e-3)
     record = facts[f"op_{name}"]
     renamed = {{"dep_info": "depth"}.get(key, key) for key in record["keys"]}
     assert set(got) - {"rng"} == renamed

@@ -15,6 +15,7 @@ import tiny_run
 import torch
 from golden_init import init_dacs
 from PIL import Image
+from threads import environment_with_as_many
 
 from mmseg.apis import inference_segmentor, init_segmentor
 from mmseg.config import load_config
@@ -154,7 +155,7 @@ def test_a_missing_teacher_is_an_error_before_anything_is_tested(
 
 def test_test_sh_passes_the_option_on(run_dir: Path, results: dict[str, Any]) -> None:
     command = ["sh", str(ROOT / "test.sh"), str(run_dir), "--eval-model", "both"]
-    environment = {"PYTHON": sys.executable, "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
+    environment = environment_with_as_many(PYTHON=sys.executable)
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     for network, name in (("student", RESULTS), ("teacher", TEACHERS)):

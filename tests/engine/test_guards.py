@@ -2,7 +2,6 @@
 
 import json
 import logging
-import multiprocessing
 import os
 import socket
 import subprocess
@@ -19,6 +18,8 @@ import tiny_run
 import torch
 import torch.multiprocessing as mp
 from line_method import Gradient, Line, Threshold, batches, make_trainer
+from patience import children_are_gone
+from threads import environment_with_as_many
 
 from mmseg import distributed
 from mmseg.apis.train import TrainOptions, run_training
@@ -52,7 +53,7 @@ def test_a_stopped_evaluation_predicts_no_further_and_has_no_result(
     assert seen == list(range(images))
     assert caplog.text == ""
     assert network.training, "the network must be back in the mode it was in"
-    assert not multiprocessing.active_children(), "no worker of the loader may be left"
+    assert children_are_gone(), "no worker of the loader may be left"
 
 
 def test_an_evaluation_that_nobody_stops_is_the_usual_one() -> None:
@@ -212,7 +213,7 @@ def test_deterministic_repeats_a_run_bit_for_bit_and_another_seed_does_not(
     here, there, other = (material / name for name in ("here", "there", "other"))
     file = tiny_run.write_config(material / "run.py", values)
     command = [sys.executable, "tools/train.py", str(file), "--work-dir", str(there)]
-    environment = {**os.environ, "PYTHONHASHSEED": "77"}
+    environment = environment_with_as_many(PYTHONHASHSEED="77")
     done = subprocess.run(
         [*command, "--deterministic"], cwd=ROOT, env=environment, capture_output=True, text=True
     )

@@ -5,7 +5,6 @@ logged values of four. The log has a line every three iterations, so that the in
 between two of them.
 """
 
-import multiprocessing
 import os
 import shlex
 import signal
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 import small_runs
 import tiny_run
+from patience import children_are_gone
 
 from mmseg.apis.train import TrainOptions, run_training
 from mmseg.config import load_config
@@ -86,7 +86,7 @@ def test_two_iterations_and_two_resumed_ones_are_four(
     with monkeypatch.context() as patch, pytest.raises(RunInterrupted) as caught:
         signal_at(patch, 1)
         run_training(cfg, TrainOptions(str(tmp_path)))
-    assert not multiprocessing.active_children(), "no worker of the loader may be left"
+    assert children_are_gone(), "no worker of the loader may be left"
     assert [file.name for file in tmp_path.glob("*.pth")] == ["latest.pth"]
     assert read_checkpoint(tmp_path / "latest.pth")["iteration"] == 2
     sentence, _, command = str(caught.value).partition(" Continue with: ")

@@ -18,6 +18,8 @@ import pytest
 import tiny_run
 import torch
 from golden_init import init_module
+from patience import PATIENCE
+from threads import one_thread
 
 from mmseg.datasets.image_files import read_label
 from mmseg.models import build_segmentor
@@ -53,8 +55,9 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
     tiny_run.write_config(root / "tiny.py", values)
     weights = init_module(build_segmentor(model)).state_dict()
     torch.save({"state_dict": weights}, root / "tiny.pth")
-    for command in commands(root, root / "1"):
-        test_tool.main(command)
+    with one_thread():
+        for command in commands(root, root / "1"):
+            test_tool.main(command)
     run_in_processes(commands(root, root / "2"))
     return {1: root / "1", 2: root / "2"}
 
@@ -90,7 +93,7 @@ def run_in_processes(given: Sequence[Sequence[str]]) -> None:
                 text=True,
             )
         )
-    said = [process.communicate(timeout=300)[0] for process in started]
+    said = [process.communicate(timeout=PATIENCE)[0] for process in started]
     assert [process.returncode for process in started] == [0] * PROCESSES, said
 
 

@@ -14,6 +14,7 @@ import pytest
 import tiny_run
 import torch
 from PIL import Image
+from threads import environment_with_as_many
 
 from mmseg.apis import inference_segmentor, init_segmentor
 from mmseg.apis.run_names import child_of_experiment, child_of_file
@@ -123,7 +124,7 @@ def test_test_sh_takes_the_best_checkpoint_else_the_latest(run_dir: Path, best: 
 
 
 def test_sh(*arguments: str) -> Any:
-    environment = {**os.environ, "PYTHON": sys.executable}
+    environment = environment_with_as_many(PYTHON=sys.executable)
     command = ["sh", str(ROOT / "test.sh"), *arguments]
     return subprocess.run(command, capture_output=True, text=True, env=environment)
 

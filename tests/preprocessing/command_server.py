@@ -4,10 +4,12 @@
 modules that the commands need are named: `CommandServer(out, "transformers")`.
 
     with CommandServer(out=tmp_path) as server:
-        command = server.start([str(ROOT / "run_seg.py"), "--num", "60"], pause=0.02)
-        command.kill()                       # SIGKILL to the main process alone
-        command.signal(signal.SIGTERM)       # to its whole group, as schedulers do
-        status, text = command.wait()
+        held = server.start([str(ROOT / "run_seg.py"), "--num", "60"], hold=("crops", 9))
+        until(lambda: ...)                   # nine pictures are there; it waits before the next
+        held.kill()                          # SIGKILL to the main process alone
+        held.signal(signal.SIGTERM)          # or to its whole group, as schedulers do,
+        held.release()                       # and let it go on
+        status, text = held.wait()
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ import traceback
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-DEADLINE = 60  # seconds; generous, because other tests share the cores
+sys.path.insert(0, str(ROOT / "tests"))
+from patience import PATIENCE, until  # noqa: E402
 
 
 class Command:
@@ -37,6 +40,10 @@ class Command:
 
     def signal(self, number: int) -> None:
         os.killpg(self.pid, number)
+
+    def release(self) -> None:
+        """Let a held command go on."""
+        _released(str(self.output)).touch()
 
     def wait(self) -> tuple[int, str]:
         """Return the exit status (negative: the signal) and what the command said."""
@@ -80,22 +87,22 @@ class CommandServer:
     def __exit__(self, *_: object) -> None:
         assert self.process.stdin
         self.process.stdin.close()
-        self.process.wait(DEADLINE)
+        self.process.wait(PATIENCE)
 
-    def start(self, arguments: list[str], pause: float = 0, **options: object) -> Command:
+    def start(self, arguments: list[str], **options: object) -> Command:
         """Start `python ARGUMENTS`.
 
         Args:
             arguments: script and options.
-            pause: seconds before every file that is written.
-            **options: `bank_pause`, seconds between writing the bank and giving it its name;
-                `file_size`, the largest file that may be written, in bytes; `environment`, a dict
-                of variables; `folder` to run in.
+            **options: `hold`, a folder and a number: while so many PNG files are in the folder, no
+                file that was written gets its name, until the command is released;
+                `holds_bank`: the same once the bank is written; `file_size`, the largest file that
+                may be written, in bytes; `environment`, a dict of variables; `folder` to run in.
         """
         self.count += 1
         output = self.out / f"command_{self.count}.txt"
         output.touch()  # a command that is killed at once has not opened it yet
-        order = {"start": arguments, "pause": pause, "output": str(output), **options}
+        order = {"start": arguments, "output": str(output), **options}
         return Command(self, self.ask(order), output)
 
     def ask(self, order: dict[str, object]) -> int:
@@ -104,14 +111,6 @@ class CommandServer:
         self.process.stdin.write(json.dumps(order) + "\n")
         self.process.stdin.flush()
         return int(self.process.stdout.readline())
-
-
-def until(is_true) -> None:
-    """Wait until a condition holds."""
-    end = time.monotonic() + DEADLINE
-    while not is_true():
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.002)
 
 
 def _serve() -> None:
@@ -137,16 +136,18 @@ def _serve() -> None:
 
 
 def _run(order: dict) -> None:
-    """Become the command."""
+    """Become the command; its workers begin as copies of it, with all that is changed here."""
+    import multiprocessing
     import runpy
 
+    multiprocessing.set_start_method("fork", force=True)
     os.setpgid(0, 0)
     output = os.open(order["output"], os.O_WRONLY | os.O_CREAT)
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.environ.update(order.get("environment", {}))
     os.chdir(order.get("folder", "."))
-    _slow_down(order)
+    _hold(order)
     sys.argv = order["start"]
     status: object = "traceback"
     try:
@@ -164,27 +165,36 @@ def _run(order: dict) -> None:
         os._exit(status if isinstance(status, int) else 1)
 
 
-def _slow_down(order: dict) -> None:
+def _released(output: str) -> Path:
+    """Return the file that lets a command go on."""
+    return Path(f"{output}.go")
+
+
+def _hold(order: dict) -> None:
     import resource
 
     import torch
 
     import mmseg.files
 
-    replace, save = os.replace, torch.save
+    save, replace = torch.save, mmseg.files.Path.replace
+    folder, number = order.get("hold", ("no such folder", 1))
 
-    def slow_save(content, file):
+    def wait_while(is_held):
+        while is_held() and not _released(order["output"]).exists():
+            time.sleep(0.002)
+
+    def held_save(content, file):
         save(content, file)
         file.flush()
-        time.sleep(order.get("bank_pause", 0))
+        wait_while(lambda: "holds_bank" in order)
 
-    def slow_rename(self, target):
-        time.sleep(order["pause"])
-        replace(self, target)
-        return target
+    def held_replace(self, target):
+        wait_while(lambda: len(list(Path(folder).glob("[!.]*.png"))) >= number)
+        return replace(self, target)
 
-    torch.save = slow_save
-    mmseg.files.Path.replace = slow_rename
+    torch.save = held_save
+    mmseg.files.Path.replace = held_replace
     if "file_size" in order:
         resource.setrlimit(resource.RLIMIT_FSIZE, (order["file_size"],) * 2)
 

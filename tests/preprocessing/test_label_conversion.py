@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from demo_project import copy_folder
 from PIL import Image
 
 from mmseg.preprocessing.label_conversion import (
@@ -27,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def raw(golden, tmp_path, monkeypatch):
     """The recorded inputs without their outputs, in the current directory."""
     for name in CONVERTERS:
-        shutil.copytree(golden / "G" / name, tmp_path / name)
+        copy_folder(golden / "G" / name, tmp_path / name)
         for made in (
             *(tmp_path / name).glob("*.json"),
             *(tmp_path / name).glob("*.txt"),

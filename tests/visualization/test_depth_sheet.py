@@ -130,7 +130,10 @@ def test_any_file_name_can_be_a_title(name, tmp_path):
     image, depth = pair(tmp_path)
     plain = depth_sheet([(image, depth)], cell_width=100)
     name = name[:250]
-    rows = [(image.rename(tmp_path / name), depth.rename(tmp_path / f"{name[:240]}.png"))]
+    try:
+        rows = [(image.rename(tmp_path / name), depth.rename(tmp_path / f"{name[:240]}.png"))]
+    except (UnicodeEncodeError, OSError) as error:
+        pytest.skip(f"no file can have this name here: {error}")
     sheet = depth_sheet(rows, cell_width=100)
     assert dark_columns(sheet[LEGEND_HEIGHT + GAP :][:TITLE_HEIGHT, GAP:106]) > 2
     # The rest of a long title would be drawn beside the sheet.

@@ -17,10 +17,10 @@ NORM = {"mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375], "to_r
 
 
 def pictures(batch: int = 2) -> dict:
-    rng = torch.Generator().manual_seed(3)
-    image = torch.randn(batch, 3, 40, 56, generator=rng)
-    label = torch.randint(0, 19, (batch, 40, 56), generator=rng)
-    weight = torch.rand(batch, 40, 56, generator=rng)
+    rng = np.random.default_rng(3)
+    image = torch.from_numpy(rng.normal(size=(batch, 3, 40, 56)).astype(np.float32))
+    label = torch.from_numpy(rng.integers(0, 19, (batch, 40, 56)))
+    weight = torch.from_numpy(rng.random((batch, 40, 56)).astype(np.float32))
     return {
         "img_norm_cfg": NORM,
         "source_image": image,

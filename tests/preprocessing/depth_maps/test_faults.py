@@ -16,6 +16,8 @@ from mmseg.interruption import RunInterrupted
 from mmseg.preprocessing.depth_maps import pictures, writers
 from mmseg.preprocessing.depth_maps.network import Network
 
+pytestmark = pytest.mark.usefixtures("forks")
+
 
 def finish(images: Path, out: Path, model: Path, whole: Path) -> None:
     """Start again, and compare with the maps of an undisturbed run."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import time
 from pathlib import Path
@@ -18,7 +19,9 @@ from mmseg.preprocessing.depth_maps.network import Network
 
 
 def test_missing_maps_alone_are_made(made, copy, images, model):
-    before = {path: path.stat().st_mtime_ns for path in copy.rglob("*.png")}
+    before = set(copy.rglob("*.png"))
+    for path in before:
+        os.utime(path, (0, 0))
     gone = [copy / "a/001.png", copy / "b/turned.png"]
     for path in gone:
         path.unlink()
@@ -26,11 +29,10 @@ def test_missing_maps_alone_are_made(made, copy, images, model):
     summary = run(images, copy, said, model=str(model))
     assert (summary.made, summary.existing) == (2, 9)
     assert contents(copy) == contents(made)
-    changed = {path for path in before if path.stat().st_mtime_ns != before[path]}
-    assert changed == set(gone)
+    assert {path for path in before if path.stat().st_mtime > 0} == set(gone)
     assert f"9 of 11 maps are in {copy} already." in said
-    assert said[-1].startswith(f"Made 2 maps in {copy} in 1 s (")
-    assert said[-1].endswith("of the time; 9 maps had been there already.")
+    words = r" in .+ \(.+ images/s\); .+ of the time; 9 maps had been there already\."
+    assert re.fullmatch(rf"Made 2 maps in {copy}{words}", said[-1])
 
 
 def test_nothing_to_do_is_said_with_the_recorded_model_and_loads_none(

@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from depth_runs import assert_truncated
 from tiny_models import save_tiny_depth_anything, save_tiny_dpt, save_tiny_glpn
 from torch.nn import functional
 
@@ -93,13 +94,13 @@ def stacked(network: Network, images: list[np.ndarray]) -> torch.Tensor:
 def plain_map(
     folder: Path, image: np.ndarray, size: tuple[int, int], is_metric: bool
 ) -> np.ndarray:
-    """One image, step by step."""
+    """One image, step by step, in float64 and not truncated."""
     from transformers import AutoModelForDepthEstimation
 
-    model = AutoModelForDepthEstimation.from_pretrained(folder).float().eval()
-    rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.float32) / 255
+    model = AutoModelForDepthEstimation.from_pretrained(folder).double().eval()
+    rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB) / 255.0
     rgb = cv2.resize(rgb, size[::-1], interpolation=cv2.INTER_CUBIC)
-    mean, std = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
+    mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
     values = torch.from_numpy(((rgb - mean) / std).transpose(2, 0, 1).copy())[None]
     with torch.no_grad():
         depth = model(pixel_values=values).predicted_depth
@@ -107,8 +108,8 @@ def plain_map(
         depth[:, None], image.shape[:2], mode="bilinear", align_corners=True
     )[0, 0].numpy()
     if is_metric:
-        depth = 1 / np.maximum(depth, np.float32(0.1))
-    return ((depth - depth.min()) / (depth.max() - depth.min()) * 255).astype(np.uint8)
+        depth = 1 / np.maximum(depth, 0.1)
+    return (depth - depth.min()) / (depth.max() - depth.min()) * 255
 
 
 @pytest.mark.parametrize(("name", "is_metric"), [("inverse", False), ("metric", True)])
@@ -117,15 +118,13 @@ def test_maps_are_those_of_a_plain_loop(models: Path, name: str, is_metric: bool
     assert network.quantity == name and network.device == CPU
     images = [image_of(52, 95, seed) for seed in range(3)]
     expected = [plain_map(models / name, image, (28, 56), is_metric) for image in images]
-    for image, levels in zip(images, expected, strict=True):
+    for image, values in zip(images, expected, strict=True):
         stored = network.maps(stacked(network, [image]), (52, 95))
         assert stored.levels.shape == (1, 52, 95) and stored.is_finite.tolist() == [True]
-        assert (stored.levels[0].numpy() == levels).all()
-        assert len(np.unique(levels)) > 50
+        assert_truncated(stored.levels[0].numpy(), values)
+        assert len(stored.levels.unique()) > 50
     together = network.maps(stacked(network, images), (52, 95)).levels.numpy()
-    # Sums of a batch are added up in another order: a value may pass a step of 1/255.
-    difference = np.abs(together.astype(int) - np.stack(expected))
-    assert difference.max() <= 1 and (difference > 0).mean() < 0.01
+    assert_truncated(together, np.stack(expected))
 
 
 def test_without_its_file_depth_anything_gets_a_shorter_side_of_518(models: Path) -> None:
@@ -134,7 +133,7 @@ def test_without_its_file_depth_anything_gets_a_shorter_side_of_518(models: Path
     pixels = stacked(network, [image])
     assert pixels.shape == (1, 3, 518, 714)
     levels = network.maps(pixels, (30, 41)).levels[0].numpy()
-    assert (levels == plain_map(models / "plain", image, (518, 714), is_metric=False)).all()
+    assert_truncated(levels, plain_map(models / "plain", image, (518, 714), is_metric=False))
 
 
 def test_other_types_of_networks_give_maps(models: Path) -> None:
@@ -230,7 +229,7 @@ def test_other_weights_names_or_types_are_another_recipe(models: Path, tmp_path:
     image = image_of(52, 95)
     network = load(tmp_path / "half")  # computes in float32 all the same
     levels = network.maps(stacked(network, [image]), (52, 95)).levels[0].numpy()
-    assert (levels == plain_map(tmp_path / "half", image, (28, 56), is_metric=False)).all()
+    assert_truncated(levels, plain_map(tmp_path / "half", image, (28, 56), is_metric=False))
     assert network.details()["precision"] == "float32"
 
 
@@ -257,7 +256,7 @@ def test_amp_on_a_cpu_gives_nearly_the_same_levels(models: Path) -> None:
     exact, fast = load(models / "inverse"), load(models / "inverse", amp=True)
     pixels = stacked(exact, [image_of(40, 80)])
     one, other = (n.maps(pixels, (40, 80)).levels.int() for n in (exact, fast))
-    # bfloat16 has 8 bits: a layer errs by 1/256.
+    # bfloat16 has 8 bits: a layer errs by 1/256. Of eight such networks the most were 5 levels.
     assert 0 < (one - other).abs().max() <= 16
 
 

@@ -5,16 +5,15 @@ The networks of this file compute nothing: their levels are a mark in the image'
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
-import cv2
 import numpy as np
 import pytest
 import torch
 from depth_runs import read_maps
+from patience import until
 from PIL import Image
 from torch import Tensor
 
@@ -27,14 +26,16 @@ from mmseg.preprocessing.depth_maps.network import Network
 from mmseg.preprocessing.depth_maps.pictures import Picture
 from mmseg.preprocessing.depth_maps.scaling import Stored
 from mmseg.preprocessing.depth_maps.summary import Outcome
-from mmseg.preprocessing.depth_maps.writers import Writers
+from mmseg.preprocessing.depth_maps.writers import Writers, write_map
+
+pytestmark = pytest.mark.usefixtures("forks")
 
 
 class Marks:
     """A network whose map of an image is its first value everywhere."""
 
     def __init__(self, work: Callable[[], object] = lambda: None) -> None:
-        self.device = torch.device("cpu")
+        self.device, self.amp = torch.device("cpu"), False
         self.rule = SimpleNamespace(
             pixels=lambda image: image.transpose(2, 0, 1).astype(np.float32)
         )
@@ -153,44 +154,66 @@ def test_results_are_fetched_when_the_next_batch_was_started():
     assert queue.busy == 1.5
 
 
-def test_reading_and_writing_cost_the_device_no_time(tmp_path, monkeypatch):
-    """Each of 10 images takes 0.1 s to read, to compute and to write: 3 s one after the other."""
+def test_an_image_is_computed_while_the_next_is_read_and_the_former_is_written(
+    tmp_path, monkeypatch
+):
+    """Computing waits for both, and so does writing for the computing of the next.
+
+    One after the other, they would wait for ever.
+    """
     jobs = write_marks(tmp_path, [(6, 4)] * 10)
-    read, encode = pictures.read_color, cv2.imencode
+    read = pictures.read_color
 
-    def slowly(function):
-        def call(*arguments):
-            time.sleep(0.1)
-            return function(*arguments)
+    def read_color(path):
+        path.with_suffix(".read").touch()
+        return read(path)
 
-        return call
+    def compute():
+        number = len(network.batches)
+        _begun(tmp_path / "maps", number + 1).touch()
+        until(lambda: number == 0 or jobs[number - 1].output.exists())
+        until(lambda: number == 9 or jobs[number + 1].image.with_suffix(".read").exists())
 
-    monkeypatch.setattr(pictures, "read_color", slowly(read))
-    monkeypatch.setattr(cv2, "imencode", slowly(encode))
-    start = time.perf_counter()
-    maker = FromImages(Marks(lambda: time.sleep(0.1)), batch_size=1, workers=2)  # type: ignore[arg-type]
-    with Writers(2, 1) as writers:
-        outcomes = list(maker.outcomes(jobs, writers, lambda: False))
-    seconds = time.perf_counter() - start
-    assert len(outcomes) == 10
-    assert 1.0 <= maker.busy < 1.3
-    assert seconds < 2.2  # 1.5: 1 s of computing, the first image, the last map, three processes
+    monkeypatch.setattr(pictures, "read_color", read_color)
+    monkeypatch.setattr(from_images, "write_map", _write_meanwhile)
+    network = Marks(compute)
+    assert len(make(network, jobs, batch_size=1, workers=2)) == 10
+    assert [count for count, _ in network.batches] == [1] * 10
+
+
+def _begun(maps: Path, number: int) -> Path:
+    """Return the file that is there once so many batches have begun."""
+    return maps.parent / f"begun_{number}"
+
+
+def _write_meanwhile(path: Path, levels: np.ndarray) -> None:
+    until(_begun(path.parent, min(int(path.stem) + 2, 10)).exists)
+    write_map(path, levels)
 
 
 def test_maps_that_wait_to_be_written_are_bounded(tmp_path, monkeypatch):
-    """Writing is slower than computing here; the maps must not pile up in the memory."""
+    """Writing is slower than computing here; the maps must not pile up in the memory.
+
+    Of 8 batches of three maps each, one is written when the next but one has begun.
+    """
     jobs = write_marks(tmp_path, [(6, 4)] * 24)
-    monkeypatch.setattr(from_images, "write_map", _write_slowly)
+    monkeypatch.setattr(from_images, "write_map", _write_late)
     waiting = []
+
+    def compute():
+        waiting.append(len(writers.tasks))
+        _begun(tmp_path / "maps", len(waiting)).touch()
+
     with Writers(2, batch_size=3) as writers:
-        network = Marks(lambda: waiting.append(len(writers.tasks)))
-        outcomes = list(FromImages(network, 3, 0).outcomes(jobs, writers, lambda: False))  # type: ignore[arg-type]
+        outcomes = list(FromImages(Marks(compute), 3, 0).outcomes(jobs, writers, lambda: False))  # type: ignore[arg-type]
         assert len(outcomes) == 24
-        assert 4 <= max(waiting) <= writers.limit == 3 + 2 * 2
+        assert waiting[:3] == [0, 3, 6]
+        assert 6 <= max(waiting) <= writers.limit == 3 + 2 * 2
 
 
-def _write_slowly(path: Path, levels: np.ndarray) -> None:
-    time.sleep(0.02)
+def _write_late(path: Path, levels: np.ndarray) -> None:
+    batch = int(path.stem) // 3  # from 0
+    until(_begun(path.parent, min(batch + 3, 8)).exists)
 
 
 def test_after_a_signal_no_batch_is_started_and_the_started_ones_are_written(tmp_path):
@@ -226,6 +249,18 @@ def test_full_memory_of_the_device_is_a_sentence(error, tmp_path):
     )
     with pytest.raises(ValueError, match=message):
         make(Marks(fail), jobs, 3, 0)
+
+
+def test_full_memory_of_one_image_names_amp_only_where_it_was_not_given(tmp_path):
+    def fail():
+        raise torch.OutOfMemoryError
+
+    for amp, advice in ((False, "with --amp"), (True, "on a device with more memory")):
+        network = Marks(fail)
+        network.amp = amp
+        message = f"a batch of 1 image of 4x6 .* got: OutOfMemoryError; do .* continue, {advice}."
+        with pytest.raises(ValueError, match=message):
+            make(network, write_marks(tmp_path, [(6, 4)]), 1, 0)
 
 
 def test_other_errors_of_the_device_stay_what_they_are(tmp_path):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from depth_runs import names, read_maps, run
+from depth_runs import assert_truncated, names, read_maps, run
 from PIL import Image
 from tiny_models import save_tiny_glpn
 
@@ -24,12 +24,12 @@ from mmseg.preprocessing.depth_maps.scaling import Stored
 from mmseg.preprocessing.depth_maps.summary import Summary, merge
 
 
-def test_maps_are_exactly_those_of_a_plain_loop(made, images, plain):
+def test_maps_are_those_of_a_plain_loop(made, images, plain):
     """Three sizes, gray, 16-bit and turned images, one at a time."""
     maps = read_maps(made)
     assert sorted(maps) == names(images) == sorted(plain)
-    for name, levels in plain.items():
-        assert np.array_equal(maps[name], levels), name
+    for name, levels in maps.items():
+        assert_truncated(levels, plain[name])
         assert (levels.min(), levels.max()) == (0, 255)
         assert len(np.unique(levels)) > 100
     assert maps["b/turned"].shape == (50, 34)
@@ -43,19 +43,16 @@ def test_map_is_an_8_bit_gray_png(made):
 
 
 @pytest.mark.parametrize(("batch_size", "workers"), [(3, 2), (4, 0)])
-def test_batches_and_workers_change_a_level_by_one_at_most(
+def test_maps_of_batches_and_workers_are_those_of_a_plain_loop(
     batch_size, workers, images, model, plain, tmp_path
 ):
-    """Sums run in another order: in a batch, values differ in their last digits."""
     out = tmp_path / "maps"
     summary = run(images, out, model=str(model), batch_size=batch_size, workers=workers)
     assert (summary.made, summary.existing, summary.failures) == (11, 0, [])
     maps = read_maps(out)
     assert sorted(maps) == sorted(plain)
-    for name, levels in plain.items():
-        difference = np.abs(maps[name].astype(int) - levels)
-        assert difference.max() <= 1, name
-        assert (difference > 0).mean() < 0.01, name  # 0.0006
+    for name, values in plain.items():
+        assert_truncated(maps[name], values)
 
 
 def test_record_says_how_the_maps_were_made(made, model):
@@ -109,11 +106,14 @@ def test_prediction_that_is_not_finite_is_named_and_not_written(
         return Stored(torch.zeros(len(pixels), *size, dtype=torch.uint8), is_finite)
 
     monkeypatch.setattr(Network, "maps", maps)
-    summary = run(images, tmp_path / "maps", model=str(model), batch_size=2)
-    assert (summary.made, len(summary.failures)) == (6, 5)
-    for reason in summary.failures:
-        assert "got NaN or infinity from the network; do start the command again without" in reason
-    assert "b/gray" not in names(tmp_path / "maps")
+    for amp, advice in ((False, "do check"), (True, "again without --amp, or check")):
+        out = tmp_path / f"maps{amp}"
+        summary = run(images, out, model=str(model), batch_size=2, amp=amp)
+        assert (summary.made, len(summary.failures)) == (6, 5)
+        for reason in summary.failures:
+            assert "got NaN or infinity from the network; do" in reason
+            assert reason.endswith(f" {advice} the weights.")
+        assert "b/gray" not in names(out)
 
 
 def test_at_most_20_failures_are_named(model, tmp_path):

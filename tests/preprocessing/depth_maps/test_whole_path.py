@@ -17,7 +17,7 @@ from tiny_models import save_tiny_depth_anything
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from demo_project import ROOT, Outcome, run  # noqa: E402
+from demo_project import ROOT, Outcome, copy_folder, run  # noqa: E402
 
 from mmseg.datasets.depth import depth_to_bins  # noqa: E402
 from mmseg.datasets.depth_record import find_record, recipe_hash  # noqa: E402
@@ -50,7 +50,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     root = tmp_path_factory.mktemp("project")
     for name in ("tools", "run_seg.py"):
         (root / name).symlink_to(ROOT / name)
-    shutil.copytree(ROOT / "configs", root / "configs", ignore=shutil.ignore_patterns("generated"))
+    copy_folder(ROOT / "configs", root / "configs", "generated")
     (root / "configs/mine.py").write_text(CONFIG)
     for job in demo_jobs(root / "data/demo", 3, 2):
         if job.domain.name != "synthia" and job.index < 100_000:

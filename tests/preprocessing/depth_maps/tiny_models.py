@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch import nn
 
 IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
 RESCALED = {"do_rescale": True, "rescale_factor": 1 / 255, "do_resize": True}
@@ -100,14 +100,18 @@ def save_tiny_glpn(folder: Path, seed: int = 0) -> Path:
 
 
 def _seeded(kind: Any, config: Any, seed: int) -> Any:
-    """Return a network whose weights depend on the seed alone and keep a picture's contrasts."""
+    """Return a network whose weights depend on the seed alone and keep a picture's contrasts.
+
+    They are numpy's numbers: torch's own are others on other processors.
+    """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
         model = kind(config).eval()
-        with torch.no_grad():
-            for parameter in model.parameters():
-                if parameter.ndim > 1:
-                    nn.init.normal_(parameter, std=parameter[0].numel() ** -0.5)
+    rng = np.random.default_rng(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                spread = parameter[0].numel() ** -0.5
+                parameter.copy_(torch.from_numpy(rng.normal(0, spread, parameter.shape)))
     return model
 
 
