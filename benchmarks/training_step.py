@@ -8,6 +8,7 @@ python benchmarks/training_step.py configs/cdda/gtaHR2csHR_cdda_mic --steps 1 --
 """
 
 import argparse
+import math
 import statistics
 import sys
 import time
@@ -132,8 +133,8 @@ def device_name(device: torch.device) -> str:
 
 
 def peak_memory(device: torch.device) -> float:
-    """Return the largest use of memory so far, in GB of 10⁹ bytes."""
-    return memory_in_use(device) * 2**20 / 1e9
+    """Return the largest use of memory so far, in GB of 10⁹ bytes; NaN where nobody tells."""
+    return (memory_in_use(device) or math.nan) * 2**20 / 1e9
 
 
 def wait(device: torch.device) -> None:
