@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import models_cfg
@@ -34,10 +35,11 @@ BACKBONE = {
     "num_heads": [1, 2, 2, 3],
 }
 SLIDE = {"mode": "slide", "crop_size": (64, 64), "stride": (48, 64)}
-# What one process of a launcher does: run the command, twice.
+# What one process of a launcher does: run the command, twice. Each time has a port of its own: the
+# faster process would meet what the slower one has not yet closed.
 PROGRAM = """
-import json, runpy, sys
-for arguments in json.loads(sys.argv[1]):
+import json, os, runpy, sys
+for os.environ["MASTER_PORT"], arguments in json.loads(sys.argv[1]):
     sys.argv[1:] = arguments
     runpy.run_path("tools/test.py", run_name="__main__")
 """
@@ -74,10 +76,13 @@ def commands(root: Path, folder: Path) -> list[list[str]]:
 
 
 def run_in_processes(given: Sequence[Sequence[str]]) -> None:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    shared = {"WORLD_SIZE": PROCESSES, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    with ExitStack() as listeners:
+        sockets = [listeners.enter_context(socket.socket()) for _ in given]
+        for listener in sockets:
+            listener.bind(("127.0.0.1", 0))
+        ports = [str(listener.getsockname()[1]) for listener in sockets]
+    runs = json.dumps(list(zip(ports, given, strict=True)))
+    shared = {"WORLD_SIZE": PROCESSES, "MASTER_ADDR": "127.0.0.1"}
     # No GPU: results must not depend on how many there are.
     shared |= {"OMP_NUM_THREADS": 1, "CUDA_VISIBLE_DEVICES": ""}
     started = []
@@ -85,7 +90,7 @@ def run_in_processes(given: Sequence[Sequence[str]]) -> None:
         place = {"RANK": rank, "LOCAL_RANK": rank, **shared}
         started.append(
             subprocess.Popen(
-                [sys.executable, "-c", PROGRAM, json.dumps(given)],
+                [sys.executable, "-c", PROGRAM, runs],
                 env={**os.environ, **{key: str(value) for key, value in place.items()}},
                 cwd=ROOT,
                 stdout=subprocess.PIPE,
