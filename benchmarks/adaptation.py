@@ -90,7 +90,7 @@ def write_report(options: argparse.Namespace) -> None:
         results[method] = [r for r in found if r is not None]
         if len(results[method]) < len(found):
             sys.exit(f"{method}: {len(found) - len(results[method])} runs are not finished.")
-    write_section("adaptation", report(results, options))
+    write_section("adaptation", report(results, options), ROOT / "benchmarks/RESULTS.md")
     print(report(results, options))
 
 

@@ -40,7 +40,7 @@ def main() -> None:
     if report.mismatches or report.faults:
         sys.exit("\n".join([*report.mismatches, *report.faults]))
     if options.write:
-        write_section("interruptions", text)
+        write_section("interruptions", text, ROOT / "benchmarks/RESULTS.md")
 
 
 def section(report: Report, seconds: float) -> str:

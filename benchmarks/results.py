@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
-RESULTS = Path(__file__).resolve().parent / "RESULTS.md"
 
-
-def write_section(name: str, text: str, file: Path = RESULTS) -> None:
+def write_section(name: str, text: str, file: Path) -> None:
     """Replace the section of this name, or add it at the end of the file."""
     begin, end = (f"<!-- {name}: {mark} -->" for mark in ("begin", "end"))
     whole = file.read_text(encoding="utf-8") if file.is_file() else "# Measured results\n"

@@ -247,7 +247,9 @@ def test_report_of_adaptation_shows_mean_and_spread(demo: Demo) -> None:
             result["per_class"] = {"road": {"IoU": 0.5}, "train": {"IoU": None}}
             result["best"] = {"mIoU": 0.4}
             (folder / "results.json").write_text(json.dumps(result))
+    own = (ROOT / "benchmarks/RESULTS.md").read_bytes()
     demo.run("python benchmarks/adaptation.py --report-only --iterations 7")
+    assert (ROOT / "benchmarks/RESULTS.md").read_bytes() == own, "that of the copy is written"
     report = (demo.root / "benchmarks/RESULTS.md").read_text()
     assert "| **mIoU** | 20.0 ± 10.0 | 20.0 ± 10.0 | 20.0 ± 10.0 |" in report
     assert "| best mIoU | 40.0 ± 0.0 |" in report
