@@ -5,7 +5,8 @@
 set -e
 cd "$(dirname "$0")/.."
 [ $# -gt 0 ] || set -- tests/models tests/datasets tests/engine tests/evaluation \
-    tests/preprocessing/depth_maps tests/test_two_processes.py
+    tests/preprocessing/depth_maps/test_network.py tests/preprocessing/depth_maps/test_scaling.py \
+    tests/preprocessing/depth_maps/test_disparity.py tests/test_two_processes.py
 
 # ATEN_CPU_CAPABILITY, ONEDNN_MAX_CPU_ISA, MKL_CBWR, threads: an orthogonal array, in which any two
 # values of two different columns meet. A processor gets the rows that it has the instructions for.
