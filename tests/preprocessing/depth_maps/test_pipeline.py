@@ -258,7 +258,7 @@ def test_full_memory_of_one_image_names_amp_only_where_it_was_not_given(tmp_path
     for amp, advice in ((False, "with --amp"), (True, "on a device with more memory")):
         network = Marks(fail)
         network.amp = amp
-        message = f"a batch of 1 image of 4x6 .* got: OutOfMemoryError; start .* continue, {advice}."
+        message = f"a batch of 1 image of 4x6 .* OutOfMemoryError; start .* continue, {advice}."
         with pytest.raises(ValueError, match=message):
             make(network, write_marks(tmp_path, [(6, 4)]), 1, 0)
 
