@@ -83,14 +83,16 @@ def test_single_factors_equal_the_recorded_ones(number: int) -> None:
 
 
 def test_saturation_and_hue_equal_kornia() -> None:
+    """Old releases of kornia round constants to float32: 0.8.0 differs by 4e-8; times 5."""
+    close = {"rtol": 0, "atol": 2e-7}
     image = torch.from_numpy(np.random.default_rng(2).random((3, 7, 11)))
     neutral = {"brightness": 1.0, "contrast": 1.0, "saturation": 1.0, "hue": 0.0, "sigma": 1.0}
     saturated = ImageAugmentation(**{**neutral, "saturation": 1.3}, order=(2,))
     expected = adjust_saturation(image, 1.3)
-    torch.testing.assert_close(color_jitter(image, saturated), expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(color_jitter(image, saturated), expected, **close)
     turned = ImageAugmentation(**{**neutral, "hue": -0.17}, order=(3,))
     expected = adjust_hue(image, -0.17 * 2 * np.pi)
-    torch.testing.assert_close(color_jitter(image, turned), expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(color_jitter(image, turned), expected, **close)
 
 
 @pytest.mark.parametrize("number", range(3))
