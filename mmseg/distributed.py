@@ -91,7 +91,7 @@ def init_from_environment(
     if place is None or place.world_size == 1 or is_initialized():
         return device
     with _names_lost_processes(f"Process {place.rank} of {place.world_size}"):
-        dist.init_process_group(
+        start_group(
             "cpu:gloo,cuda:nccl" if has_gpu else "gloo",
             rank=place.rank,
             world_size=place.world_size,
@@ -100,6 +100,19 @@ def init_from_environment(
     if has_gpu:
         _require_own_gpu(device)
     return device
+
+
+def start_group(backend: str, **settings: Any) -> None:
+    """Join the process group that `settings` of `torch.distributed.init_process_group` describe.
+
+    `shut_down` ends it and its threads.
+    """
+    # Optimizers import this module. Its functions have the group of that moment as a default value
+    # and would keep it until Python ends, which aborts the process now and then: a thread of gloo
+    # still frees a tensor of the last collective. So it is imported while there is none.
+    import torch.distributed.nn.functional  # noqa: F401
+
+    dist.init_process_group(backend, **settings)
 
 
 def shut_down() -> None:

@@ -3,12 +3,14 @@
 import os
 import socket
 import sys
+import weakref
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import nn
 
@@ -64,9 +66,12 @@ def work(rank: int, port: int, folder: str) -> None:
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
     distributed.init_from_environment()
     result = {"primitives": primitives(rank), "record": evaluation(), "meter": meter(rank)}
-    torch.save(result, Path(folder) / f"{rank}.pth")
+    torch.optim.SGD([nn.Parameter(torch.ones(3))], 0.1)  # imports what may hold the group
     distributed.barrier()
+    group = weakref.ref(dist.group.WORLD)
     distributed.shut_down()
+    result["group is kept"] = group() is not None
+    torch.save(result, Path(folder) / f"{rank}.pth")
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +101,11 @@ def test_gradients_are_averaged_and_unused_ones_stay_away(results: list[dict[str
         assert shared.tolist() == [1.5, 3.0]
         assert late.tolist() == [0.5, 0.5, 0.5]
         assert unused is None
+
+
+def test_nothing_keeps_the_group_and_its_threads(results: list[dict[str, Any]]) -> None:
+    """A process that ends while they run is aborted now and then."""
+    assert [result["group is kept"] for result in results] == [False, False]
 
 
 def test_evaluation_counts_every_image_once(results: list[dict[str, Any]]) -> None:

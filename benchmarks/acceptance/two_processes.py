@@ -67,7 +67,7 @@ def work(rank: int, folder: str, device_name: str, is_dry: bool) -> None:
     # NCCL, which mmseg.distributed takes for tensors of a GPU, refuses two processes on one GPU.
     # It takes a group that exists as it is.
     store = dist.FileStore(str(root / "store"), PROCESSES)
-    dist.init_process_group("gloo", store=store, rank=rank, world_size=PROCESSES)
+    distributed.start_group("gloo", store=store, rank=rank, world_size=PROCESSES)
     together = {case: steps(root, case, device, rank * IMAGES, IMAGES) for case in cases}
     if rank == 0:
         found = {case: _deviations(together[case], alone[case]) for case in cases}

@@ -37,7 +37,9 @@ def user_errors() -> Iterator[None]:
         distributed.shut_down()
         sys.exit(EXIT_STATUS)
     except FloatingPointError as error:  # all processes have the same
-        sys.exit(f"{type(error).__name__}: {error}" if distributed.is_main() else 1)
+        is_main = distributed.is_main()
+        distributed.shut_down()
+        sys.exit(f"{type(error).__name__}: {error}" if is_main else 1)
     except (CheckpointError, ValueError, OSError, ImportError) as error:
         if not is_sentence(error):
             raise
