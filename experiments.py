@@ -4,13 +4,11 @@
 it, 84 block size and mask ratio, 85 masking on labeled target data.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mmseg.registry import ConfigError
+from mmseg.system.errors import ConfigError
 
 SEEDS = (0, 1, 2)
 MODEL_FILES = {"daformer_sepaspp": "daformer_sepaspp_mitb5", "dlv2red": "deeplabv2red_r50-d8"}

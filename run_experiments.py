@@ -6,7 +6,9 @@ python run_experiments.py --exp 80
 
 import argparse
 
-from mmseg.apis.commands import add_run_options, experiment_command, user_errors
+from mmseg.cli.endings import user_errors
+from mmseg.cli.options import add_run_options
+from mmseg.cli.training import experiment_command
 
 
 def main(arguments: list[str] | None = None) -> None:

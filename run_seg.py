@@ -4,14 +4,12 @@ python run_seg.py --config configs/cdda/gta2cs_cdda_daformer --dataset_name gta 
     --source_preprocessed_path preprocessed/gta_daformer
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 from pathlib import Path
 
+from mmseg.cli.endings import one_sentence
 from mmseg.config import load_config, parse_options
-from mmseg.preprocessing.commands import one_sentence
 from mmseg.preprocessing.run import Options, preprocess
 
 

@@ -20,7 +20,7 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from torch import Tensor  # noqa: E402
 
-from mmseg.datasets.depth import NUM_BINS, depth_to_bins  # noqa: E402
+from mmseg.datasets.depth.bins import NUM_BINS, depth_to_bins  # noqa: E402
 from mmseg.models.uda.depth_similarity import class_similarity  # noqa: E402
 from mmseg.models.uda.depthmetric import DepthMetric, depth_histogram  # noqa: E402
 

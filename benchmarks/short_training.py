@@ -21,7 +21,7 @@ import torch
 from training_step import build, device_name, peak_memory, wait
 
 from mmseg.config import Config, load_config
-from mmseg.datasets.depth import depth_to_bins
+from mmseg.datasets.depth.bins import depth_to_bins
 from mmseg.datasets.labels import PALETTE
 from mmseg.datasets.pipelines.photometric import IMAGENET
 from mmseg.engine import build_optimizer

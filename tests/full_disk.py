@@ -1,12 +1,10 @@
 """A disk that is full after a number of files."""
 
-from __future__ import annotations
-
 import errno
 
 import pytest
 
-from mmseg import files
+from mmseg.system import files
 
 
 def let_disk_fill_up(patch: pytest.MonkeyPatch, num_files: int) -> None:

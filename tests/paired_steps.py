@@ -17,11 +17,11 @@ from golden_init import init_dacs, init_module
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmseg import distributed
 from mmseg.engine.optimizer import build_optimizer
 from mmseg.models import build_train_model
 from mmseg.models.uda import Augmentation, Draws
 from mmseg.models.uda.draws import ImageAugmentation
+from mmseg.system import processes
 
 PROCESSES, IMAGES, SIZE, STEPS, LONG = 2, 2, 64, 5, 20  # images of one process
 QUIET = 2  # in this iteration the depth of process 1 suggests nothing
@@ -145,7 +145,7 @@ def double_steps(root: Path, case: str, first: int, count: int) -> dict[str, Any
         optimizer.zero_grad(set_to_none=True)
         batch = images_of(whole_batch(iteration), first, count)
         output = method.accumulate_gradients(batch, iteration, Slice(iteration, first))
-        distributed.reduce_gradients(method.trainable_parameters())
+        processes.reduce_gradients(method.trainable_parameters())
         if iteration in GRADIENT_STEPS:
             named = method.model.named_parameters()
             gradients[iteration] = {k: p.grad.clone() for k, p in named if p.grad is not None}
@@ -189,7 +189,7 @@ def long_training(root: Path, case: str, rank: int) -> dict[str, Any]:
     head = getattr(method.model.decode_head, "head", method.model.decode_head)
     if rank:  # until process 0 hands out its own
         nn.init.normal_(head.conv_seg.weight)
-    distributed.broadcast_module(method)
+    processes.broadcast_module(method)
     method.train()
     optimizer = build_optimizer(method, {"type": "AdamW", "lr": 1e-3, "weight_decay": 0.01})
     start = torch.cat([p.detach().flatten() for p in method.model.parameters()])
@@ -199,11 +199,11 @@ def long_training(root: Path, case: str, rank: int) -> dict[str, Any]:
         single = {k: v.float() for k, v in batch.items() if k in ("img", "target_img")}
         draws = method.make_draws(iteration, rank, 0)
         output = method.accumulate_gradients({**batch, **single}, iteration, draws)
-        distributed.reduce_gradients(method.trainable_parameters())
+        processes.reduce_gradients(method.trainable_parameters())
         optimizer.step()
     statistics = head.fuse_layer.bn.running_mean
     own = statistics.clone()
-    distributed.broadcast_buffers(method.model)
+    processes.broadcast_buffers(method.model)
     return {
         "start": start,
         "student": dict(method.model.named_parameters()),
@@ -224,7 +224,7 @@ def work(rank: int, port: int, root: str) -> None:
     if rank == 0:
         count = PROCESSES * IMAGES
         alone = {case: double_steps(Path(root), case, 0, count) for case in CASES}
-    distributed.init_from_environment()
+    processes.init_from_environment()
     result: dict[str, Any] = {"double": {}, "long": {}}
     for case in CASES:
         together = double_steps(Path(root), case, rank * IMAGES, IMAGES)
@@ -234,5 +234,5 @@ def work(rank: int, port: int, root: str) -> None:
     for case in LONG_CASES:
         result["long"][case] = long_training(Path(root), case, rank)
     torch.save(result, Path(root) / f"{rank}.pth")
-    distributed.barrier()
-    distributed.shut_down()
+    processes.barrier()
+    processes.shut_down()

@@ -34,7 +34,7 @@ from patience import PATIENCE  # noqa: E402
 
 from mmseg.engine.checkpoint import read_checkpoint  # noqa: E402
 from mmseg.engine.checkpoint_folder import CheckpointFolder  # noqa: E402
-from mmseg.interruption import EXIT_STATUS  # noqa: E402
+from mmseg.system.interruption import EXIT_STATUS  # noqa: E402
 from tools import train as train_tool  # noqa: E402
 
 SIGNALS = ("SIGTERM", "SIGUSR1")

@@ -14,11 +14,11 @@ import torch
 from demo_project import ROOT, copy_folder, run
 from PIL import Image
 
-from mmseg.apis.commands import user_errors
+from demo.datasets import demo_jobs, draw
+from mmseg.cli.endings import user_errors
 from mmseg.config import load_config
 from mmseg.preprocessing.label_conversion import convert_cityscapes, convert_gta
-from mmseg.registry import ConfigError
-from tools.demo_data.datasets import demo_jobs, draw
+from mmseg.system.errors import ConfigError
 
 SOURCE_ONLY = """
 _base_ = ["demo/source_only.py"]

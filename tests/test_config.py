@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mmseg.config import Config, find_config, load_config, parse_options
-from mmseg.registry import ConfigError
+from mmseg.system.errors import ConfigError
 
 
 def write(folder: Path, **files: str) -> None:
@@ -134,12 +134,12 @@ def test_custom_imports_register_a_component(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "my_own_head.py").write_text(
-        "from mmseg.registry import HEADS\n@HEADS.register()\nclass MyOwnHead:\n    pass\n"
+        "from mmseg.config.registry import HEADS\n@HEADS.register()\nclass MyOwnHead:\n    pass\n"
     )
     write(tmp_path, cfg="custom_imports = dict(imports=['my_own_head'])")
     monkeypatch.chdir(tmp_path)
     load_config("cfg")
-    from mmseg.registry import HEADS
+    from mmseg.config.registry import HEADS
 
     assert "MyOwnHead" in HEADS
 

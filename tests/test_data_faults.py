@@ -3,8 +3,6 @@
 Every command ends with one sentence that names the file, and what was written before stays.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import shutil

@@ -17,8 +17,17 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from mmseg.datasets.depth_inspection import folder_warnings  # noqa: E402
-from mmseg.datasets.depth_record import find_record, record_warnings  # noqa: E402
+from demo.camera import Camera, clip_half_plane, ground_frame, upright_frame  # noqa: E402
+from demo.datasets import claim_folder, demo_jobs, draw  # noqa: E402
+from demo.domains import CITYSCAPES, DOMAINS, GTA, SYNTHIA, Domain  # noqa: E402
+from demo.layout import draw_scene  # noqa: E402
+from demo.materials import LOOKS, Palette  # noqa: E402
+from demo.people import person  # noqa: E402
+from demo.render import Shape, index_map, labelled, project  # noqa: E402
+from demo.rendering import render  # noqa: E402
+from demo.scene import rectangle  # noqa: E402
+from mmseg.datasets.depth.inspection import folder_warnings  # noqa: E402
+from mmseg.datasets.depth.record import find_record, record_warnings  # noqa: E402
 from mmseg.datasets.labels import (  # noqa: E402
     CITYSCAPES_ID_PALETTE,
     CITYSCAPES_ID_TO_TRAIN_ID,
@@ -26,15 +35,6 @@ from mmseg.datasets.labels import (  # noqa: E402
     id_to_train_id,
 )
 from mmseg.preprocessing.depth_maps.scaling import SCALING  # noqa: E402
-from tools.demo_data.camera import Camera, clip_half_plane, ground_frame, upright_frame  # noqa: E402
-from tools.demo_data.datasets import claim_folder, demo_jobs, draw  # noqa: E402
-from tools.demo_data.domains import CITYSCAPES, DOMAINS, GTA, SYNTHIA, Domain  # noqa: E402
-from tools.demo_data.layout import draw_scene  # noqa: E402
-from tools.demo_data.materials import LOOKS, Palette  # noqa: E402
-from tools.demo_data.people import person  # noqa: E402
-from tools.demo_data.render import Shape, index_map, labelled, project  # noqa: E402
-from tools.demo_data.rendering import render  # noqa: E402
-from tools.demo_data.scene import rectangle  # noqa: E402
 from tools.make_demo_data import main as make_demo_data  # noqa: E402
 
 SIZE = (160, 90)

@@ -14,10 +14,10 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import nn
 
-from mmseg import distributed
 from mmseg.engine.environment import batch_size_warning
 from mmseg.engine.evaluator import Evaluator
 from mmseg.engine.meters import LossMeter
+from mmseg.system import processes
 
 sys.path.insert(0, str(Path(__file__).parent / "engine"))
 from line_method import Gradient, Threshold  # noqa: E402
@@ -30,18 +30,18 @@ def primitives(rank: int) -> dict[str, Any]:
     shared.grad = torch.tensor([1.0, 2.0]) * (rank + 1)
     if rank == 1:
         late.grad = torch.ones(3)
-    distributed.reduce_gradients([shared, late, unused])
+    processes.reduce_gradients([shared, late, unused])
     norm = nn.BatchNorm1d(3)
     nn.init.constant_(norm.weight, 2.0 - rank)
     nn.init.constant_(norm.running_mean, rank)
-    distributed.broadcast_buffers(norm)
+    processes.broadcast_buffers(norm)
     return {
-        "sum": distributed.all_reduce_sum(torch.tensor([rank + 1, 5])),
-        "mean": distributed.all_reduce_mean(torch.tensor([float(rank)])),
-        "max": distributed.all_reduce_max(torch.tensor([rank, -rank])),
-        "objects": distributed.gather_objects(f"from {rank}"),
-        "broadcast": distributed.broadcast_object(rank + 7),
-        "any": [distributed.any_process(flag) for flag in (rank == 1, False, True)],
+        "sum": processes.all_reduce_sum(torch.tensor([rank + 1, 5])),
+        "mean": processes.all_reduce_mean(torch.tensor([float(rank)])),
+        "max": processes.all_reduce_max(torch.tensor([rank, -rank])),
+        "objects": processes.gather_objects(f"from {rank}"),
+        "broadcast": processes.broadcast_object(rank + 7),
+        "any": [processes.any_process(flag) for flag in (rank == 1, False, True)],
         "norm": [norm.weight.detach(), norm.running_mean],
         "gradients": [shared.grad, late.grad, unused.grad],
     }
@@ -64,12 +64,12 @@ def work(rank: int, port: int, folder: str) -> None:
     place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": PROCESSES, "MASTER_PORT": port}
     os.environ.update({k: str(v) for k, v in place.items()}, MASTER_ADDR="127.0.0.1")
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    distributed.init_from_environment()
+    processes.init_from_environment()
     result = {"primitives": primitives(rank), "record": evaluation(), "meter": meter(rank)}
     torch.optim.SGD([nn.Parameter(torch.ones(3))], 0.1)  # imports what may hold the group
-    distributed.barrier()
+    processes.barrier()
     group = weakref.ref(dist.group.WORLD)
-    distributed.shut_down()
+    processes.shut_down()
     result["group is kept"] = group() is not None
     torch.save(result, Path(folder) / f"{rank}.pth")
 
@@ -128,17 +128,17 @@ def test_loss_meters_agree_on_all_processes(results: list[dict[str, Any]]) -> No
 
 def test_one_process_shares_with_nobody() -> None:
     value = torch.tensor([2.0])
-    assert distributed.all_reduce_mean(value) is value
-    assert distributed.gather_objects(np.int64(3)) == [3]
-    assert [distributed.any_process(flag) for flag in (True, False)] == [True, False]
-    distributed.barrier()
+    assert processes.all_reduce_mean(value) is value
+    assert processes.gather_objects(np.int64(3)) == [3]
+    assert [processes.any_process(flag) for flag in (True, False)] == [True, False]
+    processes.barrier()
 
 
 def test_another_number_of_processes_than_planned_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     cfg = {"n_gpus": 1, "data": {"samples_per_gpu": 3}}
     assert batch_size_warning(cfg) is None
     assert batch_size_warning({"n_gpus": None}) is batch_size_warning({}) is None
-    monkeypatch.setattr(distributed, "world_size", lambda: 4)
+    monkeypatch.setattr(processes, "world_size", lambda: 4)
     assert "n_gpus=1, but 4 process(es) run" in str(batch_size_warning(cfg))
     assert "4 x 3 = 12 images of each domain instead of 3." in str(batch_size_warning(cfg))
     assert batch_size_warning({**cfg, "n_gpus": 4}) is None
@@ -157,16 +157,16 @@ def test_another_number_of_processes_than_planned_is_said(monkeypatch: pytest.Mo
 def test_a_lost_process_is_a_sentence(monkeypatch: pytest.MonkeyPatch, said: str) -> None:
     act_as_one_of_two(monkeypatch, said)
     expected = r"^Process 0 of 2: another process has ended .* --resume auto \([A-Z].*[a-z0]\)\.$"
-    with pytest.raises(distributed.ProcessGroupError, match=expected) as caught:
-        distributed.any_process(False)
+    with pytest.raises(processes.ProcessGroupError, match=expected) as caught:
+        processes.any_process(False)
     assert not any(word in str(caught.value) for word in ("typically", ".cc", ".."))
 
 
 def test_a_mistake_of_the_program_is_no_lost_process(monkeypatch: pytest.MonkeyPatch) -> None:
     act_as_one_of_two(monkeypatch, "Tensors must be contiguous")
     with pytest.raises(RuntimeError, match="contiguous") as caught:
-        distributed.all_reduce_sum(torch.zeros(3))
-    assert not isinstance(caught.value, distributed.ProcessGroupError)
+        processes.all_reduce_sum(torch.zeros(3))
+    assert not isinstance(caught.value, processes.ProcessGroupError)
 
 
 def act_as_one_of_two(monkeypatch: pytest.MonkeyPatch, said: str) -> None:
@@ -175,5 +175,5 @@ def act_as_one_of_two(monkeypatch: pytest.MonkeyPatch, said: str) -> None:
     def fail(*_: Any) -> None:
         raise RuntimeError(said)
 
-    monkeypatch.setattr(distributed, "world_size", lambda: 2)
+    monkeypatch.setattr(processes, "world_size", lambda: 2)
     monkeypatch.setattr(torch.distributed, "all_reduce", fail)

@@ -17,8 +17,8 @@ import torch
 from PIL import Image
 from read_only import without_rights
 
-from mmseg import files
-from mmseg.files import atomic_write, partial_of, remove_partials, require_writable
+from mmseg.system import files
+from mmseg.system.files import atomic_write, partial_of, remove_partials, require_writable
 
 resource = pytest.importorskip("resource", reason="limits and rights as Unix has them")
 NO_PROCESS = 2**30  # no system counts that far
@@ -245,7 +245,7 @@ def test_a_killed_writer_leaves_the_old_file_and_one_temporary_file(tmp_path: Pa
     file = tmp_path / "latest.pth"
     file.write_bytes(b"old")
     code = (
-        "import sys; from mmseg.files import atomic_write\n"
+        "import sys; from mmseg.system.files import atomic_write\n"
         "with atomic_write(sys.argv[1]) as file:\n"
         "    file.write(b'new' * 99); file.flush(); print('written', flush=True); sys.stdin.read()"
     )

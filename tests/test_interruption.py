@@ -22,9 +22,9 @@ import torch
 from patience import PATIENCE, until
 
 from mmseg.datasets import build_train_loader
-from mmseg.files import atomic_write
-from mmseg.interruption import EXIT_STATUS, SIGNALS, Interruption, shield_worker
 from mmseg.preprocessing.crops import each_item
+from mmseg.system.files import atomic_write
+from mmseg.system.interruption import EXIT_STATUS, SIGNALS, Interruption, shield_worker
 
 
 class Numbers:

@@ -14,8 +14,8 @@ import pytest
 import torch
 from patience import PATIENCE, until
 
-from mmseg import distributed
-from mmseg.launchers import (
+from mmseg.system import processes
+from mmseg.system.launchers import (
     SLURM_CALLER,
     SLURM_HOSTS,
     SLURM_VARIABLES,
@@ -57,8 +57,8 @@ def set_variables(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) ->
 def test_one_process_needs_no_launcher() -> None:
     assert find_place() is None
     assert find_place("none", None) is None
-    assert distributed.init_from_environment().type in ("cpu", "cuda")
-    assert (distributed.rank(), distributed.world_size(), distributed.is_main()) == (0, 1, True)
+    assert processes.init_from_environment().type in ("cpu", "cuda")
+    assert (processes.rank(), processes.world_size(), processes.is_main()) == (0, 1, True)
 
 
 def test_variables_of_torchrun_are_read_with_and_without_the_option(
@@ -147,7 +147,7 @@ def test_contradicting_variables_are_named(
 ) -> None:
     set_variables(monkeypatch, variables)
     with pytest.raises(LauncherError, match=message):
-        distributed.init_from_environment()
+        processes.init_from_environment()
 
 
 def test_unknown_launcher_is_refused() -> None:
@@ -179,15 +179,15 @@ def start_on_gpus(monkeypatch: pytest.MonkeyPatch, rank: int, seen: list[list[st
         "get_device_properties": lambda device: SimpleNamespace(uuid=seen[rank][device.index]),
     }.items():
         monkeypatch.setattr(torch.cuda, name, value)
-    monkeypatch.setattr(distributed.dist, "init_process_group", lambda *args, **kwargs: None)
+    monkeypatch.setattr(processes.dist, "init_process_group", lambda *args, **kwargs: None)
 
     def gather(own: tuple[str, str]) -> list[tuple[str, str]]:
         assert own == ("host", gpu_of(rank))
         return [("host", gpu_of(other)) for other in range(len(seen))]
 
-    monkeypatch.setattr(distributed.socket, "gethostname", lambda: "host")
-    monkeypatch.setattr(distributed, "gather_objects", gather)
-    return distributed.init_from_environment("pytorch")
+    monkeypatch.setattr(processes.socket, "gethostname", lambda: "host")
+    monkeypatch.setattr(processes, "gather_objects", gather)
+    return processes.init_from_environment("pytorch")
 
 
 @pytest.mark.parametrize(
@@ -219,12 +219,12 @@ def test_a_full_memory_is_not_taken_for_a_lost_process(monkeypatch: pytest.Monke
     """NCCL needs memory of the GPU for itself."""
 
     def fail(*arguments: Any) -> None:
-        raise distributed.dist.DistBackendError("NCCL error: Cuda failure 2 'out of memory'")
+        raise processes.dist.DistBackendError("NCCL error: Cuda failure 2 'out of memory'")
 
-    monkeypatch.setattr(distributed, "world_size", lambda: 2)
-    monkeypatch.setattr(distributed.dist, "all_reduce", fail)
-    with pytest.raises(distributed.dist.DistBackendError, match="out of memory"):
-        distributed.all_reduce_sum(torch.ones(1))
+    monkeypatch.setattr(processes, "world_size", lambda: 2)
+    monkeypatch.setattr(processes.dist, "all_reduce", fail)
+    with pytest.raises(processes.dist.DistBackendError, match="out of memory"):
+        processes.all_reduce_sum(torch.ones(1))
 
 
 # Whole commands

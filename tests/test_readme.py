@@ -10,7 +10,7 @@ import pytest
 from demo_project import ROOT, copy_repository, run
 
 from mmseg.config import load_config
-from mmseg.registry import HEADS
+from mmseg.config.registry import HEADS
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DEMO = "tests/test_commands.py: demo.sh"
@@ -204,7 +204,7 @@ def test_the_example_of_an_own_head_works(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "my_package").mkdir()
     (tmp_path / "my_package/my_head.py").write_text(
         "from mmseg.models.decode_heads import DAFormerHead\n"
-        "from mmseg.registry import HEADS\n\n\n"
+        "from mmseg.config.registry import HEADS\n\n\n"
         "@HEADS.register()\nclass MyHead(DAFormerHead):\n    pass\n"
     )
     (tmp_path / "mine.py").write_text(example)

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from mmseg.config import load_config
-from mmseg.registry import ConfigError, Registry
+from mmseg.config.registry import Registry
+from mmseg.system.errors import ConfigError
 
 SHAPES = Registry("shape")
 

@@ -27,9 +27,14 @@ from torch import nn
 from mmseg.engine.checkpoint import CheckpointError, read_checkpoint
 from mmseg.models.backbones.pretrained import load_pretrained
 from mmseg.models.uda.depthmetric import load_bank
-from mmseg.registry import ConfigError
-from mmseg.safe_loading import UnreadableFileError, UnsafeFileError, load_safely, trusting_files
-from mmseg.safe_types import STAND_INS, Inert
+from mmseg.system.errors import ConfigError
+from mmseg.system.safe_loading import (
+    UnreadableFileError,
+    UnsafeFileError,
+    load_safely,
+    trusting_files,
+)
+from mmseg.system.safe_types import STAND_INS, Inert
 
 ROOT = Path(__file__).resolve().parents[1]
 FORMATS = {"zip": {}, "legacy": LEGACY}
@@ -132,7 +137,7 @@ TEXT = b"X\x04\x00\x00\x00mean"
 PROGRAMS = {  # each uses names of the list only
     "call what getattr returns": (
         GETATTR + b"(" + HISTORY + TEXT + b"tR" + b"(" + TEXT + b"tR.",
-        "Trying to call reduce for unrecognized function <mmseg.safe_types.Inert",
+        "Trying to call reduce for unrecognized function <mmseg.system.safe_types.Inert",
     ),
     "number of Python objects": (
         b"cnumpy.core.multiarray\nscalar\n(cnumpy\ndtype\n(X\x02\x00\x00\x00O8tR" + TEXT + b"tR.",
@@ -389,4 +394,4 @@ def test_only_one_module_loads_files_of_torch_and_none_unpickles() -> None:
         for path in sources
         if re.search(pattern, path.read_text(encoding="utf-8"))
     }
-    assert using == {"mmseg/safe_loading.py"}
+    assert using == {"mmseg/system/safe_loading.py"}

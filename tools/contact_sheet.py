@@ -3,8 +3,6 @@
 python tools/contact_sheet.py configs/demo/cdda_daformer --preds CDDA=work_dirs/RUN/preds
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path
@@ -13,10 +11,11 @@ ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
-from mmseg.apis.commands import user_errors  # noqa: E402
+from mmseg.cli.endings import user_errors  # noqa: E402
 from mmseg.config import load_config  # noqa: E402
+from mmseg.config.registry import nearest  # noqa: E402
 from mmseg.datasets import build_dataset  # noqa: E402
-from mmseg.registry import ConfigError, nearest  # noqa: E402
+from mmseg.system.errors import ConfigError  # noqa: E402
 from mmseg.visualization.contact_sheet import contact_sheet  # noqa: E402
 from mmseg.visualization.palettes import save_picture  # noqa: E402
 

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
-from tools.demo_data.datasets import (  # noqa: E402
+from demo.datasets import (  # noqa: E402
     claim_folder,
     demo_jobs,
     draw,

@@ -15,8 +15,6 @@ Exit status: 0 all maps are there, 1 an error or images without a map (named at 
 by a signal.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys
@@ -26,9 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
-from mmseg.distributed import init_from_environment, is_main  # noqa: E402
-from mmseg.launchers import LAUNCHERS  # noqa: E402
-from mmseg.preprocessing.commands import one_sentence  # noqa: E402
+from mmseg.cli.endings import one_sentence  # noqa: E402
 from mmseg.preprocessing.depth_maps.jobs import LAYOUTS, PREVIEW_FILE  # noqa: E402
 from mmseg.preprocessing.depth_maps.options import (  # noqa: E402
     Options,
@@ -43,6 +39,8 @@ from mmseg.preprocessing.depth_maps.processes import (  # noqa: E402
 from mmseg.preprocessing.depth_maps.run import make_maps  # noqa: E402
 from mmseg.preprocessing.depth_maps.scaling import QUANTITIES  # noqa: E402
 from mmseg.preprocessing.depth_maps.summary import counted  # noqa: E402
+from mmseg.system.launchers import LAUNCHERS  # noqa: E402
+from mmseg.system.processes import init_from_environment, is_main  # noqa: E402
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:

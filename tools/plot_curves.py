@@ -3,8 +3,6 @@
 python tools/plot_curves.py work_dirs/local-basic/RUN [RUN_DIR …]
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
-from mmseg.apis.commands import user_errors  # noqa: E402
+from mmseg.cli.endings import user_errors  # noqa: E402
 from mmseg.config import load_config, parse_options  # noqa: E402
 
 

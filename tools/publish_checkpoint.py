@@ -11,14 +11,15 @@ ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
-from mmseg.apis.commands import add_trust_option, user_errors  # noqa: E402
+from mmseg.cli.endings import user_errors  # noqa: E402
+from mmseg.cli.options import add_trust_option  # noqa: E402
 from mmseg.engine.checkpoint import (  # noqa: E402
     NETWORKS,
     network_state,
     read_checkpoint,
     write_checkpoint,
 )
-from mmseg.safe_loading import trusting_files  # noqa: E402
+from mmseg.system.safe_loading import trusting_files  # noqa: E402
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -11,7 +11,6 @@ ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
-from mmseg.apis.commands import add_trust_option, user_errors  # noqa: E402
 from mmseg.apis.test import run_test  # noqa: E402
 from mmseg.apis.test_options import (  # noqa: E402
     ATTENTION,
@@ -20,9 +19,11 @@ from mmseg.apis.test_options import (  # noqa: E402
     INFERENCE_MODES,
     TestOptions,
 )
+from mmseg.cli.endings import user_errors  # noqa: E402
+from mmseg.cli.options import add_trust_option  # noqa: E402
 from mmseg.config import parse_options  # noqa: E402
-from mmseg.launchers import LAUNCHERS  # noqa: E402
-from mmseg.safe_loading import trusting_files  # noqa: E402
+from mmseg.system.launchers import LAUNCHERS  # noqa: E402
+from mmseg.system.safe_loading import trusting_files  # noqa: E402
 
 
 def main(arguments: list[str] | None = None) -> None:

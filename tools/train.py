@@ -11,7 +11,9 @@ ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
-from mmseg.apis.commands import add_run_options, train_command, user_errors  # noqa: E402
+from mmseg.cli.endings import user_errors  # noqa: E402
+from mmseg.cli.options import add_run_options  # noqa: E402
+from mmseg.cli.training import train_command  # noqa: E402
 
 
 def main(arguments: list[str] | None = None) -> None:

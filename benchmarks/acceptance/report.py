@@ -15,7 +15,7 @@ from acceptance.parts import DEPTH_NETWORK, METRIC, PREDICTION, PRODUCT
 from acceptance.steps import COMPILED
 from acceptance.steps import TABLE as STEPS
 from mmseg.engine.environment import git_revision
-from mmseg.files import atomic_write
+from mmseg.system.files import atomic_write
 
 Row = dict[str, Any]
 SHOWN = 160  # characters of a detail

@@ -12,8 +12,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from acceptance.bench import Bench
 from acceptance.clock import OutOfTime
-from mmseg import distributed
 from mmseg.engine.trainer import to_device
+from mmseg.system import processes
 
 CASES = ("cdda", "mic_teacher")
 STEPS = 3
@@ -64,16 +64,16 @@ def work(rank: int, folder: str, device_name: str, is_dry: bool) -> None:
     cases = CASES[:1] if is_dry else CASES
     both = PROCESSES * IMAGES
     alone = {case: steps(root, case, device, 0, both) for case in cases if rank == 0}
-    # NCCL, which mmseg.distributed takes for tensors of a GPU, refuses two processes on one GPU.
-    # It takes a group that exists as it is.
+    # NCCL, which a run takes for tensors of a GPU, refuses two processes on one GPU. A group that
+    # exists is taken as it is.
     store = dist.FileStore(str(root / "store"), PROCESSES)
-    distributed.start_group("gloo", store=store, rank=rank, world_size=PROCESSES)
+    processes.start_group("gloo", store=store, rank=rank, world_size=PROCESSES)
     together = {case: steps(root, case, device, rank * IMAGES, IMAGES) for case in cases}
     if rank == 0:
         found = {case: _deviations(together[case], alone[case]) for case in cases}
         torch.save(found, root / "deviations.pth")
-    distributed.barrier()
-    distributed.shut_down()
+    processes.barrier()
+    processes.shut_down()
 
 
 def steps(root: Path, case: str, device: torch.device, first: int, count: int) -> Vectors:
@@ -90,7 +90,7 @@ def steps(root: Path, case: str, device: torch.device, first: int, count: int) -
         draws = DeviceSlice(iteration, first)
         draws.device = device
         method.accumulate_gradients(batch, iteration, draws)
-        distributed.reduce_gradients(method.trainable_parameters())
+        processes.reduce_gradients(method.trainable_parameters())
         gradients = [p.grad for p in method.trainable_parameters() if p.grad is not None]
         result[f"gradient {iteration + 1}"] = torch.cat([g.flatten() for g in gradients])
         optimizer.step()

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 
 from mmseg.config import Config, load_config
+from mmseg.config.registry import DATASETS
 from mmseg.datasets import collate
 from mmseg.datasets.labels import CLASSES, PALETTE
 from mmseg.datasets.pipelines import Compose, start_results
 from mmseg.engine.checkpoint import load_weights
 from mmseg.engine.evaluator import predict
 from mmseg.models import build_segmentor
-from mmseg.registry import DATASETS
 
 Image = str | Path | np.ndarray
 
@@ -40,7 +40,7 @@ def init_segmentor(
     Raises:
         CheckpointError: for a checkpoint of another network, or one without the teacher wanted.
         UnsafeFileError: for a checkpoint that asks for more than tensors and plain values; see
-            `mmseg.safe_loading.trusting_files`.
+            `mmseg.system.safe_loading.trusting_files`.
     """
     cfg = config if isinstance(config, Config) else load_config(config)
     section = copy.deepcopy(cfg.model)

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from mmseg import distributed
 from mmseg.datasets.image_files import read_color, write_label
 from mmseg.engine.logs import get_logger
-from mmseg.files import atomic_write
+from mmseg.system import processes
+from mmseg.system.files import atomic_write
 from mmseg.visualization.palettes import heat, paint, save_picture
 
 Packed = tuple[int, tuple[int, ...], bytes]  # index, shape, compressed uint8 values
@@ -59,11 +59,11 @@ class PredictionFiles:
 
     def finish(self) -> None:
         """Write the file of all labels; wait until every process has written its pictures."""
-        distributed.barrier()
+        processes.barrier()
         if self.out is None:
             return
-        parts = distributed.gather_objects(self._kept)
-        if distributed.is_main():
+        parts = processes.gather_objects(self._kept)
+        if processes.is_main():
             ordered = sorted(item for part in parts for item in part)
             with atomic_write(self.out) as file:
                 pickler = pickle.Pickler(file)
@@ -90,7 +90,7 @@ class AttentionPictures:
 
     def finish(self) -> None:
         """Wait until every process has written its pictures."""
-        distributed.barrier()
+        processes.barrier()
 
 
 class _StreamedList:

@@ -5,15 +5,15 @@ import shlex
 from pathlib import Path
 
 import mmseg
-from mmseg import distributed
 from mmseg.config import Config
 from mmseg.engine.checkpoint import CheckpointError, read_checkpoint
 from mmseg.engine.environment import choose_seed
 from mmseg.engine.logs import FILE_ONLY, start_logging
 from mmseg.engine.resume import resume_path
-from mmseg.errors import is_for_user
-from mmseg.files import remove_partials, require_writable
-from mmseg.interruption import RunInterrupted
+from mmseg.system import processes
+from mmseg.system.errors import is_for_user
+from mmseg.system.files import remove_partials, require_writable
+from mmseg.system.interruption import RunInterrupted
 
 TRAIN_TOOL = Path(mmseg.__file__).resolve().parents[1] / "tools/train.py"
 
@@ -21,7 +21,7 @@ TRAIN_TOOL = Path(mmseg.__file__).resolve().parents[1] / "tools/train.py"
 def open_folder(cfg: Config, timestamp: str) -> logging.Logger:
     """Prove that the work folder can be written, clear it of half-written files, start the log."""
     work_dir = Path(cfg.work_dir)
-    if distributed.is_main():
+    if processes.is_main():
         require_writable(work_dir)
         remove_partials(work_dir)
     return start_logging(work_dir / f"{timestamp}.log", cfg.get("log_level") or "INFO")
@@ -43,7 +43,7 @@ def choose_start(cfg: Config, seed: int | None, resume: str | None) -> None:
     if stated is None and path is not None:
         stated = read_checkpoint(path).get("seed")
     cfg["seed"] = choose_seed(stated)
-    if distributed.is_main():
+    if processes.is_main():
         cfg.dump(config_file(cfg))
     cfg["resume_from"] = str(path) if path else None
 
@@ -64,14 +64,14 @@ def continue_command(cfg: Config, *options: str) -> str:
     if tool.is_relative_to(here):
         tool = tool.relative_to(here)
     command = ["python", str(tool), str(config_file(cfg)), "--resume", "auto", *options]
-    size = distributed.world_size()
+    size = processes.world_size()
     note = f" (by the launcher of this run, with {size} processes)" if size > 1 else ""
     return shlex.join(command) + note
 
 
 def is_sentence(error: BaseException) -> bool:
     """Tell whether the message of an error is all that a user of a command needs."""
-    kinds = (CheckpointError, FloatingPointError, distributed.ProcessGroupError)
+    kinds = (CheckpointError, FloatingPointError, processes.ProcessGroupError)
     return isinstance(error, kinds) or is_for_user(error)
 
 

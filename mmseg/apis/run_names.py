@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mmseg import distributed
 from mmseg.config import Config, find_config, load_config
-from mmseg.config_dict import unwrap
+from mmseg.config.config_dict import unwrap
 from mmseg.engine.environment import git_revision
-from mmseg.files import atomic_write
+from mmseg.system import processes
+from mmseg.system.files import atomic_write
 
 CONFIGS = Path("configs")
 GENERATED = CONFIGS / "generated"
@@ -28,7 +28,7 @@ HEX_DIGITS = 5
 def run_name(name: str) -> str:
     """Return `<yymmdd_HHMM>_<name>_<5 hex>`, the same on every process."""
     stamp = time.strftime("%y%m%d_%H%M")
-    return distributed.broadcast_object(f"{stamp}_{name}_{secrets.token_hex(3)[:HEX_DIGITS]}")
+    return processes.broadcast_object(f"{stamp}_{name}_{secrets.token_hex(3)[:HEX_DIGITS]}")
 
 
 def child_of_file(
@@ -113,7 +113,7 @@ def _write_child(
     name = run_name(name)
     folder = f"local-{experiment}" + ("-startup" if is_startup_test else "")
     file = GENERATED / folder / f"{name}.py"
-    if distributed.is_main():
+    if processes.is_main():
         identity = {
             "name": name,
             "work_dir": (WORK_DIRS / folder / name).as_posix(),
@@ -124,7 +124,7 @@ def _write_child(
         if options:
             changes = overrides(load_config(file), options)
             _write_config(file, {**merge(values, changes), **identity})
-    distributed.barrier()
+    processes.barrier()
     return file
 
 

@@ -5,7 +5,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from mmseg import distributed
 from mmseg.apis.inference import init_segmentor
 from mmseg.apis.prediction_files import AttentionPictures, PredictionFiles
 from mmseg.apis.test_options import FIXED_ATTENTION, TestOptions, check_options
@@ -23,8 +22,9 @@ from mmseg.engine.evaluator import (
     write_results,
 )
 from mmseg.engine.logs import get_logger, start_logging, stop_logging
-from mmseg.files import require_writable
-from mmseg.registry import ConfigError
+from mmseg.system import processes
+from mmseg.system.errors import ConfigError
+from mmseg.system.files import require_writable
 
 __all__ = ["TestOptions", "prepare_test_config", "run_test"]
 AUG_RATIOS = [0.5, 0.75, 1.0, 1.25, 1.5, 1.75]
@@ -38,10 +38,10 @@ def run_test(options: TestOptions) -> dict[str, Any]:
         that only painted, formatted or wrote its predictions.
     """
     check_options(options)
-    device = distributed.init_from_environment(options.launcher, options.local_rank)
+    device = processes.init_from_environment(options.launcher, options.local_rank)
     cfg = prepare_test_config(load_config(options.config), options)
     work_dir = Path(options.work_dir or Path(options.checkpoint).parent)
-    if distributed.is_main():
+    if processes.is_main():
         # What cannot be written is better known before the first image.
         for folder in [work_dir, *options.written_folders()]:
             require_writable(folder)

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from mmseg.config.registry import check_keys
 from mmseg.engine.checkpoint import NETWORKS
 from mmseg.evaluation.metrics import check_metrics
-from mmseg.registry import ConfigError, check_keys
+from mmseg.system.errors import ConfigError
 
 FORMAT_OPTIONS = ("imgfile_prefix", "to_label_id")
 EVAL_MODELS = (*NETWORKS, "both")

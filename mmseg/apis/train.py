@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from mmseg import distributed as processes
 from mmseg.apis.run_folder import choose_start, continue_command, log_end, open_folder
 from mmseg.config import Config
+from mmseg.config.registry import check_keys
 from mmseg.datasets import build_dataset, build_train_loader
+from mmseg.datasets.depth.fit import training_warnings
 from mmseg.engine.checkpoint import load_start
 from mmseg.engine.environment import (
     batch_size_warning,
@@ -31,12 +32,12 @@ from mmseg.engine.settings import max_iterations, read_settings, uses_sync_bn
 from mmseg.engine.trackers import build_trackers
 from mmseg.engine.trainer import Progress, RunOutput, Trainer
 from mmseg.evaluation.report import final_lines
-from mmseg.interruption import Interruption
 from mmseg.models import build_train_model
 from mmseg.models.layers import synchronize_batch_norm
-from mmseg.preprocessing.depth_checks import training_warnings
-from mmseg.registry import ConfigError, check_keys
-from mmseg.safe_loading import OPT_IN
+from mmseg.system import processes
+from mmseg.system.errors import ConfigError
+from mmseg.system.interruption import Interruption
+from mmseg.system.safe_loading import OPT_IN
 
 DATA = ("samples_per_gpu", "workers_per_gpu", "train", "val", "test")
 
@@ -197,7 +198,8 @@ def _check(model: nn.Module, distributed: bool) -> None:
     if distributed != (processes.world_size() > 1):
         raise ValueError(
             f"expected distributed={processes.world_size() > 1} for {processes.world_size()} "
-            f"process(es), got {distributed}; call mmseg.distributed.init_from_environment first."
+            f"process(es), got {distributed}; call "
+            "mmseg.system.processes.init_from_environment first."
         )
 
 

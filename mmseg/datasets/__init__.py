@@ -1,10 +1,10 @@
 """What a sample is: files -> samples -> batches."""
 
+from mmseg.config.registry import DATASETS, PIPELINES
 from mmseg.datasets.acdc import ACDCDataset
-from mmseg.datasets.base import CustomDataset
-from mmseg.datasets.builder import build_dataset
 from mmseg.datasets.cityscapes import CityscapesDataset
 from mmseg.datasets.crop_store import CropStore
+from mmseg.datasets.custom import CustomDataset, build_dataset
 from mmseg.datasets.dark_zurich import DarkZurichDataset
 from mmseg.datasets.gta import GTADataset
 from mmseg.datasets.loader import build_test_loader, build_train_loader, collate
@@ -12,6 +12,8 @@ from mmseg.datasets.synthia import SynthiaDataset
 from mmseg.datasets.uda_dataset import UDADataset
 
 __all__ = [
+    "DATASETS",
+    "PIPELINES",
     "ACDCDataset",
     "CityscapesDataset",
     "CropStore",

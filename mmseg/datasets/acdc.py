@@ -1,7 +1,7 @@
 """ACDC: streets in fog, at night, in rain and snow."""
 
+from mmseg.config.registry import DATASETS
 from mmseg.datasets.cityscapes import CityscapesDataset
-from mmseg.registry import DATASETS
 
 
 @DATASETS.register()

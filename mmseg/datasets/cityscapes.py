@@ -1,17 +1,15 @@
 """Cityscapes and the data sets laid out like it."""
 
-from __future__ import annotations
-
 import numpy as np
 
-from mmseg.datasets.base import CustomDataset
+from mmseg.config.registry import DATASETS
+from mmseg.datasets.custom import CustomDataset
 from mmseg.datasets.labels import (
     CITYSCAPES_ID_PALETTE,
     CLASSES,
     PALETTE,
     train_id_to_cityscapes_id,
 )
-from mmseg.registry import DATASETS
 
 
 @DATASETS.register()

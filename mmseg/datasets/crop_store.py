@@ -1,13 +1,17 @@
 """The pre-cropped source images on disk that replace a drawn source crop."""
 
-from __future__ import annotations
-
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from mmseg.datasets.image_files import read_color
 from mmseg.datasets.labels import IGNORE, LabelRule
+
+# What run_seg.py leaves beside the crops: the choices that decide their content.
+SETTINGS_FILE = "preprocessing.json"
+DEPTH_KEY = "depth_recipe"  # in that file
 
 _COMMAND = "python run_seg.py --config … --dataset_name …"
 
@@ -81,3 +85,17 @@ class CropStore:
                 f"Source crop: {error} Delete it: run_seg.py draws missing crops anew; "
                 f"{self._remedy}"
             ) from error
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """Read the settings that are beside the crops of a folder."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise ValueError(
+            f"expected the settings of the crops beside it at '{path}', got a broken file; delete "
+            "that folder or choose another --source_preprocessed_path."
+        )
+    return found

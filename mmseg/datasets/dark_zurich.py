@@ -1,7 +1,7 @@
 """Dark Zurich: streets at night."""
 
+from mmseg.config.registry import DATASETS
 from mmseg.datasets.acdc import ACDCDataset
-from mmseg.registry import DATASETS
 
 
 @DATASETS.register()

@@ -1,7 +1,5 @@
 """Recognize the files of a data set again: hashes over names and sizes, taken in a second."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path

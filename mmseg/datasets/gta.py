@@ -1,8 +1,8 @@
 """GTA: 24,966 frames of a computer game with the label ids of Cityscapes."""
 
-from mmseg.datasets.base import CustomDataset
+from mmseg.config.registry import DATASETS
+from mmseg.datasets.custom import CustomDataset
 from mmseg.datasets.labels import CLASSES, PALETTE
-from mmseg.registry import DATASETS
 
 
 @DATASETS.register()

@@ -1,7 +1,5 @@
 """Find, read and write image, label and depth files; failures name the file and the remedy."""
 
-from __future__ import annotations
-
 import io
 import os
 from pathlib import Path
@@ -12,7 +10,7 @@ from PIL import Image
 
 from mmseg.datasets.integrity import damage_of
 from mmseg.datasets.labels import flat_palette
-from mmseg.files import atomic_write
+from mmseg.system.files import atomic_write
 
 
 def files_below(folder: Path, suffix: str = "") -> list[str]:

@@ -6,8 +6,6 @@ returns the upper part of a JPEG that is cut off. Measured: 0.04 ms for a label 
 for an image of 2.5 MB.
 """
 
-from __future__ import annotations
-
 import struct
 import zlib
 

@@ -4,8 +4,6 @@ This is the only place that knows them. Legend: a *label id* is the number that 
 label files use, a *train id* is 0…18 (255 = ignored).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,10 +104,6 @@ SYNTHIA_ID_TO_TRAIN_ID: dict[int, int] = {
 TRAIN_ID_TO_CITYSCAPES_ID: dict[int, int] = {
     train_id: label_id for label_id, train_id in CITYSCAPES_ID_TO_TRAIN_ID.items()
 }
-
-# SYNTHIA labels no terrain, truck and train; the 13-class protocol also drops wall, fence, pole.
-SYNTHIA_16: tuple[int, ...] = tuple(c for c in range(19) if c not in (9, 14, 16))
-SYNTHIA_13: tuple[int, ...] = tuple(c for c in SYNTHIA_16 if c not in (3, 4, 5))
 
 # Colors of the Cityscapes label ids 0…33 and, last, of the license plate (id -1).
 CITYSCAPES_ID_PALETTE: list[list[int]] = [

@@ -4,8 +4,6 @@ Sample number n of a run is a pure function of (seed, n): neither the number of 
 prefetching nor a restart changes it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,9 +14,9 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from mmseg.datasets.base import Sample
-from mmseg.errors import is_for_user
-from mmseg.interruption import shield_worker, signals_held
+from mmseg.datasets.custom import Sample
+from mmseg.system.errors import is_for_user
+from mmseg.system.interruption import shield_worker, signals_held
 
 Batch = dict[str, Any]
 
@@ -125,7 +123,7 @@ class _Pinnable:
     def __init__(self, content: Any) -> None:
         self.content = content
 
-    def pin_memory(self) -> _Pinnable:
+    def pin_memory(self) -> "_Pinnable":
         return _Pinnable(_pin(self.content))
 
 

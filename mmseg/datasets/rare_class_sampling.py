@@ -5,8 +5,6 @@ P(c) = softmax((1 - f_c) / T). A class is drawn, then an image with enough pixel
 of the image until one holds enough of them.
 """
 
-from __future__ import annotations
-
 import json
 from collections import defaultdict
 from collections.abc import Callable
@@ -15,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from mmseg.datasets.base import CustomDataset, Sample
+from mmseg.datasets.custom import CustomDataset, Sample
 
 STATISTICS_FILE = "sample_class_stats.json"
 IMAGES_FILE = "samples_with_class.json"

@@ -1,8 +1,8 @@
 """SYNTHIA (RAND-CITYSCAPES): 9,400 rendered images; terrain, truck and train are not labeled."""
 
-from mmseg.datasets.base import CustomDataset
+from mmseg.config.registry import DATASETS
+from mmseg.datasets.custom import CustomDataset
 from mmseg.datasets.labels import CLASSES, PALETTE
-from mmseg.registry import DATASETS
 
 
 @DATASETS.register()

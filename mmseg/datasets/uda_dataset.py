@@ -1,16 +1,15 @@
 """Pairs of a labeled source sample and an unlabeled target sample."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from mmseg.datasets.base import CustomDataset, Sample
+from mmseg.config.registry import DATASETS, check_keys
+from mmseg.datasets.custom import CustomDataset, Sample
 from mmseg.datasets.pipelines.fields import as_pair
 from mmseg.datasets.rare_class_sampling import RareClassSampling
-from mmseg.registry import DATASETS, ConfigError, check_keys
+from mmseg.system.errors import ConfigError
 
 _SAMPLING_KEYS = ("min_pixels", "class_temp", "min_crop_ratio")
 # the fields that share one window in `sync_crop_size`

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmseg.files import atomic_write
-from mmseg.safe_loading import UnreadableFileError, load_safely
+from mmseg.system.files import atomic_write
+from mmseg.system.safe_loading import UnreadableFileError, load_safely
 
 PARALLEL = ("module.", "_orig_mod.")  # what wraps a whole method or one of its networks
 WRAPPERS = (*PARALLEL, "model.")  # around the student: taken off

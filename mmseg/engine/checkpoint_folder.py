@@ -12,7 +12,7 @@ from typing import Any
 
 from mmseg.engine.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
 from mmseg.engine.logs import get_logger
-from mmseg.files import atomic_write, partial_of, sync_folder
+from mmseg.system.files import atomic_write, partial_of, sync_folder
 
 LATEST = "latest.pth"
 SAVED = r"iter_(\d+)\.pth"

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 import mmseg
-from mmseg import distributed
 from mmseg.engine.logs import get_logger
+from mmseg.system import processes
 
 CUBLAS_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 # What torch says of operators that may give other bits next time.
@@ -95,7 +95,7 @@ def choose_seed(seed: int | None) -> int:
     """Return the given seed, or one drawn by the main process for all of them."""
     if seed is not None:
         return int(seed)
-    return distributed.broadcast_object(int.from_bytes(random.randbytes(3), "little"))
+    return processes.broadcast_object(int.from_bytes(random.randbytes(3), "little"))
 
 
 def version_lines(device: torch.device) -> list[str]:
@@ -104,7 +104,7 @@ def version_lines(device: torch.device) -> list[str]:
     return [
         f"cdda-seg {mmseg.__version__}, Python {platform.python_version()}, "
         f"torch {torch.__version__}, numpy {np.__version__}, {platform.system()}",
-        f"Device: {device} {name}; {distributed.world_size()} process(es), "
+        f"Device: {device} {name}; {processes.world_size()} process(es), "
         f"{torch.get_num_threads()} thread(s) each",
     ]
 
@@ -115,13 +115,13 @@ def batch_size_warning(cfg: Mapping[str, Any]) -> str | None:
     Args:
         cfg: `n_gpus`, which configs of this family carry, and `data.samples_per_gpu`.
     """
-    planned, processes = cfg.get("n_gpus"), distributed.world_size()
-    if planned is None or planned == processes:
+    planned, found = cfg.get("n_gpus"), processes.world_size()
+    if planned is None or planned == found:
         return None
     samples = (cfg.get("data") or {}).get("samples_per_gpu", 1)
     return (
-        f"The config is for n_gpus={planned}, but {processes} process(es) run: a batch is "
-        f"{processes} x {samples} = {processes * samples} images of each domain instead of "
+        f"The config is for n_gpus={planned}, but {found} process(es) run: a batch is "
+        f"{found} x {samples} = {found * samples} images of each domain instead of "
         f"{planned * samples}. Learning rate and max_iters stay as the config says."
     )
 

@@ -14,14 +14,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from mmseg import distributed
 from mmseg.engine.full_memory import explains_full_evaluation
 from mmseg.engine.logs import get_logger
 from mmseg.evaluation.collapse import ClassBest, find_collapse
 from mmseg.evaluation.confusion import ConfusionMatrix
 from mmseg.evaluation.metrics import class_metrics, summarize
 from mmseg.evaluation.report import log_subsets, log_tables, result_record, subset_miou
-from mmseg.files import atomic_write
+from mmseg.system import processes
+from mmseg.system.files import atomic_write
 
 RESULTS = "results.json"
 SYNTHIA = "SynthiaDataset"
@@ -106,7 +106,7 @@ class Evaluator:
         """
         matrix = ConfusionMatrix(len(self.dataset.CLASSES), self.dataset.ignore_index)
         is_stopped = self._count(matrix, segmentor, on_prediction, should_stop or _never)
-        if distributed.any_process(is_stopped):
+        if processes.any_process(is_stopped):
             return None
         matrix.reduce()
         return self._conclude(matrix, facts)
@@ -192,12 +192,12 @@ def predictions(
 
     from mmseg.datasets.loader import build_test_loader
 
-    loader = build_test_loader(dataset, workers, distributed.rank(), distributed.world_size())
+    loader = build_test_loader(dataset, workers, processes.rank(), processes.world_size())
     bar = tqdm(
         total=len(dataset),
         desc="Testing",
         unit="image",
-        disable=not (shows_progress and distributed.is_main()),
+        disable=not (shows_progress and processes.is_main()),
     )
     label, device = label or predict, next(segmentor.parameters()).device
     was_training = segmentor.training
@@ -208,7 +208,7 @@ def predictions(
                 with explains_full_evaluation(segmentor, batch, device):
                     result = label(segmentor, batch)
                 yield index, result
-                bar.update(min(distributed.world_size(), len(dataset) - bar.n))
+                bar.update(min(processes.world_size(), len(dataset) - bar.n))
     finally:
         segmentor.train(was_training)
 
@@ -256,7 +256,7 @@ def has_synthia_source(cfg: Mapping[str, Any]) -> bool:
 def write_results(folder: str | Path, record: Mapping[str, Any], name: str = RESULTS) -> Path:
     """Write `results.json` (or another file); only the main process does."""
     file = Path(folder) / name
-    if distributed.is_main():
+    if processes.is_main():
         with atomic_write(file, "w") as stream:
             json.dump(record, stream, indent=2, allow_nan=False)
     return file

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from mmseg.engine.precision import half_for
 from mmseg.engine.settings import LoopSettings
-from mmseg.errors import explains_full_memory
 from mmseg.models.segmentors.slide_inference import windows_per_call
+from mmseg.system.errors import explains_full_memory
 
 
 def explains_full_step(

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mmseg import distributed
+from mmseg.system import processes
 
 LOGGER = "mmseg"
 FILE_ONLY = {"is_for_file_only": True}  # `extra=` of a message that reaches the console otherwise
@@ -25,7 +25,7 @@ def start_logging(file: str | Path | None = None, level: str = "INFO") -> loggin
     """
     stop_logging()
     logger = get_logger()
-    is_main = distributed.is_main()
+    is_main = processes.is_main()
     logger.setLevel(level if is_main else "ERROR")
     console = logging.StreamHandler(sys.stdout)
     console.addFilter(lambda message: not hasattr(message, "is_for_file_only"))

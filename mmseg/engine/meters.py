@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmseg import distributed
+from mmseg.system import processes
 
 try:
     import resource
@@ -62,7 +62,7 @@ class LossMeter:
             FloatingPointError: naming the first term that was not finite, value and iteration.
         """
         own, bad = self._read()
-        parts = distributed.gather_objects((own, bad))
+        parts = processes.gather_objects((own, bad))
         worst = [(*entry, rank) for rank, (_, found) in enumerate(parts) for entry in found]
         if worst:
             raise FloatingPointError(_not_finite(*min(worst, key=lambda entry: entry[0])))
@@ -115,7 +115,7 @@ def _terms(sums: Tensor) -> _Terms:
 
 def _not_finite(iteration: int, name: str, value: float, rank: int) -> str:
     """Say which loss was not finite first."""
-    where = f" on process {rank}" if distributed.world_size() > 1 else ""
+    where = f" on process {rank}" if processes.world_size() > 1 else ""
     return f"expected finite losses, got {name} = {value} at iteration {iteration}{where}"
 
 

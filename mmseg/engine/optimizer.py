@@ -13,7 +13,8 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 
-from mmseg.registry import ConfigError, Registry, check_keys, origin
+from mmseg.config.registry import Registry, check_keys, origin
+from mmseg.system.errors import ConfigError
 
 OPTIMIZERS = Registry("optimizer")
 for _optimizer in (torch.optim.AdamW, torch.optim.Adam, torch.optim.SGD):

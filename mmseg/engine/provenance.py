@@ -16,12 +16,12 @@ import numpy as np
 import torch
 
 import mmseg
-from mmseg import distributed
 from mmseg.datasets.fingerprint import dataset_fingerprint
 from mmseg.datasets.rare_class_sampling import IMAGES_FILE, STATISTICS_FILE
 from mmseg.engine.environment import CUBLAS_WORKSPACE, git_output
 from mmseg.engine.logs import get_logger
-from mmseg.files import atomic_write
+from mmseg.system import processes
+from mmseg.system.files import atomic_write
 
 REPRO = "repro.json"
 EARLIER = "earlier_starts"
@@ -52,8 +52,8 @@ def write_repro(
         deterministic: whether --deterministic was given.
         launcher: how processes were started.
     """
-    devices = distributed.gather_objects(device_name(device))
-    if not distributed.is_main():
+    devices = processes.gather_objects(device_name(device))
+    if not processes.is_main():
         return
     record = {
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),

@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 
-from mmseg import distributed
 from mmseg.engine.checkpoint import CheckpointError
 from mmseg.engine.checkpoint_folder import CheckpointFolder
 from mmseg.engine.logs import get_logger
+from mmseg.system import processes
 
 # How an optimizer computes; it decides on which device torch restores the number of its steps.
 KERNELS = ("fused", "foreach", "capturable")
@@ -34,8 +34,8 @@ def resume_path(option: str | None, work_dir: str | Path, configured: str | None
     if option != "auto":
         chosen = option or configured
         return Path(chosen) if chosen else None
-    found = _newest_complete(work_dir) if distributed.is_main() else None
-    found = distributed.broadcast_object(found)
+    found = _newest_complete(work_dir) if processes.is_main() else None
+    found = processes.broadcast_object(found)
     if isinstance(found, str):
         raise CheckpointError(found)
     return found

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from mmseg import distributed
 from mmseg.engine.checkpoint import CheckpointError, load_method, make_meta, saved_state
 from mmseg.engine.checkpoint_folder import iteration_of
 from mmseg.engine.logs import get_logger
@@ -17,6 +16,7 @@ from mmseg.engine.schedule import Schedule
 from mmseg.engine.settings import LoopSettings
 from mmseg.engine.updates import Gradients, Updates
 from mmseg.evaluation.collapse import ClassBest
+from mmseg.system import processes
 
 NOT_COMPARED = ("params", "lr")  # of a parameter group; the schedule sets the rate of an iteration
 
@@ -51,7 +51,7 @@ class RunState:
         """Return what a checkpoint holds now; all processes have to call it."""
         iteration, settings = self.progress.iteration, self.settings
         pending = self.updates.pending_gradients(iteration)
-        gradients = {} if pending is None else {"gradients": distributed.gather_objects(pending)}
+        gradients = {} if pending is None else {"gradients": processes.gather_objects(pending)}
         return {
             "meta": make_meta(iteration=iteration, seed=settings.seed, **self.meta),
             "state_dict": saved_state(self.method),
@@ -60,8 +60,8 @@ class RunState:
             "iteration": iteration,
             "seed": settings.seed,
             "progress": asdict(self.progress),
-            "losses": distributed.gather_objects(self.losses.state_dict()),
-            "world_size": distributed.world_size(),
+            "losses": processes.gather_objects(self.losses.state_dict()),
+            "world_size": processes.world_size(),
             "samples_per_gpu": settings.samples_per_gpu,
             "cumulative_iters": settings.cumulative_iters,
             **gradients,
@@ -88,7 +88,7 @@ class RunState:
         )
         for warning in self._changes(checkpoint):
             get_logger().warning(f"The {what} {warning}")
-        if checkpoint.get("world_size", 1) == distributed.world_size():
+        if checkpoint.get("world_size", 1) == processes.world_size():
             self._restore_own_part(checkpoint)
 
     def _restore_optimizers(self, checkpoint: Mapping[str, Any], what: str) -> None:
@@ -113,7 +113,7 @@ class RunState:
 
     def _restore_own_part(self, checkpoint: Mapping[str, Any]) -> None:
         """Restore what each process has of its own: losses of the interval, gradients."""
-        rank = distributed.rank()
+        rank = processes.rank()
         if losses := checkpoint.get("losses"):
             self.losses.load_state_dict(losses[rank], self.device)
         gradients: list[Gradients] = checkpoint.get("gradients") or []
@@ -126,7 +126,7 @@ class RunState:
         facts = {
             "seed": (settings.seed, "the run goes on with other samples and draws"),
             "world_size": (
-                distributed.world_size(),
+                processes.world_size(),
                 "the run goes on with other samples per iteration, without what waited for the "
                 "next line of the log and the next step",
             ),

@@ -5,7 +5,8 @@ from typing import Any
 
 import torch
 
-from mmseg.registry import ConfigError, check_keys, nearest, origin
+from mmseg.config.registry import check_keys, nearest, origin
+from mmseg.system.errors import ConfigError
 
 KEYS = {
     "poly": ("power", "min_lr"),

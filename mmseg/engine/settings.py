@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from mmseg.config.registry import check_keys, nearest, origin
 from mmseg.engine.precision import PrecisionSettings, read_precision
-from mmseg.registry import ConfigError, check_keys, nearest, origin
+from mmseg.system.errors import ConfigError
 
 RUNNER = ("type", "max_iters")
 # Keys that the family's configs carry; only the named ones below have an effect.

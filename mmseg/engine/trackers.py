@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from mmseg.config.registry import Registry, check_keys
 from mmseg.engine.logs import JsonLines, get_logger
-from mmseg.files import atomic_write
-from mmseg.registry import ConfigError, Registry, check_keys
+from mmseg.system.errors import ConfigError
+from mmseg.system.files import atomic_write
 
 TRACKERS = Registry("log hook")
 WANDB_ID = "wandb_id.txt"  # which run of Weights & Biases a work folder belongs to

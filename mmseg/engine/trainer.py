@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmseg import distributed
 from mmseg.engine.checkpoint import read_checkpoint
 from mmseg.engine.checkpoint_folder import LATEST, CheckpointFolder
 from mmseg.engine.evaluator import Evaluator, note_collapse, write_results
@@ -27,7 +26,8 @@ from mmseg.engine.schedule import Schedule
 from mmseg.engine.settings import LoopSettings
 from mmseg.engine.trackers import Tracker, log_train_record
 from mmseg.engine.updates import Updates
-from mmseg.interruption import Interruption, RunInterrupted
+from mmseg.system import processes
+from mmseg.system.interruption import Interruption, RunInterrupted
 
 
 @dataclass(frozen=True)
@@ -119,13 +119,13 @@ class Trainer:
         iteration = self.progress.iteration
         self.schedule.apply(self.optimizer, iteration)
         self.updates.before(iteration)
-        draws = self.method.make_draws(iteration, distributed.rank(), self.settings.seed)
+        draws = self.method.make_draws(iteration, processes.rank(), self.settings.seed)
         with self.precision.autocast():
             output = self.method.accumulate_gradients(batch, iteration, draws)
         logged = self.updates.after(iteration)
         self.state.losses.add({**output.losses, **logged}, iteration + 1)
         self.progress.iteration = iteration + 1
-        if output.pictures is not None and distributed.is_main():
+        if output.pictures is not None and processes.is_main():
             from mmseg.visualization.debug_panels import write_debug_panels
 
             write_debug_panels(output.pictures, self.work_dir / "debug", iteration)
@@ -159,7 +159,7 @@ class Trainer:
         assert evaluator is not None
         iteration, best = self.progress.iteration, self.progress.best
         name = f"iter_{iteration}.pth"
-        distributed.broadcast_buffers(self.method.model)
+        processes.broadcast_buffers(self.method.model)
         evaluation = evaluator(
             self.method.model,
             should_stop=interruption and (lambda: interruption.requested),
@@ -195,7 +195,7 @@ class Trainer:
             **means,
             **({} if scale is None else {"loss_scale": scale}),
         }
-        if distributed.is_main():
+        if processes.is_main():
             log_train_record(self.trackers, record, self.settings.max_iters, clock.eta(iteration))
 
     def _complete_restored_iteration(self, clock: StepClock) -> None:
@@ -230,7 +230,7 @@ class Trainer:
         """Write the wanted files, and return the last of them when it is complete."""
         iteration, content = self.progress.iteration, self.content()
         file: Any = None
-        if distributed.is_main():
+        if processes.is_main():
             if is_best:
                 file = self.folder.save_best(iteration, content)
             if is_saved:
@@ -239,20 +239,20 @@ class Trainer:
                 file = self.folder.save_latest(content)
         if is_saved or is_rolling:
             self._latest_iteration = iteration
-        self._last_good = file = distributed.broadcast_object(file)
+        self._last_good = file = processes.broadcast_object(file)
         return file
 
     def _stop_if_interrupted(self) -> None:
         """After a signal to any process: save, and end the run on all of them."""
         interruption = self.output.interruption
         is_requested = interruption is not None and interruption.requested
-        if not distributed.any_process(is_requested):
+        if not processes.any_process(is_requested):
             return
         iteration, file = self.progress.iteration, self._last_good
         if iteration > 0 and self._latest_iteration != iteration:
             self._require_finite()
             file = self._save(is_best=False, is_saved=False, is_rolling=True)
-        names = distributed.gather_objects(interruption and interruption.signal_name)
+        names = processes.gather_objects(interruption and interruption.signal_name)
         saved = f"its state is in '{file}'" if file else "there was nothing to save yet"
         raise RunInterrupted(
             f"{next(filter(None, names))} ended the run after iteration {iteration} of "

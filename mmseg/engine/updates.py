@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmseg import distributed
 from mmseg.engine.optimizer import trainable_parameters
 from mmseg.engine.precision import Precision
 from mmseg.engine.settings import LoopSettings
+from mmseg.system import processes
 
 Gradients = dict[str, Tensor]  # by the name of the parameter
 
@@ -61,7 +61,7 @@ class Updates:
         if size < self.settings.cumulative_iters and done < self.settings.max_iters:
             return {}
         parameters = [p for o in self.optimizers for g in o.param_groups for p in g["params"]]
-        distributed.reduce_gradients(parameters)
+        processes.reduce_gradients(parameters)
         gradients = [p.grad for p in parameters if p.grad is not None]
         if size > 1 and gradients:
             torch._foreach_div_(gradients, float(size))  # pyright: ignore[reportPrivateImportUsage]

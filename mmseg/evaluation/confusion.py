@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mmseg import distributed
+from mmseg.system import processes
 
 
 class ConfusionMatrix:
@@ -68,7 +68,7 @@ class ConfusionMatrix:
     def reduce(self) -> None:
         """Add up the counts of all processes; call it once, after the last image."""
         flat = np.append(self._all.reshape(-1), self.images)
-        total = distributed.all_reduce_sum(torch.from_numpy(flat)).numpy()
+        total = processes.all_reduce_sum(torch.from_numpy(flat)).numpy()
         self._all = total[:-1].reshape(self._all.shape).copy()
         self.images = int(total[-1])
 

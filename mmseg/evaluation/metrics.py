@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from mmseg.config.registry import nearest
 from mmseg.evaluation.confusion import ConfusionMatrix
-from mmseg.registry import ConfigError, nearest
+from mmseg.system.errors import ConfigError
 
 METRICS = ("mIoU", "mDice", "mFscore")
 

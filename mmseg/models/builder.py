@@ -5,10 +5,11 @@ from typing import Any
 
 from torch import nn
 
+from mmseg.config.registry import BACKBONES, HEADS, LOSSES, NECKS, SEGMENTORS, UDA
+
 # Importing a package registers what it defines.
 from mmseg.models import backbones, decode_heads, losses, segmentors, uda  # noqa: F401
 from mmseg.models.legacy import with_present_names
-from mmseg.registry import BACKBONES, HEADS, LOSSES, NECKS, SEGMENTORS, UDA
 
 __all__ = [
     "BACKBONES",

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mmseg.config_dict import ConfigDict, rebuild
-from mmseg.registry import HEADS, SEGMENTORS
+from mmseg.config.config_dict import ConfigDict, rebuild
+from mmseg.config.registry import HEADS, SEGMENTORS
 
 RENAMED = {
     "UniHead": "DAFormerHead",

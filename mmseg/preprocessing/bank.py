@@ -3,8 +3,6 @@
 Legend: M crops, C = 19 classes, D = 256 depth bins, H×W pixels.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,11 +11,11 @@ import torch
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from mmseg.datasets.depth import NUM_BINS
+from mmseg.datasets.depth.bins import NUM_BINS
 from mmseg.datasets.labels import CLASSES, IGNORE, LabelRule
-from mmseg.files import atomic_write
 from mmseg.models.uda.depthmetric import depth_histogram
 from mmseg.preprocessing.crops import CropFolder, each_item, redraw
+from mmseg.system.files import atomic_write
 
 
 class CropHistograms(Dataset[torch.Tensor]):

@@ -4,8 +4,6 @@ Legend: M crops, H×W pixels. Crop i is a pure function of (seed, i), so it does
 worker draws it, or whether a run was interrupted before it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -18,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from mmseg.datasets.image_files import read_label, verify_file
 from mmseg.datasets.loader import Guarded, items_of, start_worker, unguarded
-from mmseg.files import atomic_write, remove_partials
+from mmseg.system.files import atomic_write, remove_partials
 from mmseg.visualization.pixels import denormalize
 
 _T = TypeVar("_T")

@@ -5,9 +5,6 @@ path}` per image, `sample_class_stats_dict.json` the same by path, `samples_with
 `[path, pixels]` per train id. Only train ids with pixels appear; their keys are strings.
 """
 
-from __future__ import annotations
-
-import argparse
 import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -25,9 +22,8 @@ from mmseg.datasets.labels import (
     SYNTHIA_ID_TO_TRAIN_ID,
     id_to_train_id,
 )
-from mmseg.files import atomic_write, remove_partials, require_writable
-from mmseg.interruption import Interruption, shield_worker
-from mmseg.preprocessing.commands import Watch, one_sentence
+from mmseg.system.files import atomic_write, remove_partials, require_writable
+from mmseg.system.interruption import Interruption, Watch, shield_worker
 
 Statistics = dict[str, Any]
 SUFFIX = "_labelTrainIds.png"
@@ -137,18 +133,6 @@ def write_statistics(statistics: Sequence[Statistics], out_dir: Path) -> None:
     for name, content in contents.items():
         with atomic_write(out_dir / name, "w") as file:
             json.dump(content, file, indent=2)
-
-
-def run_converter(convert: Callable[..., Any], name: str, gt_dir: str) -> None:
-    """Read the command line of a converter and run it."""
-    parser = argparse.ArgumentParser(description=convert.__doc__)
-    parser.add_argument("root", nargs="?", default=f"data/{name}", help="folder of the data set")
-    parser.add_argument("--gt-dir", default=gt_dir, help="folder of labels below it (%(default)s)")
-    parser.add_argument("-o", "--out-dir", help="where the statistics go (the data set's folder)")
-    parser.add_argument("--nproc", type=int, default=4, help="processes (%(default)s)")
-    arguments = parser.parse_args()
-    with one_sentence(parser.prog):
-        convert(arguments.root, arguments.gt_dir, arguments.out_dir, arguments.nproc)
 
 
 def _convert_numbered(

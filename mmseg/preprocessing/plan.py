@@ -1,7 +1,5 @@
 """Before anything is written: how much there is to do, and whether the folder may take it."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math
@@ -9,17 +7,15 @@ import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-from mmseg.datasets.depth import NUM_BINS
+from mmseg.datasets.crop_store import DEPTH_KEY, SETTINGS_FILE, read_settings
+from mmseg.datasets.depth.bins import NUM_BINS
 from mmseg.datasets.fingerprint import add_files
 from mmseg.datasets.labels import CLASSES
-from mmseg.files import atomic_write
 from mmseg.preprocessing.crops import PARTS, CropFolder, draw_crop
+from mmseg.system.files import atomic_write
 
-SETTINGS_FILE = "preprocessing.json"
-DEPTH_KEY = "depth_recipe"  # in that file
 DISK_BLOCK = 4096  # bytes; small files take a whole block
 MEASURED_CROPS = 5
 
@@ -60,20 +56,6 @@ class Settings:
                     f"{found.get(key)!r}; delete that folder or choose another "
                     "--source_preprocessed_path."
                 )
-
-
-def read_settings(path: Path) -> dict[str, Any]:
-    """Read the settings that are beside the crops of a folder."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise ValueError(
-            f"expected the settings of the crops beside it at '{path}', got a broken file; delete "
-            "that folder or choose another --source_preprocessed_path."
-        )
-    return found
 
 
 @dataclass(frozen=True)

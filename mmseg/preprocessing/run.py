@@ -1,7 +1,5 @@
 """Draw the source crops of a config and count their bank: what `run_seg.py` does."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,16 +9,15 @@ from tqdm import tqdm
 
 from mmseg.config import Config
 from mmseg.datasets import build_dataset
-from mmseg.datasets.depth_inspection import dataset_warnings
-from mmseg.datasets.depth_record import find_record, recipe_hash
-from mmseg.files import require_writable
-from mmseg.interruption import Interruption
+from mmseg.datasets.depth.fit import crop_warnings, source_depth_advice
+from mmseg.datasets.depth.inspection import dataset_warnings
+from mmseg.datasets.depth.record import find_record, recipe_hash
 from mmseg.preprocessing.bank import count_bank, save_bank
-from mmseg.preprocessing.commands import Watch
 from mmseg.preprocessing.crops import CropFolder, CropWriter, draw_crop, each_item
-from mmseg.preprocessing.depth_checks import crop_warnings, source_depth_advice
 from mmseg.preprocessing.plan import Estimate, Settings, check_disk, estimate, source_fingerprint
-from mmseg.registry import ConfigError
+from mmseg.system.errors import ConfigError
+from mmseg.system.files import require_writable
+from mmseg.system.interruption import Interruption, Watch
 
 DEFAULT_NUM = {"gta": 24966, "synthia": 9400}
 

@@ -1,14 +1,12 @@
 """A sheet of examples: each row one image, with its label, predictions and depth."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from mmseg.datasets.base import CustomDataset
-from mmseg.datasets.depth import read_depth
+from mmseg.datasets.custom import CustomDataset
+from mmseg.datasets.depth.bins import read_depth
 from mmseg.datasets.image_files import read_color, read_label
 from mmseg.visualization.mosaic import Cell, mosaic
 from mmseg.visualization.palettes import colorize, heat

@@ -1,7 +1,5 @@
 """Draw the curves of a run from its JSON-lines log."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections import defaultdict
@@ -13,7 +11,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mmseg.files import atomic_write
+from mmseg.system.files import atomic_write
 
 Curve = dict[int, float]  # iteration -> value
 LOG_PATTERNS = ("*.log.json", "*.jsonl")

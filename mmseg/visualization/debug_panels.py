@@ -3,8 +3,6 @@
 Legend: B images, H×W pixels, h×w cells of a feature map.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

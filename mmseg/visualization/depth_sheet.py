@@ -3,8 +3,6 @@
 A person shall see at once whether near and far are the right way round.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from mmseg.datasets.depth import depth_to_bins, read_depth
+from mmseg.datasets.depth.bins import depth_to_bins, read_depth
 from mmseg.datasets.image_files import read_color, read_unchanged
 from mmseg.visualization.mosaic import GAP, Cell, mosaic
 from mmseg.visualization.palettes import heat

@@ -1,7 +1,5 @@
 """A grid of titled pictures as one picture."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -3,8 +3,6 @@
 Pictures are (H, W, 3) uint8 RGB, label maps (H, W) integers; ignored pixels are black.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +11,7 @@ import numpy as np
 
 from mmseg.datasets.image_files import write_label
 from mmseg.datasets.labels import PALETTE
-from mmseg.files import atomic_write
+from mmseg.system.files import atomic_write
 
 
 def colorize(label: np.ndarray, palette: Sequence[Sequence[int]] = PALETTE) -> np.ndarray:

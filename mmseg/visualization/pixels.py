@@ -1,7 +1,5 @@
 """Turn normalized network inputs back into pixels."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Tiny data sets on disk."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Source crops on disk."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from tiny_data import write_png

@@ -1,7 +1,5 @@
 """No damaged picture is read as another one, and no label holds a class that does not exist."""
 
-from __future__ import annotations
-
 import io
 import struct
 import zlib
@@ -14,11 +12,11 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from tiny_data import make_pipeline_test, train_pipeline, write_png
 
+from mmseg.config.registry import DATASETS
 from mmseg.datasets import build_dataset
-from mmseg.datasets.depth import read_depth
+from mmseg.datasets.depth.bins import read_depth
 from mmseg.datasets.image_files import read_color, read_label, read_unchanged, verify_file
 from mmseg.datasets.labels import IGNORE, LabelRule
-from mmseg.registry import DATASETS
 
 SIZE = (26, 34)  # (H, W)
 

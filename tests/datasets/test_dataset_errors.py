@@ -1,7 +1,5 @@
 """What the data sets say about missing and broken files and options."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Index of files, samples, errors and formatted predictions of the data sets."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path

@@ -1,14 +1,12 @@
 """Depth files -> bins."""
 
-from __future__ import annotations
-
 import math
 
 import cv2
 import numpy as np
 import pytest
 
-from mmseg.datasets.depth import depth_to_bins, read_depth
+from mmseg.datasets.depth.bins import depth_to_bins, read_depth
 
 
 def test_8_bit_values_give_the_recorded_bins(golden):

@@ -1,7 +1,5 @@
 """What a look at a few depth maps tells, and what it must not tell."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 
@@ -11,14 +9,14 @@ import pytest
 from tiny_data import Files, write_png
 
 from mmseg.datasets import build_dataset
-from mmseg.datasets import depth_inspection as inspection
-from mmseg.datasets.depth_inspection import dataset_warnings, folder_warnings, sampled
-from mmseg.datasets.depth_record import DepthRecord
+from mmseg.datasets.depth import inspection
+from mmseg.datasets.depth.inspection import dataset_warnings, folder_warnings, sampled
+from mmseg.datasets.depth.record import DepthRecord
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tools.demo_data.domains import DOMAINS  # noqa: E402
-from tools.demo_data.rendering import render  # noqa: E402
+from demo.domains import DOMAINS  # noqa: E402
+from demo.rendering import render  # noqa: E402
 
 # Three rows of thirds; 30 rows of 12 pixels in all. The bottom of a street is near, so bright.
 STREET = np.repeat(np.uint8([[0], [120], [250]]), 10, 0).repeat(12, 1)

@@ -1,7 +1,5 @@
 """Where the depth map of an image lies, and which command makes it."""
 
-from __future__ import annotations
-
 import shlex
 from pathlib import Path
 
@@ -19,8 +17,8 @@ from mmseg.datasets import (
     SynthiaDataset,
     build_dataset,
 )
-from mmseg.datasets.depth import depth_to_bins, make_command
-from mmseg.datasets.depth_record import DepthRecord
+from mmseg.datasets.depth.bins import depth_to_bins, make_command
+from mmseg.datasets.depth.record import DepthRecord
 
 NAMES = {
     GTADataset: {"00001.png": "00001.png", "b/x.png": "b/x.png", "a.jpg/x.png": "a.jpg/x.png"},

@@ -1,14 +1,12 @@
 """`depth.json`: what is written is found again, and what differs is said."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path
 
 import pytest
 
-from mmseg.datasets.depth_record import (
+from mmseg.datasets.depth.record import (
     DepthRecord,
     find_record,
     read_record,

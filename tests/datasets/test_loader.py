@@ -1,7 +1,5 @@
 """Batches do not depend on workers, prefetching or where a run was interrupted."""
 
-from __future__ import annotations
-
 import multiprocessing
 import time
 

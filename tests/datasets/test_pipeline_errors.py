@@ -1,12 +1,10 @@
 """What pipeline steps say about wrong arguments and samples."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 
+from mmseg.config.registry import PIPELINES
 from mmseg.datasets.pipelines import Compose, start_results
-from mmseg.registry import PIPELINES
 
 
 @pytest.mark.parametrize(

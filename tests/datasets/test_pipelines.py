@@ -1,7 +1,5 @@
 """Pipeline steps against recorded values, slow loops and properties."""
 
-from __future__ import annotations
-
 import json
 
 import cv2
@@ -9,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from mmseg.config.registry import PIPELINES
 from mmseg.datasets.pipelines import Compose, PhotoMetricDistortion, RandomCrop, start_results
-from mmseg.registry import PIPELINES
 
 NORM = {"mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375], "to_rgb": True}
 STEPS = {

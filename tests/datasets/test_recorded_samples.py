@@ -1,7 +1,5 @@
 """Samples of the shipped configs against golden I, with files of the real sizes."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Pairs, rare class sampling and synchronous crops."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections import Counter
@@ -13,7 +11,7 @@ from tiny_data import train_pipeline, write_png
 
 from mmseg.datasets import build_dataset
 from mmseg.datasets.rare_class_sampling import class_probabilities
-from mmseg.registry import ConfigError
+from mmseg.system.errors import ConfigError
 
 SAMPLING = {"min_pixels": 10, "class_temp": 0.1, "min_crop_ratio": 0.5}
 

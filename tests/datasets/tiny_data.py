@@ -1,7 +1,5 @@
 """Tiny data sets on disk."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -29,7 +29,7 @@ import numpy as np
 import tiny_run
 import torch
 
-from mmseg.datasets.depth import depth_to_bins
+from mmseg.datasets.depth.bins import depth_to_bins
 from mmseg.datasets.image_files import write_label
 from mmseg.datasets.labels import PALETTE
 from mmseg.engine.checkpoint import read_checkpoint

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import torch
 
-from mmseg import distributed
 from mmseg.engine.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
 from mmseg.engine.checkpoint_folder import CheckpointFolder, same_file
 from mmseg.engine.resume import resume_path
+from mmseg.system import processes
 
 
 def content(iteration: int, **changes: Any) -> dict[str, Any]:
@@ -210,12 +210,12 @@ def test_auto_starts_afresh_only_without_any_checkpoint(tmp_path: Path, caplog: 
 def test_process_0_decides_for_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another process may see an older state of the folder: it does not look at all."""
     chosen = tmp_path / "iter_3.pth"
-    monkeypatch.setattr(distributed, "is_main", lambda: False)
-    monkeypatch.setattr(distributed, "broadcast_object", lambda value: value or chosen)
+    monkeypatch.setattr(processes, "is_main", lambda: False)
+    monkeypatch.setattr(processes, "broadcast_object", lambda value: value or chosen)
     assert resume_path("auto", tmp_path, None) == chosen
     CheckpointFolder(tmp_path).save(4, content(4))
     assert resume_path("auto", tmp_path, None) == chosen
-    monkeypatch.setattr(distributed, "broadcast_object", lambda value: value or "no file")
+    monkeypatch.setattr(processes, "broadcast_object", lambda value: value or "no file")
     with pytest.raises(CheckpointError, match="no file"):
         resume_path("auto", tmp_path, None)
 

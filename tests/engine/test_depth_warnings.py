@@ -10,12 +10,12 @@ import pytest
 import small_runs
 from tiny_run import HEIGHT, WIDTH
 
-from mmseg import distributed
 from mmseg.apis import train
 from mmseg.config import Config
-from mmseg.datasets import depth_inspection
-from mmseg.datasets.depth_record import DepthRecord
+from mmseg.datasets.depth import inspection
+from mmseg.datasets.depth.record import DepthRecord
 from mmseg.datasets.image_files import read_unchanged, write_label
+from mmseg.system import processes
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +66,8 @@ def test_only_the_first_process_looks_at_the_maps(
     def fail(path: Path) -> None:
         pytest.fail(f"looked at {path}")
 
-    monkeypatch.setattr(depth_inspection, "read_unchanged", fail)
-    other = SimpleNamespace(**{**vars(distributed), "is_main": lambda: False})
+    monkeypatch.setattr(inspection, "read_unchanged", fail)
+    other = SimpleNamespace(**{**vars(processes), "is_main": lambda: False})
     monkeypatch.setattr(train, "processes", other)
     lines = log_of_one_iteration(root, tmp_path)
     assert not [line for line in lines if "WARNING" in line and "epth maps" in line]

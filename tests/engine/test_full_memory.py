@@ -9,13 +9,13 @@ import torch
 from line_method import Line, batches, make_trainer
 from tiny_run import config
 
-from mmseg.apis.commands import user_errors
 from mmseg.apis.run_folder import is_sentence
+from mmseg.cli.endings import user_errors
 from mmseg.config import Config, parse_options
 from mmseg.engine.precision import PrecisionSettings
 from mmseg.engine.settings import read_settings
 from mmseg.engine.trainer import Trainer
-from mmseg.errors import FullMemoryError
+from mmseg.system.errors import FullMemoryError
 
 CUDA = torch.OutOfMemoryError(
     "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 10.57 GiB of "

@@ -21,7 +21,6 @@ from line_method import Gradient, Line, Threshold, batches, make_trainer
 from patience import children_are_gone
 from threads import environment_with_as_many
 
-from mmseg import distributed
 from mmseg.apis.train import TrainOptions, run_training
 from mmseg.config import Config
 from mmseg.engine.environment import (
@@ -32,6 +31,7 @@ from mmseg.engine.environment import (
 )
 from mmseg.engine.evaluator import Evaluator
 from mmseg.engine.trackers import JsonTracker
+from mmseg.system import processes
 
 ROOT = Path(__file__).parents[2]
 
@@ -71,7 +71,7 @@ def evaluate_as(rank: int, port: int, folder: str) -> None:
     place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_PORT": port}
     os.environ.update({k: str(v) for k, v in place.items()}, MASTER_ADDR="127.0.0.1")
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    distributed.init_from_environment()
+    processes.init_from_environment()
     evaluator, results = Evaluator(Gradient(5)), []
     for stopping_rank in (0, 1, None):
         seen: list[int] = []
@@ -79,8 +79,8 @@ def evaluate_as(rank: int, port: int, folder: str) -> None:
         result = evaluator(Threshold(0.2), lambda i, _, seen=seen: seen.append(i), stop)
         results.append({"record": result and result.record, "seen": seen})
     torch.save(results, Path(folder) / f"{rank}.pth")
-    distributed.barrier()
-    distributed.shut_down()
+    processes.barrier()
+    processes.shut_down()
 
 
 def test_processes_agree_that_one_of_them_has_stopped(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from mmseg.engine.checkpoint import read_checkpoint
 from mmseg.engine.checkpoint_folder import CheckpointFolder
 from mmseg.engine.precision import PrecisionSettings
 from mmseg.engine.schedule import Schedule
-from mmseg.interruption import RunInterrupted
+from mmseg.system.interruption import RunInterrupted
 
 EVALUATED = {"evaluation_interval": 2, "checkpoint_interval": 2}
 

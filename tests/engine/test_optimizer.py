@@ -10,7 +10,7 @@ from torch import nn
 
 from mmseg.config import Config
 from mmseg.engine.optimizer import Multipliers, build_optimizer, multipliers
-from mmseg.registry import ConfigError
+from mmseg.system.errors import ConfigError
 
 
 class Owner(nn.Module):

@@ -14,7 +14,7 @@ from mmseg.config import Config
 from mmseg.engine.checkpoint import read_checkpoint
 from mmseg.engine.precision import Precision, PrecisionSettings, read_precision
 from mmseg.models.uda.base import StepOutput
-from mmseg.registry import ConfigError
+from mmseg.system.errors import ConfigError
 
 CPU = torch.device("cpu")
 

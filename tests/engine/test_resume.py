@@ -20,8 +20,8 @@ from patience import children_are_gone
 from mmseg.apis.train import TrainOptions, run_training
 from mmseg.config import load_config
 from mmseg.engine.checkpoint import read_checkpoint
-from mmseg.interruption import RunInterrupted
 from mmseg.models.uda.base import TrainingMethod
+from mmseg.system.interruption import RunInterrupted
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))

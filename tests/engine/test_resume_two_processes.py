@@ -20,13 +20,13 @@ import torch
 import torch.multiprocessing as mp
 from threads import one_thread
 
-from mmseg import distributed
 from mmseg.apis.test import TestOptions, run_test
 from mmseg.apis.train import TrainOptions, run_training
 from mmseg.config import load_config
 from mmseg.engine.checkpoint import read_checkpoint
 from mmseg.engine.trainer import Trainer
-from mmseg.interruption import RunInterrupted
+from mmseg.system import processes
+from mmseg.system.interruption import RunInterrupted
 
 PROCESSES, BREAK, END = 2, 2, 4
 WORKERS = {**dict.fromkeys(small_runs.METHODS, (0, 2)), "mic_teacher": (0,)}
@@ -45,7 +45,7 @@ class WatchedTrainer:
         def watched(trainer: Trainer, batch: Any) -> None:
             step(trainer, batch)
             done = trainer.progress.iteration
-            if self.is_interrupted and done == BREAK and distributed.rank() == 1:
+            if self.is_interrupted and done == BREAK and processes.rank() == 1:
                 os.kill(os.getpid(), signal.SIGUSR1)
             if done == END:
                 values = [p.detach().numpy() for p in trainer.method.parameters()]
@@ -87,8 +87,8 @@ def work(rank: int, port: int, root: Path) -> None:
                     for is_interrupted in (True, False)
                 ]
     (root / f"{rank}.json").write_text(json.dumps(outcomes))
-    distributed.barrier()
-    distributed.shut_down()
+    processes.barrier()
+    processes.shut_down()
 
 
 @pytest.fixture(scope="module")

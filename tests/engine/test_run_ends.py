@@ -8,12 +8,12 @@ import pytest
 import tiny_run
 import torch
 
-from mmseg.apis import commands
 from mmseg.apis.run_folder import choose_start, continue_command
 from mmseg.apis.train import TrainOptions
+from mmseg.cli import endings, training
 from mmseg.config import Config, load_config
 from mmseg.engine.checkpoint import read_checkpoint
-from mmseg.interruption import EXIT_STATUS, RunInterrupted
+from mmseg.system.interruption import EXIT_STATUS, RunInterrupted
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
@@ -75,7 +75,7 @@ def test_a_mistake_of_the_program_leaves_its_traceback_in_the_log(
 
 
 def test_an_interrupted_command_has_a_status_of_its_own(capsys: Any) -> None:
-    with pytest.raises(SystemExit) as caught, commands.user_errors():
+    with pytest.raises(SystemExit) as caught, endings.user_errors():
         raise RunInterrupted("SIGTERM ended the run")
     assert caught.value.code == EXIT_STATUS == 75
     assert capsys.readouterr() == ("", "SIGTERM ended the run\n")
@@ -90,9 +90,9 @@ def test_an_interrupted_run_ends_the_whole_series(monkeypatch: pytest.MonkeyPatc
         if len(started) == 2:
             raise RunInterrupted("SIGTERM ended the run")
 
-    monkeypatch.setattr(commands, "run_training", run_training)
-    monkeypatch.setattr(commands, "load_config", lambda file: file)
-    monkeypatch.setattr(commands, "child_of_experiment", lambda own, *_: own["name"])
+    monkeypatch.setattr(training, "run_training", run_training)
+    monkeypatch.setattr(training, "load_config", lambda file: file)
+    monkeypatch.setattr(training, "child_of_experiment", lambda own, *_: own["name"])
     monkeypatch.setattr("experiments.generate_experiment_cfgs", series)
     with pytest.raises(SystemExit) as caught:
         run_experiments.main(["--exp", "80"])
@@ -116,7 +116,7 @@ def test_a_work_folder_that_cannot_be_written_ends_the_command_first(
 
 
 def test_half_written_files_are_removed_at_the_start(config: Path, tmp_path: Path) -> None:
-    from mmseg.files import partial_of
+    from mmseg.system.files import partial_of
 
     left_over = partial_of(tmp_path / "iter_2.pth")
     left_over.write_bytes(b"half")
@@ -159,7 +159,7 @@ def test_the_command_that_continues_repeats_what_is_not_in_the_config(
         "--deterministic --no-validate --trust-checkpoint"
     )
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("mmseg.distributed.world_size", lambda: 4)
+    monkeypatch.setattr("mmseg.system.processes.world_size", lambda: 4)
     assert TrainOptions().to_repeat() == []
     assert continue_command(cfg) == (
         f"python {ROOT / 'tools/train.py'} 'work_dirs/my run/config.py' --resume auto "

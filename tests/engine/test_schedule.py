@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mmseg.engine.schedule import Schedule
-from mmseg.registry import ConfigError
+from mmseg.system.errors import ConfigError
 
 POLY = {"policy": "poly", "warmup": "linear", "warmup_iters": 1500, "warmup_ratio": 1e-6,
         "power": 1.0, "min_lr": 0.0, "by_epoch": False}  # fmt: skip

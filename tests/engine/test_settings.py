@@ -14,7 +14,7 @@ from mmseg.engine.meters import duration
 from mmseg.engine.precision import PrecisionSettings
 from mmseg.engine.settings import LoopSettings, read_settings, uses_sync_bn
 from mmseg.engine.trackers import build_trackers
-from mmseg.registry import ConfigError
+from mmseg.system.errors import ConfigError
 
 RUNNER = {"type": "IterBasedRunner", "max_iters": 40}
 

@@ -12,7 +12,7 @@ from line_method import Line, batches, make_trainer
 from mmseg.apis.train import TrainOptions, run_training
 from mmseg.config import Config
 from mmseg.engine.trackers import Tracker, WandbTracker, build_trackers
-from mmseg.interruption import RunInterrupted
+from mmseg.system.interruption import RunInterrupted
 
 HOOK = {"type": "WandbLoggerHook", "init_kwargs": {"project": "p", "mode": "offline"}}
 

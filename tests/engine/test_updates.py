@@ -175,7 +175,8 @@ def test_all_gradients_are_shared_in_one_call_per_step(
     """Of the student and of the rival, at the end of a group only."""
     shared: list[list[nn.Parameter]] = []
     monkeypatch.setattr(
-        "mmseg.distributed.reduce_gradients", lambda parameters: shared.append(list(parameters))
+        "mmseg.system.processes.reduce_gradients",
+        lambda parameters: shared.append(list(parameters)),
     )
     method = Rivals()
     trainer = make_trainer(tmp_path, method, cumulative_iters=2, max_iters=3)

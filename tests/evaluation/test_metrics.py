@@ -19,7 +19,7 @@ from mmseg.evaluation import (
     subset_miou,
 )
 from mmseg.evaluation.metrics import class_metrics
-from mmseg.registry import ConfigError
+from mmseg.system.errors import ConfigError
 
 
 @pytest.fixture(scope="module")

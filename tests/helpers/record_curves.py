@@ -18,7 +18,7 @@ import numpy as np
 from curves import Change, Curve
 from machine import machine
 
-from mmseg.files import atomic_write
+from mmseg.system.files import atomic_write
 
 HEADER = ("config", "value", "iteration", "was", "is")
 MISSING = "nothing"

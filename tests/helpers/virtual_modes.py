@@ -4,8 +4,6 @@
 operators that they and back-propagation are made of.
 """
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -34,7 +32,7 @@ FROM_DATA = (torch.tensor, torch.as_tensor, Tensor.new_tensor)
 class Calls(TorchFunctionMode):
     """Functions and methods of torch as Python calls them: moves, and questions about devices."""
 
-    def __init__(self, device: VirtualDevice) -> None:
+    def __init__(self, device: "VirtualDevice") -> None:
         super().__init__()
         self.device = device
         properties: Any = Tensor  # of an instance, as its type's descriptors
@@ -129,7 +127,7 @@ class Calls(TorchFunctionMode):
 class Kernels(TorchDispatchMode):
     """Operators as they compute, in back-propagation too."""
 
-    def __init__(self, device: VirtualDevice) -> None:
+    def __init__(self, device: "VirtualDevice") -> None:
         super().__init__()
         self.device = device
 

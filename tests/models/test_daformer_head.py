@@ -21,7 +21,7 @@ from network_records import (
 from mmseg.models import HEADS
 from mmseg.models.decode_heads import build_fusion_layer
 from mmseg.models.decode_heads.isa_layer import ISALayer
-from mmseg.registry import ConfigError
+from mmseg.system.errors import ConfigError
 
 HEAD_RECORDS = {
     name: record

@@ -12,7 +12,7 @@ from network_records import NOISE, RECORDS, filled, keys_and_shapes, normal, rec
 from torch import Tensor, nn
 
 from mmseg.models import HEADS
-from mmseg.registry import ConfigError
+from mmseg.system.errors import ConfigError
 
 HEAD_RECORDS = json.loads((RECORDS / "C4_heads.json").read_text())
 CHANNELS, SIZES = (16, 32, 48, 64), (32, 16, 16, 16)

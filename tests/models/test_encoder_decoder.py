@@ -19,7 +19,7 @@ from torch import nn
 
 from mmseg.models import BACKBONES, HEADS, build_segmentor, build_train_model
 from mmseg.models.decode_heads import BaseDecodeHead
-from mmseg.registry import ConfigError
+from mmseg.system.errors import ConfigError
 
 SLIDE = {"mode": "slide", "stride": (64, 48), "crop_size": (96, 96)}
 TEST_CFGS = {"whole": {"mode": "whole"}, "slide": SLIDE, "slideb": {**SLIDE, "batched_slide": True}}

@@ -12,7 +12,7 @@ from network_records import EQUAL, normal
 
 from mmseg.models import build_segmentor
 from mmseg.models.segmentors import HRDAEncoderDecoder
-from mmseg.registry import ConfigError
+from mmseg.system.errors import ConfigError
 
 
 def test_the_order_of_the_passes() -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mmseg.models import HEADS
 from mmseg.models.decode_heads.hrda_head import HRDAHead
-from mmseg.registry import ConfigError
+from mmseg.system.errors import ConfigError
 
 SIZE = (40, 56)
 GRID = (5, 7)

@@ -17,7 +17,7 @@ from mmseg.models.layers import (
     synchronize_batch_norm,
     tokens_to_map,
 )
-from mmseg.registry import ConfigError
+from mmseg.system.errors import ConfigError
 
 
 @pytest.mark.parametrize("separable", [True, False])

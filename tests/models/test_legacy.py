@@ -7,10 +7,11 @@ import pytest
 import torch
 from models_cfg import daformer
 
-from mmseg.config_dict import ConfigDict
+from mmseg.config.config_dict import ConfigDict
+from mmseg.config.registry import HEADS, origin
 from mmseg.models import build_segmentor, build_train_model
 from mmseg.models.legacy import with_present_names
-from mmseg.registry import HEADS, ConfigError, origin
+from mmseg.system.errors import ConfigError
 
 OLD_HRDA = {
     "type": "MultiResEncoderDecoder",

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from mmseg.config.registry import LOSSES
 from mmseg.models.losses import CrossEntropyLoss, accuracy, cross_entropy
-from mmseg.registry import LOSSES, ConfigError
+from mmseg.system.errors import ConfigError
 
 
 @pytest.fixture(scope="module")

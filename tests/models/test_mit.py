@@ -17,7 +17,7 @@ from network_records import (
 from mmseg.models import BACKBONES
 from mmseg.models.backbones.mix_transformer import EfficientAttention
 from mmseg.models.layers import DropPath
-from mmseg.registry import ConfigError
+from mmseg.system.errors import ConfigError
 
 TINY = {
     "type": "MixVisionTransformer",

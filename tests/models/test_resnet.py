@@ -24,7 +24,7 @@ from mmseg.config import load_config
 from mmseg.models import BACKBONES, build_segmentor
 from mmseg.models.backbones.residual_blocks import BasicBlock, BlockOptions, Bottleneck, Place
 from mmseg.models.backbones.resnest import SplitAttention
-from mmseg.registry import ConfigError
+from mmseg.system.errors import ConfigError
 
 DILATED = {"dilations": (1, 1, 2, 4), "strides": (1, 2, 1, 1), "contract_dilation": True}
 NARROW = {"stem_channels": 8, "base_channels": 8}

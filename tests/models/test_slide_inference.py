@@ -10,7 +10,7 @@ from network_records import EQUAL, filled, normal
 
 from mmseg.models import build_segmentor
 from mmseg.models.segmentors.slide_inference import slide_logits, window_boxes, windows_per_call
-from mmseg.registry import ConfigError
+from mmseg.system.errors import ConfigError
 
 CASES = [  # image size, crop size, stride
     ((10, 14), (4, 6), (3, 5)),

@@ -12,8 +12,6 @@ modules that the commands need are named: `CommandServer(out, "transformers")`.
         status, text = held.wait()
 """
 
-from __future__ import annotations
-
 import importlib
 import json
 import os
@@ -32,7 +30,7 @@ from patience import PATIENCE, until  # noqa: E402
 class Command:
     """One running command."""
 
-    def __init__(self, server: CommandServer, pid: int, output: Path) -> None:
+    def __init__(self, server: "CommandServer", pid: int, output: Path) -> None:
         self.server, self.pid, self.output = server, pid, output
 
     def kill(self) -> None:
@@ -75,7 +73,7 @@ class CommandServer:
         self.modules = modules
         self.count = 0
 
-    def __enter__(self) -> CommandServer:
+    def __enter__(self) -> "CommandServer":
         self.process = subprocess.Popen(
             [sys.executable, __file__, *self.modules],
             stdin=subprocess.PIPE,
@@ -175,9 +173,9 @@ def _hold(order: dict) -> None:
 
     import torch
 
-    import mmseg.files
+    import mmseg.system.files
 
-    save, replace = torch.save, mmseg.files.Path.replace
+    save, replace = torch.save, mmseg.system.files.Path.replace
     folder, number = order.get("hold", ("no such folder", 1))
 
     def wait_while(is_held):
@@ -194,7 +192,7 @@ def _hold(order: dict) -> None:
         return replace(self, target)
 
     torch.save = held_save
-    mmseg.files.Path.replace = held_replace
+    mmseg.system.files.Path.replace = held_replace
     if "file_size" in order:
         resource.setrlimit(resource.RLIMIT_FSIZE, (order["file_size"],) * 2)
 

@@ -1,7 +1,5 @@
 """How the workers of the preprocessing begin."""
 
-from __future__ import annotations
-
 import multiprocessing
 from collections.abc import Iterator
 

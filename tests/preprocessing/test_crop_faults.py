@@ -3,8 +3,6 @@
 Five source images, nine crops of 16x20 pixels.
 """
 
-from __future__ import annotations
-
 import errno
 import multiprocessing
 import os
@@ -21,11 +19,11 @@ from PIL import Image
 from test_crops import NUM, contents, make_dataset, run
 from test_crops import cfg as make_cfg
 
-from mmseg import files
 from mmseg.datasets.image_files import read_label
 from mmseg.preprocessing import crops as crops_module
 from mmseg.preprocessing import label_conversion
 from mmseg.preprocessing.label_conversion import convert_gta
+from mmseg.system import files
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from full_disk import let_disk_fill_up  # noqa: E402

@@ -1,7 +1,5 @@
 """Preprocessing of a tiny source dataset: five images of 48x30 pixels, crops of 20x16."""
 
-from __future__ import annotations
-
 import importlib.util
 import json
 from pathlib import Path
@@ -17,7 +15,7 @@ from mmseg.datasets import build_dataset
 from mmseg.datasets.crop_store import CropStore
 from mmseg.preprocessing import plan
 from mmseg.preprocessing.run import Options, preprocess
-from mmseg.registry import ConfigError
+from mmseg.system.errors import ConfigError
 
 NORM = {"mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375], "to_rgb": True}
 CROP = (16, 20)

@@ -1,7 +1,5 @@
 """Which depth maps crops and statistics are of: noted, compared, and warned about."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path
@@ -13,9 +11,9 @@ from test_crops import contents, make_dataset, pipeline, run
 
 from mmseg.config import Config
 from mmseg.datasets import SynthiaDataset, build_dataset
-from mmseg.datasets.depth_record import DepthRecord, recipe_hash
-from mmseg.preprocessing.depth_checks import crop_warnings, training_warnings
-from mmseg.registry import ConfigError
+from mmseg.datasets.depth.fit import crop_warnings, training_warnings
+from mmseg.datasets.depth.record import DepthRecord, recipe_hash
+from mmseg.system.errors import ConfigError
 
 SMALL = DepthRecord({"source": "model", "weights_sha256": "12" * 32}, {"model": "small"})
 LARGE = DepthRecord({"source": "model", "weights_sha256": "34" * 32}, {"model": "large"})

@@ -3,8 +3,6 @@
 Five source images, 40 crops of 16x20 pixels; every command is a process of its own.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import shutil
@@ -21,8 +19,8 @@ from test_crops import cfg as make_cfg
 from test_crops import contents, make_dataset
 
 from mmseg.config import Config
-from mmseg.files import partial_of
 from mmseg.preprocessing.run import Options, preprocess
+from mmseg.system.files import partial_of
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
 NUM = 40

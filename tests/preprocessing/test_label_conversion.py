@@ -1,7 +1,5 @@
 """Converters against recorded files."""
 
-from __future__ import annotations
-
 import json
 import runpy
 import shutil

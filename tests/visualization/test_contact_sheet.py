@@ -1,9 +1,7 @@
-from __future__ import annotations
-
 import numpy as np
 from PIL import Image
 
-from mmseg.datasets.base import CustomDataset
+from mmseg.datasets.custom import CustomDataset
 from mmseg.datasets.labels import PALETTE
 from mmseg.visualization.contact_sheet import contact_sheet
 from mmseg.visualization.mosaic import GAP, TITLE_HEIGHT

@@ -1,14 +1,12 @@
 """The sheet shows which way round the maps are."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from mmseg.datasets.depth import depth_to_bins
+from mmseg.datasets.depth.bins import depth_to_bins
 from mmseg.visualization.depth_sheet import FRAME, LEGEND_HEIGHT, depth_sheet
 from mmseg.visualization.mosaic import GAP, TITLE_HEIGHT
 from mmseg.visualization.palettes import heat

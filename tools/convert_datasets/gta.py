@@ -5,7 +5,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from mmseg.preprocessing.label_conversion import convert_gta, run_converter  # noqa: E402
+from mmseg.cli.converting import run_converter  # noqa: E402
+from mmseg.preprocessing.label_conversion import convert_gta  # noqa: E402
 
 if __name__ == "__main__":
     run_converter(convert_gta, "gta", gt_dir="labels")

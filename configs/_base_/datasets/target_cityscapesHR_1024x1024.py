@@ -1,6 +1,6 @@
 """Cityscapes at full size as target domain, validation and test set."""
 
-from mmseg.standard_pipelines import inference_steps, training_steps
+from mmseg.config import inference_steps, training_steps
 
 _base_ = ["target_cityscapes_512x512.py"]
 

@@ -1,6 +1,6 @@
 """Cityscapes at half size as target domain, validation and test set."""
 
-from mmseg.standard_pipelines import inference_steps, training_steps
+from mmseg.config import inference_steps, training_steps
 
 dataset_type = "CityscapesDataset"
 data_root = "data/cityscapes/"

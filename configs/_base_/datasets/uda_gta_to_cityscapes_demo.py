@@ -1,6 +1,6 @@
 """The drawn demo scenes: GTA format to Cityscapes format at a quarter of the usual size."""
 
-from mmseg.standard_pipelines import inference_steps, training_steps
+from mmseg.config import inference_steps, training_steps
 
 img_norm_cfg = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)
 crop_size = (128, 128)

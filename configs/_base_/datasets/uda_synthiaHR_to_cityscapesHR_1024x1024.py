@@ -1,6 +1,6 @@
 """SYNTHIA at 2560x1520 to Cityscapes at 2048x1024, crops of 1024x1024."""
 
-from mmseg.standard_pipelines import training_steps
+from mmseg.config import training_steps
 
 _base_ = ["target_cityscapesHR_1024x1024.py"]
 

@@ -1,6 +1,6 @@
 """SYNTHIA at 1280x760 to Cityscapes at 1024x512, crops of 512x512."""
 
-from mmseg.standard_pipelines import training_steps
+from mmseg.config import training_steps
 
 _base_ = ["target_cityscapes_512x512.py"]
 

@@ -1,12 +1,10 @@
 """A pipeline: steps one after the other."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from mmseg.config.registry import PIPELINES
 from mmseg.datasets.pipelines.fields import Results
-from mmseg.registry import PIPELINES
 
 Step = Callable[[Results], Results]
 

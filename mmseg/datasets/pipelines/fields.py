@@ -1,7 +1,5 @@
 """What the steps of a pipeline share: the sample's fields and its random numbers."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

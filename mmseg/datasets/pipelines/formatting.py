@@ -1,14 +1,12 @@
 """Arrays -> tensors, and the choice of what leaves the pipeline."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 
+from mmseg.config.registry import PIPELINES
 from mmseg.datasets.pipelines.fields import Results
-from mmseg.registry import PIPELINES
 
 META_KEYS = (
     "filename",

@@ -3,14 +3,13 @@
 Legend: sizes of the config's `img_scale` are (width, height), all others (height, width).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import cv2
 import numpy as np
 
-from mmseg.datasets.depth import PAD_BIN
+from mmseg.config.registry import PIPELINES
+from mmseg.datasets.depth.bins import PAD_BIN
 from mmseg.datasets.labels import IGNORE
 from mmseg.datasets.pipelines.fields import (
     Results,
@@ -19,7 +18,6 @@ from mmseg.datasets.pipelines.fields import (
     map_fields,
     random_generator,
 )
-from mmseg.registry import PIPELINES
 
 Box = tuple[int, int, int, int]  # y1, y2, x1, x2
 

@@ -1,16 +1,14 @@
 """Files -> fields of a sample."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
 
-from mmseg.datasets.depth import read_depth
+from mmseg.config.registry import PIPELINES
+from mmseg.datasets.depth.bins import read_depth
 from mmseg.datasets.image_files import read_color, read_label
 from mmseg.datasets.labels import IGNORE
 from mmseg.datasets.pipelines.fields import Results
-from mmseg.registry import PIPELINES
 
 # Largest difference between the sides of an image and of its label, as a share. Labels of GTA may
 # differ by some rows from their image; what is missing becomes "ignored".

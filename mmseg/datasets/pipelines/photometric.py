@@ -1,15 +1,13 @@
 """Steps that change colors and leave every pixel in its place."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
 import cv2
 import numpy as np
 
+from mmseg.config.registry import PIPELINES
 from mmseg.datasets.pipelines.fields import Results, random_generator
-from mmseg.registry import PIPELINES
 
 # What a network sees where nothing else is stated: ImageNet's RGB mean and standard deviation.
 IMAGENET: dict[str, Any] = {"mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375]}

@@ -1,13 +1,11 @@
 """Test-time augmentation: several sizes and mirrored copies of one image."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mmseg.config.registry import PIPELINES
 from mmseg.datasets.pipelines.compose import Compose
 from mmseg.datasets.pipelines.fields import Results, as_scales
-from mmseg.registry import PIPELINES
 
 
 @PIPELINES.register()

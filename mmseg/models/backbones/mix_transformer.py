@@ -12,9 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmseg.config.registry import BACKBONES
 from mmseg.models.backbones.pretrained import load_pretrained
 from mmseg.models.layers import DropPath, map_to_tokens, tokens_to_map
-from mmseg.registry import BACKBONES, ConfigError
+from mmseg.system.errors import ConfigError
 
 Size = tuple[int, int]
 SMALL, LARGE = (32, 64, 160, 256), (64, 128, 320, 512)  # channels of B0, and of B1 … B5

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmseg.registry import ConfigError
-from mmseg.safe_loading import UnreadableFileError, load_safely
+from mmseg.system.errors import ConfigError
+from mmseg.system.safe_loading import UnreadableFileError, load_safely
 
 SHOWN = 4  # names per list in an error message
 

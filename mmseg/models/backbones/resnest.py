@@ -10,10 +10,10 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmseg.config.registry import BACKBONES
 from mmseg.models.backbones.residual_blocks import BlockOptions, Bottleneck
 from mmseg.models.backbones.resnet import Plan, ResNet, ResNetSettings
 from mmseg.models.layers import build_norm
-from mmseg.registry import BACKBONES
 
 MIN_HIDDEN = 32  # channels between the two layers of the attention, at least
 

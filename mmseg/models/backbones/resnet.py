@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmseg.config.registry import BACKBONES
 from mmseg.models.backbones.pretrained import load_pretrained
 from mmseg.models.backbones.residual_blocks import (
     BasicBlock,
@@ -20,7 +21,7 @@ from mmseg.models.backbones.residual_blocks import (
     ResidualBlock,
 )
 from mmseg.models.layers import build_norm
-from mmseg.registry import BACKBONES, ConfigError
+from mmseg.system.errors import ConfigError
 
 Plan = tuple[type[ResidualBlock], tuple[int, ...]]  # kind of block, blocks per stage
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from mmseg.config.registry import BACKBONES
 from mmseg.models.backbones.residual_blocks import BlockOptions, Bottleneck
 from mmseg.models.backbones.resnet import Plan, ResNet, ResNetSettings
-from mmseg.registry import BACKBONES
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mmseg.config.registry import HEADS, check_keys
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.decode_heads.fusion_layers import build_fusion_layer
 from mmseg.models.layers import resize
-from mmseg.registry import HEADS, ConfigError, check_keys
+from mmseg.system.errors import ConfigError
 
 PARAMETERS = ("embed_dims", "embed_cfg", "embed_neck_cfg", "fusion_cfg")
 SAME = "same_as_embed_cfg"

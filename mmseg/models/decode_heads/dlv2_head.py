@@ -10,9 +10,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from mmseg.config.registry import HEADS
 from mmseg.models.decode_heads.aspp_layer import aspp_branches
 from mmseg.models.decode_heads.decode_head import CROSS_ENTROPY, BaseDecodeHead
-from mmseg.registry import HEADS, ConfigError
+from mmseg.system.errors import ConfigError
 
 NARROW: Mapping[str, Any] = {"type": "Normal", "std": 0.01}
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from mmseg.config.registry import Registry
 from mmseg.models.decode_heads.aspp_layer import ASPPLayer
 from mmseg.models.decode_heads.isa_layer import ISALayer
 from mmseg.models.layers import (
@@ -18,7 +19,7 @@ from mmseg.models.layers import (
     map_to_tokens,
     tokens_to_map,
 )
-from mmseg.registry import ConfigError, Registry
+from mmseg.system.errors import ConfigError
 
 FUSION_LAYERS = Registry("fusion layer")
 Cfg = Mapping[str, Any]

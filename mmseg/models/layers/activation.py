@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from mmseg.registry import Registry
+from mmseg.config.registry import Registry
 
 ACTIVATIONS = Registry("activation")
 for _layer in (nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ReLU6, nn.ELU):

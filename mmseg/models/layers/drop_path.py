@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from mmseg.registry import ConfigError
+from mmseg.system.errors import ConfigError
 
 
 def drop_path(x: Tensor, rate: float) -> Tensor:

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmseg.distributed import world_size
-from mmseg.registry import ConfigError, Registry
+from mmseg.config.registry import Registry
+from mmseg.system.errors import ConfigError
+from mmseg.system.processes import world_size
 
 NORMS = Registry("norm")
 

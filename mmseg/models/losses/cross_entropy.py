@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmseg.registry import LOSSES, ConfigError, nearest
+from mmseg.config.registry import LOSSES, nearest
+from mmseg.system.errors import ConfigError
 
 REDUCTIONS = ("none", "mean", "sum")
 

@@ -12,12 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmseg.config.registry import SEGMENTORS
 from mmseg.models.decode_heads.hrda_head import HRDAHead, ScaleLogits
 from mmseg.models.layers import resize
 from mmseg.models.segmentors.encoder_decoder import EncoderDecoder, Metas
 from mmseg.models.segmentors.slide_inference import slide_logits, windows_per_call
 from mmseg.models.segmentors.training_parts import Box, BoxDraws, FeatureView, cut
-from mmseg.registry import SEGMENTORS, ConfigError
+from mmseg.system.errors import ConfigError
 
 ALL = "all"
 

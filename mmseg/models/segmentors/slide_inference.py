@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmseg.registry import ConfigError
+from mmseg.system.errors import ConfigError
 
 Box = tuple[int, int, int, int]
 BATCHED = 2  # see windows_per_call

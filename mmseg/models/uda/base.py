@@ -11,11 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mmseg.config.registry import SEGMENTORS, UDA
 from mmseg.datasets.pipelines.photometric import IMAGENET
-from mmseg.distributed import rank, reduce_gradients
 from mmseg.models.uda.draws import Draws
 from mmseg.models.uda.mixing import Normalization
-from mmseg.registry import SEGMENTORS, UDA, ConfigError
+from mmseg.system.errors import ConfigError
+from mmseg.system.processes import rank, reduce_gradients
 
 DEFAULT_PICTURE_INTERVAL = 1000
 Metas = list[dict[str, Any]]

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mmseg.config.registry import SEGMENTORS, UDA
 from mmseg.models.uda.base import Step, StepOutput, TrainingMethod, UDABatch
 from mmseg.models.uda.depthmetric import DepthMatch, DepthMetric, soft_cross_entropy
 from mmseg.models.uda.draws import Draws
@@ -23,7 +24,7 @@ from mmseg.models.uda.mixing import StrongAugmentation, class_mask, paste
 from mmseg.models.uda.settings import DACSSettings
 from mmseg.models.uda.source_crops import build_depth_metric, replace_source
 from mmseg.models.uda.teacher import PseudoLabel, Teacher
-from mmseg.registry import SEGMENTORS, UDA, ConfigError
+from mmseg.system.errors import ConfigError
 
 
 @UDA.register(

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from mmseg.datasets.depth import NUM_BINS
+from mmseg.datasets.depth.bins import NUM_BINS
 
 
 def depth_histogram(label: Tensor, depth: Tensor, num_classes: int = 19) -> Tensor:

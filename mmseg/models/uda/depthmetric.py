@@ -16,8 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmseg.datasets.depth import NUM_BINS
-from mmseg.distributed import all_reduce_max, barrier, rank
+from mmseg.datasets.depth.bins import NUM_BINS
 from mmseg.models.uda.depth_similarity import Bank, class_similarity, depth_histogram
 from mmseg.models.uda.guidance import (
     guidance_prior,
@@ -26,7 +25,8 @@ from mmseg.models.uda.guidance import (
     soft_cross_entropy,
 )
 from mmseg.models.uda.reweighting import reweight, reweight_as_released, reweight_table
-from mmseg.safe_loading import UnreadableFileError, load_safely
+from mmseg.system.processes import all_reduce_max, barrier, rank
+from mmseg.system.safe_loading import UnreadableFileError, load_safely
 
 __all__ = ["DepthMatch", "DepthMetric", "depth_histogram", "load_bank", "soft_cross_entropy"]
 
@@ -93,7 +93,7 @@ class DepthMatch:
 
         This is the one copy from the device that an iteration needs.
         """
-        barrier()  # on a GPU, reading waits for all processes; see mmseg.distributed
+        barrier()  # on a GPU, reading waits for all processes; see mmseg.system.processes
         runs = self.guidance_runs.long().view(1)
         first, *indices = torch.cat([runs, self.source_index]).tolist()
         return bool(first), indices

@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmseg.datasets.labels import IGNORE
-from mmseg.distributed import all_reduce_sum, world_size
 from mmseg.models.layers import at_least_single
 from mmseg.models.segmentors.training_parts import FeatureView
-from mmseg.registry import ConfigError
+from mmseg.system.errors import ConfigError
+from mmseg.system.processes import all_reduce_sum, world_size
 
 
 def downscale_label(label: Tensor, cell: int, min_ratio: float, num_classes: int) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmseg.datasets.depth import NUM_BINS
+from mmseg.datasets.depth.bins import NUM_BINS
 
 # A class that is certain at a depth is capped, so that the one-hot entry stays the only exact 1.
 LARGEST_PRIOR = 0.99999

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from mmseg.models.uda.base import UDABatch
-from mmseg.registry import ConfigError
+from mmseg.system.errors import ConfigError
 
 
 def trusted_pixels(data: UDABatch, top: int, bottom: int) -> Tensor:

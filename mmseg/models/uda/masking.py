@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mmseg.config.registry import Registry
 from mmseg.models.uda.base import Metas, Step, UDABatch
 from mmseg.models.uda.draws import Draws
 from mmseg.models.uda.mixing import StrongAugmentation
@@ -23,7 +24,7 @@ from mmseg.models.uda.settings import (
     is_number,
 )
 from mmseg.models.uda.teacher import PseudoLabel, Teacher
-from mmseg.registry import ConfigError, Registry
+from mmseg.system.errors import ConfigError
 
 MASK_GENERATORS = Registry("mask generator")
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from mmseg.registry import ConfigError, nearest
+from mmseg.config.registry import nearest
+from mmseg.system.errors import ConfigError
 
 SAME = "same"  # as the first teacher's
 # Which images are masked, and whether they are augmented before.

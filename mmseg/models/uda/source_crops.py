@@ -15,7 +15,7 @@ from mmseg.datasets.crop_store import CropStore
 from mmseg.models.uda.base import UDABatch
 from mmseg.models.uda.depthmetric import DepthMetric, load_bank
 from mmseg.models.uda.settings import DACSSettings
-from mmseg.registry import ConfigError
+from mmseg.system.errors import ConfigError
 
 COMPARED_CROPS = 8
 

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmseg.distributed import all_reduce_mean
 from mmseg.models.layers import DropPath, at_least_single
+from mmseg.system.processes import all_reduce_mean
 
 
 @dataclass(frozen=True)

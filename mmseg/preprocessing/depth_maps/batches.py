@@ -1,7 +1,5 @@
 """Single images -> batches of one size."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 

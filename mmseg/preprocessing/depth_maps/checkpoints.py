@@ -1,7 +1,5 @@
 """Where a depth network's files are: in a local folder or on the hub, and what they hold."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable
@@ -13,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmseg.safe_loading import load_safely
+from mmseg.system.safe_loading import load_safely
 
 _HUB = "depth-anything/Depth-Anything-V2-{}-hf"
 ALIASES = {name: _HUB.format(name.title()) for name in ("small", "base", "large")}

@@ -1,12 +1,10 @@
 """When all maps are there: do they look right? A preview shows it to a person."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mmseg.datasets.depth_inspection import folder_warnings, sampled
-from mmseg.datasets.depth_record import RECORD_FILE, DepthRecord
+from mmseg.datasets.depth.inspection import folder_warnings, sampled
+from mmseg.datasets.depth.record import RECORD_FILE, DepthRecord
 from mmseg.preprocessing.depth_maps.checkpoints import ALIASES, find_checkpoint
 from mmseg.preprocessing.depth_maps.jobs import PREVIEW_FILE, Job
 from mmseg.preprocessing.depth_maps.map_folder import MapFolder

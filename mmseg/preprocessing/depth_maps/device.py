@@ -5,8 +5,6 @@ results come back into pinned memory. The only wait is that for the results of t
 a time when the next one is queued already. On a CPU a batch is computed when it is put.
 """
 
-from __future__ import annotations
-
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -18,11 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmseg.errors import explains_full_memory
 from mmseg.preprocessing.depth_maps.batches import Batch
 from mmseg.preprocessing.depth_maps.network import Network
 from mmseg.preprocessing.depth_maps.pictures import Picture
 from mmseg.preprocessing.depth_maps.summary import counted
+from mmseg.system.errors import explains_full_memory
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,6 @@ a 16-bit PNG, as KITTI and Cityscapes write them, that is 0; in npy and TIFF wha
 in all files with distances what is not above 0.
 """
 
-from __future__ import annotations
-
 import io
 import math
 import tokenize

@@ -1,16 +1,14 @@
 """Maps of maps that exist already: worker processes convert and write them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 
-from mmseg.datasets.depth_record import DepthRecord
-from mmseg.errors import is_for_user
+from mmseg.datasets.depth.record import DepthRecord
 from mmseg.preprocessing.depth_maps import disparity
 from mmseg.preprocessing.depth_maps.jobs import Job
 from mmseg.preprocessing.depth_maps.summary import Outcome
 from mmseg.preprocessing.depth_maps.writers import Writers, write_map
+from mmseg.system.errors import is_for_user
 
 
 class FromFiles:

@@ -1,13 +1,11 @@
 """Maps of images: read and resize, batch, compute, write, all of it at the same time."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from itertools import takewhile
 from pathlib import Path
 
-from mmseg.datasets.depth_record import DepthRecord
+from mmseg.datasets.depth.record import DepthRecord
 from mmseg.preprocessing.crops import each_item
 from mmseg.preprocessing.depth_maps.batches import Batch, Grouping
 from mmseg.preprocessing.depth_maps.device import DeviceQueue, Result

@@ -1,7 +1,5 @@
 """Picture -> input of a depth network, as the network's `preprocessor_config.json` describes it."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass

@@ -1,14 +1,12 @@
 """Which image becomes which depth map, and that no image is lost by it."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from mmseg.datasets.base import CustomDataset
 from mmseg.datasets.cityscapes import CityscapesDataset
+from mmseg.datasets.custom import CustomDataset
 from mmseg.datasets.gta import GTADataset
 from mmseg.datasets.image_files import files_below
 from mmseg.datasets.synthia import SynthiaDataset

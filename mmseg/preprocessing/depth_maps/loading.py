@@ -1,7 +1,5 @@
 """Read the network of a checkpoint with `transformers`, and make sure that it is all there."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,9 +8,9 @@ from typing import Any
 
 import torch
 
-from mmseg.errors import UNREADABLE
 from mmseg.preprocessing.depth_maps.checkpoints import RULE_FILE, Checkpoint, advice
 from mmseg.preprocessing.depth_maps.inputs import InputRule, rule_of
+from mmseg.system.errors import UNREADABLE
 
 _QUANTITIES = {  # of the types whose output does not depend on their settings
     "depth_pro": "inverse",  # before its own post-processing

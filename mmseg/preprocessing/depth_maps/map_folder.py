@@ -4,17 +4,15 @@
 run was interrupted.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
 
-from mmseg.datasets.depth_record import RECORD_FILE, DepthRecord, read_record, recipe_differences
+from mmseg.datasets.depth.record import RECORD_FILE, DepthRecord, read_record, recipe_differences
 from mmseg.datasets.image_files import files_below
-from mmseg.files import remove_partials, require_writable
 from mmseg.preprocessing.depth_maps.jobs import PREVIEW_FILE, Job, RealFolders
+from mmseg.system.files import remove_partials, require_writable
 
 GRAY_MODES = ("1", "L", "I", "I;16", "I;16B", "F")  # of Pillow
 

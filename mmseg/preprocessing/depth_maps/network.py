@@ -3,8 +3,6 @@
 Legend: B images, h×w network input and output, H×W image.
 """
 
-from __future__ import annotations
-
 import platform
 from functools import cached_property
 from typing import Any

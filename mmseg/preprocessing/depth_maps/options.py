@@ -1,7 +1,5 @@
 """What a person can choose for a run."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass
 from pathlib import Path

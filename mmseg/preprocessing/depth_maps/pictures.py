@@ -1,7 +1,5 @@
 """Image files -> what the network takes; this runs in worker processes."""
 
-from __future__ import annotations
-
 import errno
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,8 +11,8 @@ from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
 from mmseg.datasets.image_files import read_color
-from mmseg.errors import is_for_user
 from mmseg.preprocessing.depth_maps.inputs import InputRule
+from mmseg.system.errors import is_for_user
 
 
 @dataclass(frozen=True)
@@ -28,7 +26,7 @@ class Picture:
     pixels: Tensor
     size: tuple[int, int]
 
-    def pin_memory(self) -> Picture:
+    def pin_memory(self) -> "Picture":
         """Return a copy in pinned memory; the loader calls it."""
         return replace(self, pixels=self.pixels.pin_memory())
 

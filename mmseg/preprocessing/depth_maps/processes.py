@@ -4,16 +4,14 @@ Every step that can fail before the maps are made is done by all of them, with o
 user; after it they do not meet until all maps are made.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from mmseg import distributed
-from mmseg.errors import is_for_user
+from mmseg.system import processes
+from mmseg.system.errors import is_for_user
 
 T = TypeVar("T")
 
@@ -34,8 +32,8 @@ def together(action: Callable[[], T]) -> T:
         if not is_for_user(caught):
             raise
         error = caught
-    failed = [other for other in distributed.gather_objects(error) if other is not None]
-    if failed and distributed.is_main():
+    failed = [other for other in processes.gather_objects(error) if other is not None]
+    if failed and processes.is_main():
         raise error or failed[0]
     if failed:
         sys.exit(1)
@@ -47,13 +45,13 @@ def ends_with_the_others(program: str) -> Iterator[None]:
     """Leave the processes of the run; if one of them is lost, end with a sentence."""
     try:
         yield
-    except distributed.ProcessGroupError:
+    except processes.ProcessGroupError:
         sys.stderr.write(
-            f"{program}: process {distributed.rank()} of {distributed.world_size()} has lost "
+            f"{program}: process {processes.rank()} of {processes.world_size()} has lost "
             "another one; look at what that one said, and start the same command again.\n"
         )
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         os._exit(1)  # sys.exit would wait for the lost one
     finally:
-        distributed.shut_down()
+        processes.shut_down()

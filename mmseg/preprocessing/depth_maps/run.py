@@ -5,16 +5,12 @@ or the conversion of files) -> claim (`depth.json`: maps of another recipe end t
 (every process makes its share) -> summary of all processes, warnings, preview.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 
 from tqdm import tqdm
 
-from mmseg import distributed
-from mmseg.interruption import Interruption, RunInterrupted
 from mmseg.preprocessing.crops import lost_worker
 from mmseg.preprocessing.depth_maps.closing import check_preview, show_maps, tell_complete
 from mmseg.preprocessing.depth_maps.from_files import FromFiles
@@ -26,6 +22,8 @@ from mmseg.preprocessing.depth_maps.options import Options
 from mmseg.preprocessing.depth_maps.processes import together
 from mmseg.preprocessing.depth_maps.summary import Summary, merge
 from mmseg.preprocessing.depth_maps.writers import Writers
+from mmseg.system import processes
+from mmseg.system.interruption import Interruption, RunInterrupted
 
 Say = Callable[[str], object]
 
@@ -41,14 +39,14 @@ def make_maps(options: Options, say: Say) -> Summary:
         OSError, ValueError, ImportError: with a sentence for the user.
         RunInterrupted: a signal came; the maps that were computed are written.
     """
-    say = say if distributed.is_main() else _say_nothing
+    say = say if processes.is_main() else _say_nothing
     together(options.check)
     with (
         Interruption() as interruption,
         Writers(options.writers, options.batch_size) as writers,
     ):
         folder = together(lambda: _open(options, say))
-        if distributed.broadcast_object(not folder.todo and not options.overwrite):
+        if processes.broadcast_object(not folder.todo and not options.overwrite):
             together(lambda: tell_complete(folder, options, say))
             total = Summary(existing=len(folder.jobs))
         else:
@@ -56,7 +54,7 @@ def make_maps(options: Options, say: Say) -> Summary:
             total = merge(_gathered(own, interruption, options.overwrite))
             for line in total.lines(options.out):
                 say(line)
-        if distributed.is_main():
+        if processes.is_main():
             folder.remove_partials()  # of processes that outlived a killed run for a moment
             show_maps(folder.jobs, options, say)
     return total
@@ -67,7 +65,7 @@ def _open(options: Options, say: Say) -> MapFolder:
     jobs = find_jobs(options.inputs, options.out, options.layout, options.is_from_maps, say)
     check_preview(options, jobs)
     folder = MapFolder(options.out, jobs)
-    if distributed.is_main():
+    if processes.is_main():
         folder.prepare()
     return folder
 
@@ -80,11 +78,11 @@ def _make_share(
     for line in maker.describe():
         say(line)
     jobs = together(lambda: _claimed(options, folder, maker))
-    jobs = distributed.broadcast_object(jobs)  # process 0 decides
+    jobs = processes.broadcast_object(jobs)  # process 0 decides
     summary = Summary(existing=len(folder.jobs) - len(jobs))
     if summary.existing:
         say(f"{summary.existing} of {len(folder.jobs)} maps are in {options.out} already.")
-    share = jobs[distributed.rank() :: distributed.world_size()]
+    share = jobs[processes.rank() :: processes.world_size()]
     _run_through(maker, share, writers, interruption, summary)
     if interruption.requested and summary.done < len(share):
         for line in summary.failure_lines():
@@ -102,7 +100,7 @@ def _run_through(
 ) -> None:
     """Make the maps of this process, and count them in `summary`."""
     start = time.perf_counter()
-    bar = tqdm(total=len(share), desc="depth maps", unit="image", disable=not distributed.is_main())
+    bar = tqdm(total=len(share), desc="depth maps", unit="image", disable=not processes.is_main())
     try:
         with bar, closing(maker.outcomes(share, writers, lambda: interruption.requested)) as made:
             for outcome in made:
@@ -128,14 +126,14 @@ def _maker(options: Options) -> FromImages | FromFiles:
 
 def _claimed(options: Options, folder: MapFolder, maker: FromImages | FromFiles) -> Sequence[Job]:
     """Write the record and return what is left to do; only process 0 changes the folder."""
-    return folder.claim(maker.record, options.overwrite) if distributed.is_main() else []
+    return folder.claim(maker.record, options.overwrite) if processes.is_main() else []
 
 
 def _gathered(own: Summary, interruption: Interruption, overwrite: bool) -> list[Summary]:
     """Return what all processes did; one that is gone was stopped, as this one, by a signal."""
     try:
-        return distributed.gather_objects(own)
-    except distributed.ProcessGroupError as error:
+        return processes.gather_objects(own)
+    except processes.ProcessGroupError as error:
         if not interruption.requested:
             raise
         raise _interrupted(interruption, f"all {own.done} maps", overwrite) from error
@@ -143,7 +141,7 @@ def _gathered(own: Summary, interruption: Interruption, overwrite: bool) -> list
 
 def _interrupted(interruption: Interruption, count: str, overwrite: bool) -> RunInterrupted:
     """Say how far this process has come."""
-    share = f" of process {distributed.rank()}" if distributed.world_size() > 1 else ""
+    share = f" of process {processes.rank()}" if processes.world_size() > 1 else ""
     return RunInterrupted(
         f"Stopped by {interruption.signal_name} after {count}{share}. Start the same command "
         f"again{' without --overwrite' if overwrite else ''} to continue."

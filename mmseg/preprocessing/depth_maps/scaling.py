@@ -4,8 +4,6 @@ Legend: B images, h×w network output, H×W image. A stored level is relative in
 per image: 255 is the nearest pixel, 0 the farthest.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -1,7 +1,5 @@
 """What a run did, counted over its processes and told to a person."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 

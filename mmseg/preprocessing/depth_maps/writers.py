@@ -4,8 +4,6 @@ They are started before the network is loaded: a copy of a small process is made
 no threads and no device to inherit.
 """
 
-from __future__ import annotations
-
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -19,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from mmseg.datasets.loader import start_worker
-from mmseg.files import atomic_write
-from mmseg.interruption import signals_held
 from mmseg.preprocessing.crops import encode_png
 from mmseg.preprocessing.depth_maps.jobs import Job
+from mmseg.system.files import atomic_write
+from mmseg.system.interruption import signals_held
 
 START_SECONDS = 0.05
 
@@ -50,7 +48,7 @@ class Writers:
         self.pool: ProcessPoolExecutor | None = None
         self.tasks: deque[tuple[Job, Future]] = deque()
 
-    def __enter__(self) -> Writers:
+    def __enter__(self) -> "Writers":
         if self.processes:
             with signals_held():
                 self.pool = ProcessPoolExecutor(

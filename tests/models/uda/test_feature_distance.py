@@ -10,7 +10,7 @@ import torch
 
 from mmseg.models.segmentors.training_parts import FeatureView
 from mmseg.models.uda.feature_distance import FeatureDistance, downscale_label
-from mmseg.registry import ConfigError
+from mmseg.system.errors import ConfigError
 
 E = Path(__file__).parents[2] / "golden" / "E"
 META = json.loads((E / "E.json").read_text())

@@ -21,7 +21,7 @@ from mmseg.models.uda.masking import MaskedConsistency
 from mmseg.models.uda.mixing import StrongAugmentation, color_jitter
 from mmseg.models.uda.settings import MASK_MODES, DACSSettings
 from mmseg.models.uda.teacher import PseudoLabel
-from mmseg.registry import ConfigError
+from mmseg.system.errors import ConfigError
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "engine"))
 from line_method import NoCopies  # noqa: E402

@@ -15,7 +15,7 @@ from mmseg.models.uda import source_crops
 from mmseg.models.uda.depthmetric import depth_histogram
 from mmseg.models.uda.settings import DACSSettings
 from mmseg.models.uda.source_crops import build_depth_metric
-from mmseg.registry import ConfigError
+from mmseg.system.errors import ConfigError
 
 CROPS, CLASSES, SIZE = 11, 4, (10, 12)
 COMMAND = (

@@ -16,7 +16,7 @@ from mmseg.config import load_config
 from mmseg.models import build_train_model
 from mmseg.models.uda import depthmetric, guidance
 from mmseg.models.uda.guidance import lower_excess
-from mmseg.registry import ConfigError
+from mmseg.system.errors import ConfigError
 
 KEYS = json.loads((GOLDEN / "A" / "keys.json").read_text())
 BANK_CASE = "cdda_daformer_lowthr"

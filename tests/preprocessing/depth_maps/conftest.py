@@ -1,7 +1,5 @@
 """Images, tiny networks, and the maps that one of them makes."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

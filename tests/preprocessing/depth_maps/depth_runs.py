@@ -4,8 +4,6 @@ The network is the tiny one; its input has a shorter side of 28 pixels. The plai
 float64 and does not truncate: what a run in float32 has to be is told by `assert_truncated`.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """`tools/make_depth.py` in processes of its own: signals, kills, several at once, last words."""
 
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -18,7 +16,7 @@ from depth_runs import contents, read_maps
 from patience import until
 from PIL import Image
 
-from mmseg.files import partial_of
+from mmseg.system.files import partial_of
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from command_server import ROOT, Command, CommandServer  # noqa: E402

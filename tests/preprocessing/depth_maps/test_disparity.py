@@ -1,7 +1,5 @@
 """Maps that exist already become the levels that training reads, or an error names the file."""
 
-from __future__ import annotations
-
 import io
 import os
 from pathlib import Path
@@ -11,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmseg.errors import is_for_user
 from mmseg.preprocessing.depth_maps.disparity import SUFFIXES, convert, read_values, recipe
 from mmseg.preprocessing.depth_maps.scaling import SCALING
+from mmseg.system.errors import is_for_user
 
 NAN, INF = float("nan"), float("inf")
 REAL_TYPES = ["i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8", "g", ">i2", ">f4"]

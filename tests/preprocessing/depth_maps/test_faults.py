@@ -1,7 +1,5 @@
 """Full disks, killed processes, signals: what was made stays, and the next start goes on."""
 
-from __future__ import annotations
-
 import errno
 import os
 import re
@@ -12,9 +10,9 @@ import pytest
 from depth_runs import contents, read_maps, run
 from full_disk import let_disk_fill_up
 
-from mmseg.interruption import RunInterrupted
 from mmseg.preprocessing.depth_maps import pictures, writers
 from mmseg.preprocessing.depth_maps.network import Network
+from mmseg.system.interruption import RunInterrupted
 
 pytestmark = pytest.mark.usefixtures("forks")
 

@@ -1,7 +1,5 @@
 """The command converts maps that exist already, and draws previews, as a person calls it."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
@@ -12,7 +10,7 @@ from demo_project import ROOT, Outcome
 from demo_project import run as run_script
 
 from mmseg.datasets.cityscapes import CityscapesDataset
-from mmseg.datasets.depth import read_depth
+from mmseg.datasets.depth.bins import read_depth
 from mmseg.preprocessing.depth_maps.disparity import convert, recipe
 from mmseg.visualization.depth_sheet import LEGEND_HEIGHT, depth_sheet
 

@@ -1,7 +1,5 @@
 """Picture -> network input: the sizes and values that the published models were trained with."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import pytest

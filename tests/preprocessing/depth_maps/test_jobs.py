@@ -1,7 +1,5 @@
 """Which image becomes which map; no image is ever replaced by one."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """What is in a folder of maps already: kept, refused, or replaced; one folder has one recipe."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

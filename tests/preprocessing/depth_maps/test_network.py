@@ -3,8 +3,6 @@
 All networks are tiny and random; nothing here may reach a network of computers.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import shutil
@@ -22,9 +20,9 @@ from depth_runs import assert_truncated
 from tiny_models import save_tiny_depth_anything, save_tiny_dpt, save_tiny_glpn
 from torch.nn import functional
 
-from mmseg.errors import is_for_user
 from mmseg.preprocessing.depth_maps.network import Network, load_network
 from mmseg.preprocessing.depth_maps.scaling import SCALING
+from mmseg.system.errors import is_for_user
 
 CPU = torch.device("cpu")
 SMALL = "depth-anything/Depth-Anything-V2-Small-hf"

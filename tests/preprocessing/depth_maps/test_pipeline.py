@@ -3,8 +3,6 @@
 The networks of this file compute nothing: their levels are a mark in the image's first pixel.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace

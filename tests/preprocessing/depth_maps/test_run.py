@@ -1,7 +1,5 @@
 """Whole runs in this process: the maps, what is kept, what is refused, what is said."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """Network output -> 8-bit levels: the bits of the formula in numpy, and no level for nonsense."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

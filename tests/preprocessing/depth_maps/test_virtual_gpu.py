@@ -1,7 +1,5 @@
 """Depth maps made on a virtual GPU: right, with one wait for each batch."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 

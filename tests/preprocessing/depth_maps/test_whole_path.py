@@ -19,11 +19,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from demo_project import ROOT, Outcome, copy_folder, run  # noqa: E402
 
-from mmseg.datasets.depth import depth_to_bins  # noqa: E402
-from mmseg.datasets.depth_record import find_record, recipe_hash  # noqa: E402
+from demo.datasets import demo_jobs, draw  # noqa: E402
+from mmseg.datasets.depth.bins import depth_to_bins  # noqa: E402
+from mmseg.datasets.depth.record import find_record, recipe_hash  # noqa: E402
 from mmseg.datasets.image_files import read_label, read_unchanged  # noqa: E402
 from mmseg.preprocessing.label_conversion import convert_cityscapes, convert_gta  # noqa: E402
-from tools.demo_data.datasets import demo_jobs, draw  # noqa: E402
 
 NUM = 3
 CONFIG = f"""

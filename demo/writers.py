@@ -16,7 +16,7 @@ from mmseg.datasets.labels import (
     SYNTHIA_ID_TO_TRAIN_ID,
     flat_palette,
 )
-from mmseg.files import atomic_write
+from mmseg.system.files import atomic_write
 
 from .rendering import Rendering
 

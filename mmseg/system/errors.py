@@ -9,9 +9,7 @@ from pathlib import Path
 
 import torch
 
-from mmseg.registry import ConfigError
-
-PACKAGE = Path(__file__).resolve().parent
+PACKAGE = Path(__file__).resolve().parents[1]
 # What torch.load raises for a file that is cut off or corrupt: a pickle is a program, and one with
 # a wrong byte does anything but what it should.
 CUT_OFF = (
@@ -29,6 +27,10 @@ FULL_MEMORY = re.compile(
     r"out of memory|(can't|cannot) allocate memory|not enough memory|ALLOC_FAILED", re.IGNORECASE
 )
 FULL_MEMORY_SENTENCES = 3  # of torch's message: what was asked for, what there is
+
+
+class ConfigError(ValueError):
+    """A config says something that cannot be built."""
 
 
 class FullMemoryError(ValueError):

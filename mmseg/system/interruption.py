@@ -74,6 +74,29 @@ class Interruption:
             raise KeyboardInterrupt
 
 
+class Watch:
+    """Ends a long work between two items when a signal asks for it.
+
+    Args:
+        interruption: notes the signals.
+        what: the items, for the message.
+        total: how many there are.
+    """
+
+    def __init__(self, interruption: Interruption, what: str, total: int) -> None:
+        self.interruption, self.what, self.total = interruption, what, total
+
+    def __call__(self, items: Iterator) -> Iterator:
+        """Yield the items; after a signal, raise `RunInterrupted` instead of the next one."""
+        for done, item in enumerate(items, 1):
+            yield item
+            if self.interruption.requested and done < self.total:
+                raise RunInterrupted(
+                    f"Stopped by {self.interruption.signal_name} after {done} of {self.total} "
+                    f"{self.what}. Start the same command again to continue."
+                )
+
+
 @contextmanager
 def signals_held() -> Iterator[None]:
     """Hold the signals back for the block, which starts workers.

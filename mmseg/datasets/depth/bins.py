@@ -5,14 +5,12 @@ Legend: the files hold inverse depth as Depth Anything stores it (near is large)
 ones into high bins, and the far field gets the finer resolution.
 """
 
-from __future__ import annotations
-
 import shlex
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from mmseg.datasets.depth_record import recorded_model
+from mmseg.datasets.depth.record import recorded_model
 from mmseg.datasets.image_files import read_unchanged
 
 NUM_BINS = 256

@@ -18,8 +18,8 @@ from typing import IO, Any
 
 import torch
 
-from mmseg.errors import UNREADABLE, reason_unreadable
-from mmseg.safe_types import STAND_INS, settle
+from mmseg.system.errors import UNREADABLE, reason_unreadable
+from mmseg.system.safe_types import STAND_INS, settle
 
 OPT_IN = "--trust-checkpoint"
 SHOWN_TYPES = 20
@@ -86,8 +86,8 @@ def load_safely(
                     f"expected {what} of tensors and plain values at {str(path)!r}, got one that "
                     f"could run any program while it is loaded ({reason}); nothing in it was "
                     "executed. Get it from a source that you trust. If you do trust this very "
-                    f"file, add {OPT_IN} to the command (in Python: `with mmseg.safe_loading."
-                    "trusting_files(True):`)."
+                    f"file, add {OPT_IN} to the command (in Python: `with "
+                    "mmseg.system.safe_loading.trusting_files(True):`)."
                 ) from None
     return _unpickle(path, map_location, reason)
 

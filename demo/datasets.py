@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from mmseg.datasets.depth_record import DepthRecord
-from mmseg.files import atomic_write
+from mmseg.datasets.depth.record import DepthRecord
+from mmseg.system.files import atomic_write
 
 from .domains import CITYSCAPES, DOMAINS, GTA, SYNTHIA, Domain
 from .rendering import Rendering, render

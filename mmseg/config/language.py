@@ -18,9 +18,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mmseg.config_dict import ConfigDict, rebuild, wrap
-from mmseg.files import atomic_write
-from mmseg.registry import ConfigError, nearest
+from mmseg.config.config_dict import ConfigDict, rebuild, wrap
+from mmseg.config.registry import nearest
+from mmseg.system.errors import ConfigError
+from mmseg.system.files import atomic_write
 
 BASE, DELETE = "_base_", "_delete_"
 # What the program reads at the top level of a config; other names are the user's own variables.

@@ -5,8 +5,6 @@ it. As a config is a Python file, it calls these functions instead, or writes it
 Config files are read before anything heavy is imported: nothing is imported here.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 Size = tuple[int, int]

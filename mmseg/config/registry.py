@@ -13,11 +13,9 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
+from mmseg.system.errors import ConfigError
+
 T = TypeVar("T", bound=Callable[..., Any])
-
-
-class ConfigError(ValueError):
-    """A config says something that cannot be built."""
 
 
 def nearest(name: object, known: Iterable[str]) -> str:

@@ -1,16 +1,14 @@
 """Whether the depth maps of a config, its source crops and their bank belong together."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mmseg.datasets.depth import make_command
-from mmseg.datasets.depth_inspection import dataset_warnings
-from mmseg.datasets.depth_record import RECORD_FILE, find_record, recipe_hash
-from mmseg.preprocessing.plan import DEPTH_KEY, SETTINGS_FILE, read_settings
-from mmseg.registry import DATASETS
+from mmseg.config.registry import DATASETS
+from mmseg.datasets.crop_store import DEPTH_KEY, SETTINGS_FILE, read_settings
+from mmseg.datasets.depth.bins import make_command
+from mmseg.datasets.depth.inspection import dataset_warnings
+from mmseg.datasets.depth.record import RECORD_FILE, find_record, recipe_hash
 
 
 def training_warnings(cfg: Mapping[str, Any], dataset: Any) -> list[str]:

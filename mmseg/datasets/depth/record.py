@@ -4,8 +4,6 @@ Depth of two domains can be compared only if both were made in the same way. The
 two parts: the recipe decides the maps and is compared, the details are for people.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re
@@ -15,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mmseg.files import atomic_write
+from mmseg.system.files import atomic_write
 
 RECORD_FILE = "depth.json"
 _NOTHING = "nothing"

@@ -1,20 +1,19 @@
 """What every data set shares: the index of its files, its samples, its evaluation."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mmseg.datasets.depth import make_command, png_name
+from mmseg.config.registry import DATASETS
+from mmseg.datasets.depth.bins import make_command, png_name
 from mmseg.datasets.image_files import files_below, read_label, write_label
 from mmseg.datasets.labels import IGNORE, LabelRule
 from mmseg.datasets.pipelines import Compose
 from mmseg.datasets.pipelines.fields import Results
 from mmseg.datasets.pipelines.loading import reduce_zero
-from mmseg.registry import DATASETS
+from mmseg.evaluation import evaluate_dataset
 
 Sample = dict[str, Any]
 
@@ -124,8 +123,6 @@ class CustomDataset:
         logger: Any = None,
     ) -> dict[str, float]:
         """Compare label maps (H, W), in the order of the images, with the labels."""
-        from mmseg.evaluation import evaluate_dataset  # here, because it imports the labels
-
         labels = (self.gt_label(i) for i in range(len(self)))
         return evaluate_dataset(results, labels, self.CLASSES, metric, logger, self.ignore_index)
 
@@ -269,6 +266,11 @@ class CustomDataset:
                 f"of {len(names)}: image '{image}', missing '{folder / names[missing[0]]}'; "
                 f"{remedy}"
             )
+
+
+def build_dataset(cfg: Mapping[str, Any], test_mode: bool = False) -> Any:
+    """Build the data set that `cfg` (`data.train`, `data.val`, `data.test`) describes."""
+    return DATASETS.build(cfg, test_mode=test_mode or None)
 
 
 def _join(root: str | None, path: str) -> Path:

@@ -1,6 +1,6 @@
 """Share tensors between the processes of one run; everything is a no-op for a single process.
 
-A launcher (`torchrun`, `accelerate launch`, SLURM) starts the processes, see `mmseg.launchers`.
+A launcher (`torchrun`, `accelerate launch`, SLURM) starts the processes, see `launchers`.
 Gradients are averaged by one flattened all-reduce per data type after the last backward pass of an
 iteration.
 
@@ -22,8 +22,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from mmseg.errors import is_full_memory
-from mmseg.launchers import LauncherError, find_place
+from mmseg.system.errors import is_full_memory
+from mmseg.system.launchers import LauncherError, find_place
 
 T = TypeVar("T")
 

@@ -5,8 +5,6 @@ nonsense. What can be seen at once is warned about: near and far the wrong way r
 all, 16-bit values of another meaning.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mmseg.datasets.depth_record import record_warnings
+from mmseg.datasets.depth.record import record_warnings
 from mmseg.datasets.image_files import read_unchanged
 
 MAX_SAMPLED = 8

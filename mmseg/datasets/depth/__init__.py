@@ -1,0 +1,1 @@
+"""Depth files in training: bins, how they were made, what they look like, do they fit."""

@@ -1,0 +1,1 @@
+"""What the machine and the operating system are to the program: processes, files, signals."""
