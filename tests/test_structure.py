@@ -15,8 +15,8 @@ NAMES = [
 ]
 MODULES = dict(zip(NAMES, FILES, strict=True))
 MAX_FILE, MAX_FUNCTION = 300, 40
-# The floors of the house, from the top down: imports run downward, also inside of functions, and the
-# folders of one floor do not know each other.
+# The floors of the house, from the top down: imports run downward, also inside of functions, and
+# the folders of one floor do not know each other.
 FLOORS = (
     {"cli"},
     {"apis"},

@@ -4,7 +4,7 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-from mmseg.config.registry import nearest
+from mmseg.system.errors import nearest
 
 
 class ConfigDict(dict[str, Any]):

@@ -19,8 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from mmseg.config.config_dict import ConfigDict, rebuild, wrap
-from mmseg.config.registry import nearest
-from mmseg.system.errors import ConfigError
+from mmseg.system.errors import ConfigError, nearest
 from mmseg.system.files import atomic_write
 
 BASE, DELETE = "_base_", "_delete_"

@@ -8,23 +8,13 @@
 3
 """
 
-import difflib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
-from mmseg.system.errors import ConfigError
+from mmseg.system.errors import ConfigError, nearest
 
 T = TypeVar("T", bound=Callable[..., Any])
-
-
-def nearest(name: object, known: Iterable[str]) -> str:
-    """Return a hint: `; did you mean 'x'?` for the most similar known name, else all of them."""
-    names = [str(k) for k in known]
-    close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    return f"; known names are {', '.join(sorted(names))}." if names else "."
 
 
 def origin(cfg: Mapping[str, Any], key: str = "type") -> str:

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmseg.config.registry import check_keys, nearest, origin
-from mmseg.system.errors import ConfigError
+from mmseg.config.registry import check_keys, origin
+from mmseg.system.errors import ConfigError, nearest
 
 FP16, AMP = ("loss_scale",), ("dtype", "loss_scale")
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}

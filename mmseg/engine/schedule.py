@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
-from mmseg.config.registry import check_keys, nearest, origin
-from mmseg.system.errors import ConfigError
+from mmseg.config.registry import check_keys, origin
+from mmseg.system.errors import ConfigError, nearest
 
 KEYS = {
     "poly": ("power", "min_lr"),

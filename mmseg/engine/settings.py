@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mmseg.config.registry import check_keys, nearest, origin
+from mmseg.config.registry import check_keys, origin
 from mmseg.engine.precision import PrecisionSettings, read_precision
-from mmseg.system.errors import ConfigError
+from mmseg.system.errors import ConfigError, nearest
 
 RUNNER = ("type", "max_iters")
 # Keys that the family's configs carry; only the named ones below have an effect.

@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from mmseg.config.registry import nearest
 from mmseg.evaluation.confusion import ConfusionMatrix
-from mmseg.system.errors import ConfigError
+from mmseg.system.errors import ConfigError, nearest
 
 METRICS = ("mIoU", "mDice", "mFscore")
 

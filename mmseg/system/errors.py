@@ -1,9 +1,10 @@
 """Which errors are sentences for the user, and which are mistakes of the program."""
 
+import difflib
 import pickle
 import re
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -35,6 +36,15 @@ class ConfigError(ValueError):
 
 class FullMemoryError(ValueError):
     """The memory of a device is full; the message says what to try next."""
+
+
+def nearest(name: object, known: Iterable[str]) -> str:
+    """Return a hint: `; did you mean 'x'?` for the most similar known name, else all of them."""
+    names = [str(k) for k in known]
+    close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; known names are {', '.join(sorted(names))}." if names else "."
 
 
 def is_for_user(error: BaseException) -> bool:

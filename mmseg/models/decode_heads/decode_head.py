@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmseg.config.registry import LOSSES, nearest
+from mmseg.config.registry import LOSSES
 from mmseg.models.layers import RELU, resize
 from mmseg.models.losses import accuracy
-from mmseg.system.errors import ConfigError
+from mmseg.system.errors import ConfigError, nearest
 
 INPUT_TRANSFORMS = ("resize_concat", "multiple_select")
 CROSS_ENTROPY: Mapping[str, Any] = {"type": "CrossEntropyLoss"}

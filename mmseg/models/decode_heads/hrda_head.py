@@ -11,9 +11,9 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmseg.config.registry import HEADS, nearest
+from mmseg.config.registry import HEADS
 from mmseg.models.layers import at_least_single, resize
-from mmseg.system.errors import ConfigError
+from mmseg.system.errors import ConfigError, nearest
 
 Box = tuple[int, int, int, int]
 ATTENTION_CHANNELS = 256

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmseg.config.registry import LOSSES, nearest
-from mmseg.system.errors import ConfigError
+from mmseg.config.registry import LOSSES
+from mmseg.system.errors import ConfigError, nearest
 
 REDUCTIONS = ("none", "mean", "sum")
 

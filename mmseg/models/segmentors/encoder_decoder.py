@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mmseg.config.registry import BACKBONES, HEADS, NECKS, SEGMENTORS, check_keys, nearest
+from mmseg.config.registry import BACKBONES, HEADS, NECKS, SEGMENTORS, check_keys
 from mmseg.models.layers import resize
 from mmseg.models.segmentors.slide_inference import slide_logits, window_starts, windows_per_call
 from mmseg.models.segmentors.training_parts import BoxDraws, FeatureView
-from mmseg.system.errors import ConfigError
+from mmseg.system.errors import ConfigError, nearest
 
 Cfg = Mapping[str, Any]
 Metas = list[dict[str, Any]]

@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from mmseg.config.registry import nearest
-from mmseg.system.errors import ConfigError
+from mmseg.system.errors import ConfigError, nearest
 
 SAME = "same"  # as the first teacher's
 # Which images are masked, and whether they are augmented before.
