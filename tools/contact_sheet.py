@@ -14,10 +14,7 @@ if str(ROOT) not in sys.path:
 from mmseg.cli.endings import user_errors  # noqa: E402
 from mmseg.config import load_config  # noqa: E402
 from mmseg.datasets import build_dataset  # noqa: E402
-from mmseg.system.errors import (
-    ConfigError,  # noqa: E402
-    nearest,  # noqa: E402
-)
+from mmseg.system.errors import ConfigError, nearest  # noqa: E402
 from mmseg.visualization.contact_sheet import contact_sheet  # noqa: E402
 from mmseg.visualization.palettes import save_picture  # noqa: E402
 

@@ -10,7 +10,8 @@ from typing import NoReturn
 from mmseg.apis.run_folder import is_sentence
 from mmseg.engine.checkpoint import CheckpointError
 from mmseg.system import processes
-from mmseg.system.errors import FullMemoryError, is_for_user
+from mmseg.system.errors import is_for_user
+from mmseg.system.full_memory import FullMemoryError
 from mmseg.system.interruption import EXIT_STATUS, RunInterrupted
 
 

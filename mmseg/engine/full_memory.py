@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mmseg.engine.precision import half_for
 from mmseg.engine.settings import LoopSettings
 from mmseg.models.segmentors.slide_inference import windows_per_call
-from mmseg.system.errors import explains_full_memory
+from mmseg.system.full_memory import explains_full_memory
 
 
 def explains_full_step(

@@ -22,7 +22,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from mmseg.system.errors import is_full_memory
+from mmseg.system.full_memory import is_full_memory
 from mmseg.system.launchers import LauncherError, find_place
 
 T = TypeVar("T")

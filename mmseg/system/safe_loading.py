@@ -6,7 +6,9 @@ and the stand-ins of `safe_types`, and refuses everything else by name.
 
 import io
 import logging
+import pickle
 import pickletools
+import struct
 import warnings
 import zipfile
 import zlib
@@ -18,9 +20,20 @@ from typing import IO, Any
 
 import torch
 
-from mmseg.system.errors import UNREADABLE, reason_unreadable
 from mmseg.system.safe_types import STAND_INS, settle
 
+# What torch.load raises for a file that is cut off or corrupt: a pickle is a program, and one with
+# a wrong byte does anything but what it should.
+CUT_OFF = (
+    EOFError,
+    LookupError,
+    AttributeError,
+    TypeError,
+    AssertionError,
+    OverflowError,
+    struct.error,
+)
+UNREADABLE = (pickle.UnpicklingError, RuntimeError, ValueError, *CUT_OFF)
 OPT_IN = "--trust-checkpoint"
 SHOWN_TYPES = 20
 LEGACY_PICKLES = 5  # magic number, version, system, content, names of the storages
@@ -80,7 +93,7 @@ def load_safely(
         except UNREADABLE as error:
             reason = _reason_unsafe(path, error)
             if reason is None:
-                raise UnreadableFileError(reason_unreadable(error)) from error
+                raise UnreadableFileError(_reason_unreadable(error)) from error
             if not _ARE_TRUSTED.get():
                 raise UnsafeFileError(
                     f"expected {what} of tensors and plain values at {str(path)!r}, got one that "
@@ -100,7 +113,7 @@ def _unpickle(path: Path, map_location: torch.device | str | None, reason: str) 
     try:
         return torch.load(path, map_location=map_location, weights_only=False)
     except (*UNREADABLE, ImportError) as error:
-        raise UnreadableFileError(reason_unreadable(error)) from error
+        raise UnreadableFileError(_reason_unreadable(error)) from error
 
 
 @contextmanager
@@ -128,8 +141,17 @@ def _reason_unsafe(path: Path, error: BaseException) -> str | None:
         shown = [name if name.isprintable() else ascii(name) for name in names[:SHOWN_TYPES]]
         more = f", … ({len(names)} in all)" if len(names) > SHOWN_TYPES else ""
         return f"it holds the type{'s' if len(names) > 1 else ''} {', '.join(shown)}{more}"
-    reason = reason_unreadable(error)
+    reason = _reason_unreadable(error)
     return reason if reason.startswith(REFUSALS) else None
+
+
+def _reason_unreadable(error: BaseException) -> str:
+    """Say in a few words why torch.load refused a file."""
+    if isinstance(error, CUT_OFF) or not str(error).strip():
+        return "it is cut off, or torch.save did not write it"
+    # torch puts its advice around the sentence that says what is wrong.
+    text = str(error).rpartition("WeightsUnpickler error:")[2].strip()
+    return text.splitlines()[0].strip().partition(". ")[0]
 
 
 def _refused(names: set[str]) -> list[str]:

@@ -15,7 +15,7 @@ from mmseg.config import Config, parse_options
 from mmseg.engine.precision import PrecisionSettings
 from mmseg.engine.settings import read_settings
 from mmseg.engine.trainer import Trainer
-from mmseg.system.errors import FullMemoryError
+from mmseg.system.full_memory import FullMemoryError
 
 CUDA = torch.OutOfMemoryError(
     "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 10.57 GiB of "

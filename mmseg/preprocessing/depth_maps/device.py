@@ -20,7 +20,7 @@ from mmseg.preprocessing.depth_maps.batches import Batch
 from mmseg.preprocessing.depth_maps.network import Network
 from mmseg.preprocessing.depth_maps.pictures import Picture
 from mmseg.preprocessing.depth_maps.summary import counted
-from mmseg.system.errors import explains_full_memory
+from mmseg.system.full_memory import explains_full_memory
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import torch
 
 from mmseg.preprocessing.depth_maps.checkpoints import RULE_FILE, Checkpoint, advice
 from mmseg.preprocessing.depth_maps.inputs import InputRule, rule_of
-from mmseg.system.errors import UNREADABLE
+from mmseg.system.safe_loading import UNREADABLE
 
 _QUANTITIES = {  # of the types whose output does not depend on their settings
     "depth_pro": "inverse",  # before its own post-processing
