@@ -21,8 +21,8 @@ import torch  # noqa: E402
 from torch import Tensor  # noqa: E402
 
 from mmseg.datasets.depth.bins import NUM_BINS, depth_to_bins  # noqa: E402
-from mmseg.models.uda.depth_similarity import class_similarity  # noqa: E402
 from mmseg.models.uda.depthmetric import DepthMetric, depth_histogram  # noqa: E402
+from mmseg.models.uda.depthmetric.similarity import class_similarity  # noqa: E402
 
 CLASSES, SIDE, BATCH = 19, 512, 2
 IN_TARGET = 12  # classes that a pseudo-label shows

@@ -1,6 +1,6 @@
 """Is the project right on a GPU, and how fast? One run of at most nine minutes on one CUDA GPU.
 
-It needs no network, no data set and nothing but what the project needs to run; any GPU from 8 GB
+It needs no network, no dataset and nothing but what the project needs to run; any GPU from 8 GB
 will do. Proofs come first, then measurements, the most telling ones first; what does not fit into
 the time or the memory is named. A dry run tries the script on a CPU, with tiny sizes.
 

@@ -13,6 +13,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,7 +28,7 @@ from mmseg.config import Config, load_config  # noqa: E402
 from mmseg.engine import build_optimizer  # noqa: E402
 from mmseg.engine.meters import memory_in_use  # noqa: E402
 from mmseg.models import build_train_model  # noqa: E402
-from mmseg.models.uda.depthmetric import DepthMetric  # noqa: E402
+from mmseg.models.uda.depthmetric import CDDA  # noqa: E402
 
 NUM_CROPS = {"gta": 24_966, "synthia": 9_400}
 
@@ -48,7 +49,7 @@ def main() -> None:
     optimizer = build_optimizer(method, cfg.optimizer)
     batch = training_batch(method, options.batch_size, size, device)
     logged = method.train_step(batch, optimizer, 1)  # the first step allocates
-    assert method.depth_metric is None or "tgt.loss" in logged  # all of CDDA runs
+    assert method.cdda is None or "tgt.loss" in logged  # all of CDDA runs
     seconds = []
     for step in range(options.steps):
         wait(device)
@@ -81,10 +82,8 @@ def build(
     if is_depth:
         bank, read = make_material(count or NUM_CROPS[cfg.uda.dataset])
         # Small thresholds: every image is re-weighted, replaced and, if it can be, guided.
-        method.depth_metric = DepthMetric(
-            bank, cfg.uda.dataset, reweight_threshold=-1.0, relabel_threshold=-1.0
-        )
-        method.crops = SimpleNamespace(read=read)
+        settings = replace(method.settings, reweight_threshold=-1.0, relabel_threshold=-1.0)
+        method.cdda = CDDA(settings, bank, SimpleNamespace(read=read))
     return method
 
 

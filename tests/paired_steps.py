@@ -129,8 +129,8 @@ def double_steps(root: Path, case: str, first: int, count: int) -> dict[str, Any
             module.eval()
     optimizer = torch.optim.SGD(method.trainable_parameters(), 0.002)
     facts: list[dict[str, Any]] = []
-    if method.depth_metric is not None:
-        method.depth_metric.register_forward_hook(
+    if method.cdda is not None:
+        method.cdda.metric.register_forward_hook(
             lambda _, __, match: facts.append(
                 {
                     "guided": (match.guidance_table > 0).flatten(1).any(1).tolist(),

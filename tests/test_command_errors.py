@@ -73,7 +73,7 @@ SPOILED: dict[str, tuple[Callable[[Path], object], str, str]] = {
         lambda data: shutil.rmtree(data / "gta"),
         TRAIN,
         r"FileNotFoundError: expected the images of GTADataset in 'data/demo/gta/images', got no "
-        r"such folder; do download them",
+        r"such folder. Download them",
     ),
     "no validation images": (
         lambda data: shutil.rmtree(data / "cityscapes/leftImg8bit/val"),
@@ -84,14 +84,14 @@ SPOILED: dict[str, tuple[Callable[[Path], object], str, str]] = {
         lambda data: (data / "gta/labels/00002_labelTrainIds.png").unlink(),
         TRAIN,
         r"got none for 1 of 2: image 'data/demo/gta/images/00002\.png', missing "
-        r"'data/demo/gta/labels/00002_labelTrainIds\.png'; do make the labels with: "
+        r"'data/demo/gta/labels/00002_labelTrainIds\.png'. Make the labels with: "
         r"python tools/convert_datasets/gta\.py data/demo/gta --nproc 8",
     ),
     "image without depth": (
         lambda data: (data / "gta/depth_any/00001.png").unlink(),
         TRAIN,
         r"got none for 1 of 2: image 'data/demo/gta/images/00001\.png', missing "
-        r"'data/demo/gta/depth_any/00001\.png'; do make them with: python tools/make_depth\.py "
+        r"'data/demo/gta/depth_any/00001\.png'. Make them with: python tools/make_depth\.py "
         r"data/demo/gta/images --out data/demo/gta/depth_any --layout gta --model small .* or set "
         r"dep_dir=None",
     ),
@@ -99,7 +99,7 @@ SPOILED: dict[str, tuple[Callable[[Path], object], str, str]] = {
         lambda data: shutil.rmtree(data / "cityscapes/depth_any/train"),
         TRAIN,
         r"a depth map for every image of 'data/demo/cityscapes/leftImg8bit/train' in "
-        r"'data/demo/cityscapes/depth_any/train', got no such folder; do make them with: "
+        r"'data/demo/cityscapes/depth_any/train', got no such folder. Make them with: "
         r"python tools/make_depth\.py data/demo/cityscapes/leftImg8bit/train --out "
         r"data/demo/cityscapes/depth_any/train --layout cityscapes --model small ",
     ),
@@ -107,7 +107,7 @@ SPOILED: dict[str, tuple[Callable[[Path], object], str, str]] = {
         lambda data: spoil_sizes(data / "gta/depth_any"),
         TRAIN,
         r"ValueError: expected depth of 96x64 pixels for the image 'data/demo/gta/images/0000\d\."
-        r"png', got 56x40 in 'data/demo/gta/depth_any/0000\d\.png'; do make it from the image",
+        r"png', got 56x40 in 'data/demo/gta/depth_any/0000\d\.png'. Make it from the image",
     ),
     "depth of another size for run_seg": (
         lambda data: spoil_sizes(data / "gta/depth_any"),
@@ -118,7 +118,7 @@ SPOILED: dict[str, tuple[Callable[[Path], object], str, str]] = {
         lambda data: (data / "gta/samples_with_class.json").unlink(),
         TRAIN,
         r"expected the class statistics for rare class sampling at 'data/demo/gta/samples_with_"
-        r"class\.json', got no such file; do make the statistics with: "
+        r"class\.json', got no such file. Make the statistics with: "
         r"python tools/convert_datasets/gta\.py data/demo/gta --nproc 8",
     ),
     "rare classes too small": (

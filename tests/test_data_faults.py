@@ -98,12 +98,9 @@ WORKER = "--cfg-options data.workers_per_gpu=1"
 IDS = (
     r"expected train ids 0…18 or 255 \(ignored\) in the label '.*/{}/.*_labelTrainIds\.png', got 26"
 )
-GTA = (
-    IDS.format("source/labels")
-    + r"; do make the labels with: python tools/convert_datasets/gta\.py"
-)
-CITYSCAPES = IDS.format("target/gtFine/val/town") + r"; do make .* tools/convert_datasets/citysc"
-BROKEN = r"got a broken file: the checksum of its part at byte \d+ is wrong; do copy"
+GTA = IDS.format("source/labels") + r". Make the labels with: python tools/convert_datasets/gta\.py"
+CITYSCAPES = IDS.format("target/gtFine/val/town") + r". Make .* tools/convert_datasets/citysc"
+BROKEN = r"got a broken file: the checksum of its part at byte \d+ is wrong. Copy"
 FAULTS = {
     "ids in training": (spoil(put_id, "source/labels"), f"{TRAIN} {WORKER}", f"ValueError: {GTA}"),
     "ids in an experiment": (spoil(put_id, "source/labels"), EXPERIMENT, f"ValueError: {GTA}"),

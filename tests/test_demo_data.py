@@ -26,12 +26,10 @@ from demo.people import person  # noqa: E402
 from demo.render import Shape, index_map, labelled, project  # noqa: E402
 from demo.rendering import render  # noqa: E402
 from demo.scene import rectangle  # noqa: E402
+from mmseg.datasets import CityscapesDataset, SynthiaDataset  # noqa: E402
 from mmseg.datasets.depth.inspection import folder_warnings  # noqa: E402
 from mmseg.datasets.depth.record import find_record, record_warnings  # noqa: E402
 from mmseg.datasets.labels import (  # noqa: E402
-    CITYSCAPES_ID_PALETTE,
-    CITYSCAPES_ID_TO_TRAIN_ID,
-    SYNTHIA_ID_TO_TRAIN_ID,
     id_to_train_id,
 )
 from mmseg.preprocessing.depth_maps.scaling import SCALING  # noqa: E402
@@ -71,7 +69,7 @@ def test_gta_has_rgb_images_palette_labels_and_gray_depth(demo):
         assert sorted(path.name for path in (demo / "gta" / folder).iterdir()) == names
     with Image.open(demo / "gta/labels/00002.png") as label:
         assert label.mode == "P"
-        assert label.getpalette()[21:24] == CITYSCAPES_ID_PALETTE[7]
+        assert label.getpalette()[21:24] == CityscapesDataset.ID_PALETTE[7]
         ids = np.asarray(label)
     assert ids.shape == (90, 160)
     assert ids.max() <= 33
@@ -85,7 +83,7 @@ def test_synthia_label_has_the_class_in_red_and_the_instance_in_green(demo):
     assert label.shape == (90, 160, 3)
     blue, green, red = np.moveaxis(label, -1, 0)
     assert not blue.any()
-    assert set(np.unique(red)) <= {*SYNTHIA_ID_TO_TRAIN_ID, 0, 22}
+    assert set(np.unique(red)) <= {*SynthiaDataset.ID_TO_TRAIN_ID, 0, 22}
     is_thing = np.isin(red, [8, 10, 11, 12, 17, 19])
     is_flat = np.isin(red, [1, 3, 4])
     assert is_thing.any()
@@ -139,7 +137,7 @@ def test_files_depend_only_on_seed_and_number(demo, tmp_path):
 def test_twenty_images_show_all_classes(domain):
     seen = set().union(*(names_in(domain, index) for index in range(20)))
     ids = np.array([name2label[name].id for name in seen])
-    assert set(range(19)) <= set(id_to_train_id(ids, CITYSCAPES_ID_TO_TRAIN_ID).tolist())
+    assert set(range(19)) <= set(id_to_train_id(ids, CityscapesDataset.ID_TO_TRAIN_ID).tolist())
 
 
 def test_synthia_shows_sixteen_classes_and_never_terrain_truck_or_train():
@@ -228,7 +226,7 @@ def test_command_writes_all_three_datasets_and_explains_a_bad_size(tmp_path, cap
 
 
 def assert_depth_is_recorded_and_looks_right(out: Path) -> None:
-    """All data sets have maps of one recipe, scaled as the maps of a network are."""
+    """All datasets have maps of one recipe, scaled as the maps of a network are."""
     folders = [out / "gta/depth_any", out / "synthia/depth_any", out / "cityscapes/depth_any/val"]
     for folder in folders:
         assert record_warnings(folders[0], folder) == []

@@ -22,7 +22,7 @@ MODULE_OF = {"opencv-python-headless": "cv2", "pillow": "PIL"}  # others: the na
 # Imported only when a config or a command asks for them; running needs none of them.
 # The last two come with transformers.
 ON_REQUEST = {"wandb", "transformers", "huggingface_hub", "safetensors"}
-OWN = {"mmseg", "tools", "experiments"}
+OWN = {"mmseg", "demo", "tools", "experiments"}
 
 
 def listed(key: str) -> list[str]:
@@ -69,7 +69,8 @@ def test_every_requirement_has_a_floor_and_every_ceiling_a_reason() -> None:
 
 def test_the_program_imports_what_it_requires_and_nothing_else() -> None:
     needed = {MODULE_OF.get(name_of(r), name_of(r)) for r in required(0)}
-    assert third_party(["mmseg/**/*.py", "tools/**/*.py", "*.py"]) - ON_REQUEST == needed
+    files = ["mmseg/**/*.py", "demo/**/*.py", "tools/**/*.py", "*.py"]
+    assert third_party(files) - ON_REQUEST == needed
 
 
 def test_name_version_and_floor_are_stated_once() -> None:

@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--keep-precision", action="store_true", help="do not halve the weights")
+    parser.add_argument("--keep-precision", action="store_true", help="Not halve the weights")
     parser.add_argument(
         "--eval-model", choices=NETWORKS, default="student", help="the network to share"
     )

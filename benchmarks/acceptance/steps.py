@@ -106,9 +106,9 @@ class Steps:
 
     def measure(self, mode: Mode, with_cdda: bool = True) -> None:
         """Add a row to the table of steps."""
-        metric = self.method.depth_metric
+        cdda = self.method.cdda
         row = {"config": self.config, "mode": mode.name, "cdda": with_cdda, "batch": self.number}
-        self.method.depth_metric = metric if with_cdda else None
+        self.method.cdda = cdda if with_cdda else None
         try:
             with self.bench.trying(self.name(mode, with_cdda), TABLE, **row):
                 trainer = self.trainer(mode)
@@ -121,7 +121,7 @@ class Steps:
                 self._expect_all_of_cdda(trainer, with_cdda)
         finally:
             self.method.zero_grad(set_to_none=True)
-            self.method.depth_metric = metric
+            self.method.cdda = cdda
 
     def _share(self, trainer: Trainer, mode: Mode, seconds: float) -> dict[str, float]:
         """Return the operations of a step, and which share of the possible ones it reaches."""
@@ -137,7 +137,7 @@ class Steps:
     def _expect_all_of_cdda(self, trainer: Trainer, with_cdda: bool) -> None:
         """Raise unless losses are finite and guidance has run where it should."""
         is_guided = "tgt.loss" in trainer.state.losses.means()
-        expected = with_cdda and self.method.depth_metric is not None
+        expected = with_cdda and self.method.cdda is not None
         if is_guided != expected:
             raise AssertionError(
                 f"{self.config}: expected a step {'with' if expected else 'without'} guidance, got "

@@ -83,7 +83,7 @@ def _sample(steps: list[Mapping[str, Any]], image: Image) -> dict[str, Any]:
 
 
 def _classes_of(cfg: Config) -> tuple[Any, Any]:
-    """Return classes and palette of the data set that a config tests on."""
+    """Return classes and palette of the dataset that a config tests on."""
     for split in ("test", "val", "train"):
         kind = ((cfg.get("data") or {}).get(split) or {}).get("type")
         if isinstance(kind, str) and kind in DATASETS:

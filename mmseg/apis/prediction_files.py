@@ -29,7 +29,7 @@ class PredictionFiles:
         show_dir: folder of pictures, or None.
         opacity: of the painted labels; 1 writes palette PNGs of train ids.
         out: pickle file of all label maps, a list in the order of the images, or None.
-        formats: options of the data set's `format_results`, or None for no such files.
+        formats: options of the dataset's `format_results`, or None for no such files.
     """
 
     def __init__(
@@ -113,5 +113,5 @@ def picture_file(dataset: Any, index: int, folder: str) -> Path:
 
 
 def read_rgb(dataset: Any, index: int) -> np.ndarray:
-    """Read image `index` of a data set as (H, W, 3) uint8 RGB."""
+    """Read image `index` of a dataset as (H, W, 3) uint8 RGB."""
     return read_color(Path(dataset.img_dir) / dataset.img_infos[index]["filename"])[..., ::-1]

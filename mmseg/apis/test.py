@@ -31,7 +31,7 @@ AUG_RATIOS = [0.5, 0.75, 1.0, 1.25, 1.5, 1.75]
 
 
 def run_test(options: TestOptions) -> dict[str, Any]:
-    """Label a data set with the network(s) of a checkpoint.
+    """Label a dataset with the network(s) of a checkpoint.
 
     Returns:
         For 'student' and 'teacher', if tested, the record of its file of results; None for one

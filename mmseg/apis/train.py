@@ -148,7 +148,7 @@ def train_segmentor(
     timestamp: str | None = None,
     meta: Mapping[str, Any] | None = None,
 ) -> Progress:
-    """Train a method on a data set until `cfg.runner.max_iters`.
+    """Train a method on a dataset until `cfg.runner.max_iters`.
 
     Args:
         model: from `build_train_model`, with its initial weights.

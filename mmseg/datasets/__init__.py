@@ -8,6 +8,7 @@ from mmseg.datasets.custom import CustomDataset, build_dataset
 from mmseg.datasets.dark_zurich import DarkZurichDataset
 from mmseg.datasets.gta import GTADataset
 from mmseg.datasets.loader import build_test_loader, build_train_loader, collate
+from mmseg.datasets.short_names import short_name, unlabeled_classes_of
 from mmseg.datasets.synthia import SynthiaDataset
 from mmseg.datasets.uda_dataset import UDADataset
 
@@ -26,4 +27,6 @@ __all__ = [
     "build_test_loader",
     "build_train_loader",
     "collate",
+    "short_name",
+    "unlabeled_classes_of",
 ]

@@ -35,7 +35,7 @@ class CropStore:
     ) -> None:
         self.images_path = Path(images_path)
         self.labels_path = Path(labels_path)
-        self._remedy = f"do make the crops with: {command}"
+        self._remedy = f"Make the crops with: {command}"
         self._rule = None
         if num_classes is not None:
             self._rule = LabelRule(num_classes, IGNORE, self._remedy)
@@ -53,14 +53,14 @@ class CropStore:
         for folder in (self.images_path, self.labels_path):
             if not folder.is_dir():
                 raise FileNotFoundError(
-                    f"expected source crops in '{folder}', got no such folder; {self._remedy}"
+                    f"expected source crops in '{folder}', got no such folder. {self._remedy}"
                 )
             present = {file.name for file in folder.iterdir()}
             missing = [i for i in range(count) if f"{i}.png" not in present]
             if missing:
                 raise FileNotFoundError(
                     f"expected {count} source crops in '{folder}', got none for {len(missing)} of "
-                    f"them, the first '{missing[0]}.png'; {self._remedy}"
+                    f"them, the first '{missing[0]}.png'. {self._remedy}"
                 )
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
@@ -73,7 +73,7 @@ class CropStore:
         if image.shape[:2] != label.shape:
             raise ValueError(
                 f"expected a label of the size of '{self.image_file(index)}' {image.shape[:2]}, "
-                f"got {label.shape} in '{self.label_file(index)}'; {self._remedy}"
+                f"got {label.shape} in '{self.label_file(index)}'. {self._remedy}"
             )
         return image, label
 
@@ -82,7 +82,7 @@ class CropStore:
             return read_color(path)
         except (OSError, ValueError) as error:
             raise type(error)(
-                f"Source crop: {error} Delete it: run_seg.py draws missing crops anew; "
+                f"Source crop: {error} Delete it: run_seg.py draws missing crops anew. "
                 f"{self._remedy}"
             ) from error
 

@@ -1,4 +1,4 @@
-"""What every data set shares: the index of its files, its samples, its evaluation."""
+"""What every dataset shares: the index of its files, its samples, its evaluation."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -43,6 +43,8 @@ class CustomDataset:
 
     CLASSES: tuple[str, ...] = ()
     PALETTE: list[list[int]] | None = None
+    UNLABELED_CLASSES: tuple[int, ...] = ()  # train ids that the labels never hold
+    ID_TO_TRAIN_ID: Mapping[int, int] = {}  # of the raw label files
     IMG_SUFFIX = ".jpg"
     SEG_MAP_SUFFIX = ".png"
     CONVERTER: str | None = None  # file in tools/convert_datasets that makes labels and statistics
@@ -104,11 +106,11 @@ class CustomDataset:
     def gt_label(self, index: int) -> np.ndarray:
         """Return the label of image `index` at its full size, (H, W) uint8 train ids."""
         if self.ann_dir is None:
-            raise ValueError(f"expected labels of {self._name}, got no ann_dir; do set it.")
+            raise ValueError(f"expected labels of {self._name}, got no ann_dir. Set it.")
         path = self.ann_dir / self.img_infos[index]["ann"]["seg_map"]
         if not path.is_file():
             raise FileNotFoundError(
-                f"expected the label '{path}', got no such file; {self.remedy('labels')}"
+                f"expected the label '{path}', got no such file. {self.remedy('labels')}"
             )
         label = read_label(path, self.remedy("labels"))
         label = reduce_zero(label) if self.reduce_zero_label else label
@@ -138,7 +140,7 @@ class CustomDataset:
         Args:
             results: label maps (H, W) of the images `indices` (of all images by default).
             imgfile_prefix: the folder; files are called as the images.
-            to_label_id: write the label ids of the public test server if the data set has one.
+            to_label_id: write the label ids of the public test server if the dataset has one.
             indices: which images `results` belong to.
         """
         files = []
@@ -156,12 +158,12 @@ class CustomDataset:
         return png_name(filename)
 
     def remedy(self, product: str) -> str:
-        """Say how the labels (or what else the converter makes) of this data set come about."""
+        """Say how the labels (or what else the converter makes) of this dataset come about."""
         if self.CONVERTER is None:
-            return f"do check ann_dir and seg_map_suffix, or write the {product} yourself."
+            return f"Check ann_dir and seg_map_suffix, or write the {product} yourself."
         root = str(self.data_root or "data/…").rstrip("/")
         command = f"python tools/convert_datasets/{self.CONVERTER}.py {root} --nproc 8"
-        return f"do make the {product} with: {command}"
+        return f"Make the {product} with: {command}"
 
     @property
     def _name(self) -> str:
@@ -170,7 +172,7 @@ class CustomDataset:
     def _formatted(
         self, label: np.ndarray, to_label_id: bool
     ) -> tuple[np.ndarray, list[list[int]] | None]:
-        del to_label_id  # this data set has no numbering but train ids
+        del to_label_id  # this dataset has no numbering but train ids
         return label, self.PALETTE
 
     def _describe(self, index: int) -> Results:
@@ -194,14 +196,14 @@ class CustomDataset:
         """List the images with their labels' names, sorted."""
         if not self.img_dir.is_dir():
             raise FileNotFoundError(
-                f"expected the images of {self._name} in '{self.img_dir}', got no such folder; do "
-                f"download them (README, section Data) or correct data_root and img_dir."
+                f"expected the images of {self._name} in '{self.img_dir}', got no such folder. "
+                f"Download them (README, section Data) or correct data_root and img_dir."
             )
         names = self._image_names()
         if not names:
             raise FileNotFoundError(
                 f"expected images '*{self.img_suffix}' of {self._name} in "
-                f"'{self.split or self.img_dir}', got none; do check the folder."
+                f"'{self.split or self.img_dir}', got none. Check the folder."
             )
         stems = [name[: len(name) - len(self.img_suffix)] for name in names]
         return [
@@ -214,15 +216,15 @@ class CustomDataset:
             return sorted(files_below(self.img_dir, self.img_suffix))
         if not self.split.is_file():
             raise FileNotFoundError(
-                f"expected a list of images of {self._name} at '{self.split}', got no such file; "
-                f"do write one image name without suffix per line, or leave split out."
+                f"expected a list of images of {self._name} at '{self.split}', got no such file. "
+                f"Write one image name without suffix per line, or leave split out."
             )
         try:
             lines = self.split.read_text(encoding="utf-8").split("\n")
         except UnicodeDecodeError as error:
             raise ValueError(
                 f"expected a list of images of {self._name} as UTF-8 text at '{self.split}', got "
-                f"something else; do write one image name without suffix per line."
+                f"something else. Write one image name without suffix per line."
             ) from error
         names = sorted(line.strip() + self.img_suffix for line in lines if line.strip())
         present = set(files_below(self.img_dir, self.img_suffix))
@@ -230,7 +232,7 @@ class CustomDataset:
         if missing:
             raise FileNotFoundError(
                 f"expected the images that '{self.split}' lists in '{self.img_dir}', got no file "
-                f"for {len(missing)} of {len(names)}, the first '{missing[0]}'; do correct the "
+                f"for {len(missing)} of {len(names)}, the first '{missing[0]}'. Correct the "
                 f"list (one image name without '{self.img_suffix}' per line) or add the images."
             )
         return names
@@ -242,12 +244,12 @@ class CustomDataset:
             if self.ann_dir is None:
                 raise ValueError(
                     f"expected ann_dir of {self._name}, whose pipeline has LoadAnnotations, got "
-                    f"none; do set ann_dir or drop that step."
+                    f"none. Set ann_dir or drop that step."
                 )
             self._check_folder("label", self.ann_dir, names, self.remedy("labels"))
         if self.dep_dir is not None:
             names = [self.depth_name(info["filename"]) for info in self.img_infos]
-            remedy = f"do make them with: {self.depth_command} (README, section Data), or set "
+            remedy = f"Make them with: {self.depth_command} (README, section Data), or set "
             remedy += "dep_dir=None to train without depth (CDDA needs it)."
             self._check_folder("depth map", self.dep_dir, names, remedy)
 
@@ -255,7 +257,7 @@ class CustomDataset:
         if not folder.is_dir():
             raise FileNotFoundError(
                 f"expected a {kind} for every image of '{self.img_dir}' in '{folder}', got no such "
-                f"folder; {remedy}"
+                f"folder. {remedy}"
             )
         present = set(files_below(folder))
         missing = [i for i, name in enumerate(names) if name not in present]
@@ -263,13 +265,13 @@ class CustomDataset:
             image = self.img_dir / self.img_infos[missing[0]]["filename"]
             raise FileNotFoundError(
                 f"expected a {kind} for every image of {self._name}, got none for {len(missing)} "
-                f"of {len(names)}: image '{image}', missing '{folder / names[missing[0]]}'; "
+                f"of {len(names)}: image '{image}', missing '{folder / names[missing[0]]}'. "
                 f"{remedy}"
             )
 
 
 def build_dataset(cfg: Mapping[str, Any], test_mode: bool = False) -> Any:
-    """Build the data set that `cfg` (`data.train`, `data.val`, `data.test`) describes."""
+    """Build the dataset that `cfg` (`data.train`, `data.val`, `data.test`) describes."""
     return DATASETS.build(cfg, test_mode=test_mode or None)
 
 

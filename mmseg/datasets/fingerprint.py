@@ -1,4 +1,4 @@
-"""Recognize the files of a data set again: hashes over names and sizes, taken in a second."""
+"""Recognize the files of a dataset again: hashes over names and sizes, taken in a second."""
 
 import hashlib
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ def folder_fingerprint(folder: str | Path, names: Sequence[str]) -> dict[str, An
 
 
 def dataset_fingerprint(dataset: Any) -> dict[str, Any]:
-    """Return the fingerprints of images, labels and depth maps, where a data set has them.
+    """Return the fingerprints of images, labels and depth maps, where a dataset has them.
 
     Args:
         dataset: of one domain, with the attributes of `CustomDataset`; else nothing is returned.

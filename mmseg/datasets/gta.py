@@ -1,6 +1,7 @@
 """GTA: 24,966 frames of a computer game with the label ids of Cityscapes."""
 
 from mmseg.config.registry import DATASETS
+from mmseg.datasets.cityscapes import CityscapesDataset
 from mmseg.datasets.custom import CustomDataset
 from mmseg.datasets.labels import CLASSES, PALETTE
 
@@ -14,4 +15,5 @@ class GTADataset(CustomDataset):
     IMG_SUFFIX = ".png"
     SEG_MAP_SUFFIX = "_labelTrainIds.png"
     CONVERTER = "gta"
+    ID_TO_TRAIN_ID = CityscapesDataset.ID_TO_TRAIN_ID
     DEPTH_LAYOUT = "gta"

@@ -55,8 +55,8 @@ def read_label(path: str | Path, remedy: str | None = None) -> np.ndarray:
     if label.ndim != 2 or mode not in ("L", "P", "1"):
         raise ValueError(
             f"expected one 8-bit channel (gray or palette) in the label '{path}', got PNG mode "
-            f"{mode!r} of shape {label.shape}; "
-            f"{remedy or 'do use the label files of the data set.'}"
+            f"{mode!r} of shape {label.shape}. "
+            f"{remedy or 'Use the label files of the dataset.'}"
         )
     return label.astype(np.uint8, copy=False)
 
@@ -105,4 +105,4 @@ def read_bytes(path: str | Path, kind: str) -> bytes:
 
 def unreadable(path: str | Path, kind: str, reason: str) -> str:
     """Return the sentence for a file that is there, but broken."""
-    return f"expected {kind} at '{path}', got a broken file: {reason}; do copy or make it again."
+    return f"expected {kind} at '{path}', got a broken file: {reason}. Copy or make it again."

@@ -27,7 +27,7 @@ _PREFETCH = 4
 
 
 class Drawable(Protocol):
-    """What a training loader needs of a data set."""
+    """What a training loader needs of a dataset."""
 
     def __len__(self) -> int: ...
 
@@ -44,7 +44,7 @@ class _Failure:
 
 
 class Guarded(Dataset):
-    """A data set whose errors for the user come as values, until `unguarded` raises them.
+    """A dataset whose errors for the user come as values, until `unguarded` raises them.
 
     A worker's error would otherwise reach the user inside of two tracebacks.
     """
@@ -65,7 +65,7 @@ class Guarded(Dataset):
 
 
 def unguarded(item: Any) -> Any:
-    """Return what a `Guarded` data set gave, or raise the error that it met."""
+    """Return what a `Guarded` dataset gave, or raise the error that it met."""
     if isinstance(item, _Failure):
         raise item.error
     return item
@@ -188,7 +188,7 @@ def build_train_loader(
 def build_test_loader(
     dataset: Any, workers: int, rank: int = 0, world_size: int = 1
 ) -> Iterable[tuple[int, Batch]]:
-    """Return an iterable of (index, batch of one) over this process's share of the data set.
+    """Return an iterable of (index, batch of one) over this process's share of the dataset.
 
     Process r takes the indices r, r + world_size, …: each image once, none repeated.
     """
@@ -213,7 +213,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
 
 
 def index_of(number: int, length: int, seed: int) -> int:
-    """Return the data-set index of sample number `number` of a run.
+    """Return the dataset index of sample number `number` of a run.
 
     Up to a million samples the indices of an epoch are a permutation; beyond, each is drawn alone.
     """
@@ -241,8 +241,8 @@ def _collate_values(values: list[Any], names: Sequence[str]) -> Any:
         shapes = {tuple(value.shape) for value in values}
         if len(shapes) > 1:
             raise ValueError(
-                f"expected samples of one size in a batch, got {sorted(shapes)}{','.join(names)}; "
-                "do end the pipeline's geometry with RandomCrop and Pad of one size (an image "
+                f"expected samples of one size in a batch, got {sorted(shapes)}{','.join(names)}. "
+                "End the pipeline's geometry with RandomCrop and Pad of one size (an image "
                 "smaller than RandomCrop's crop_size stays smaller without Pad)."
             )
         return torch.stack(values)

@@ -47,7 +47,7 @@ class RareClassSampling:
     """Draw samples of `source` by rare class.
 
     Args:
-        source: a labeled data set whose converter wrote its class statistics into `data_root`.
+        source: a labeled dataset whose converter wrote its class statistics into `data_root`.
         min_pixels: an image counts as holding a class when it has more pixels of it.
         class_temp: temperature T.
         min_crop_ratio: a crop must hold more than this many times `min_pixels` of the class; the
@@ -104,8 +104,8 @@ class RareClassSampling:
                 raise ValueError(
                     f"expected an image of '{self.source.img_dir}' with more than "
                     f"{self.min_pixels} pixels of class {chosen}, got none among the {len(entries)}"
-                    f" that the class statistics list (at most {most} pixels); do lower "
-                    f"rare_class_sampling.min_pixels, or {self.source.remedy('statistics')}"
+                    f" that the class statistics list (at most {most} pixels). Lower "
+                    f"rare_class_sampling.min_pixels. {self.source.remedy('statistics')}"
                 )
         return candidates
 
@@ -115,15 +115,15 @@ class RareClassSampling:
         path, rule = _path(self.source, IMAGES_FILE), self.source.label_rule
         if index.keys().isdisjoint(listed):
             raise ValueError(
-                f"expected the class statistics at '{path}' to list labels of this data set, such "
+                f"expected the class statistics at '{path}' to list labels of this dataset, such "
                 f"as '{next(iter(index))}', got other files only, such as "
-                f"'{next(iter(listed), None)}'; {self.source.remedy('statistics')}"
+                f"'{next(iter(listed), None)}'. {self.source.remedy('statistics')}"
             )
         unknown = [c for c in self.classes if rule is not None and c >= rule.num_classes]
         if rule is not None and unknown:
             raise ValueError(
                 f"expected the classes 0…{rule.num_classes - 1} in the class statistics beside "
-                f"'{path}', got class {unknown[0]}; {self.source.remedy('statistics')}"
+                f"'{path}', got class {unknown[0]}. {self.source.remedy('statistics')}"
             )
 
 
@@ -164,22 +164,22 @@ def _load(source: CustomDataset, name: str, is_right: Callable[[Any], bool]) -> 
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise FileNotFoundError(
-            f"expected the class statistics for rare class sampling at '{path}', got no such file; "
+            f"expected the class statistics for rare class sampling at '{path}', got no such file. "
             f"{source.remedy('statistics')}"
         ) from None
     except ValueError as error:
         raise ValueError(
             f"expected the class statistics for rare class sampling at '{path}', got a broken "
-            f"file ({error}); {source.remedy('statistics')}"
+            f"file ({error}). {source.remedy('statistics')}"
         ) from error
     if not content:
         raise ValueError(
             f"expected the class statistics for rare class sampling at '{path}', got an empty "
-            f"list; {source.remedy('statistics')}"
+            f"list. {source.remedy('statistics')}"
         )
     if not is_right(content):
         raise ValueError(
             f"expected the class statistics for rare class sampling at '{path}', got JSON that a "
-            f"converter did not write; {source.remedy('statistics')}"
+            f"converter did not write. {source.remedy('statistics')}"
         )
     return content

@@ -14,4 +14,27 @@ class SynthiaDataset(CustomDataset):
     IMG_SUFFIX = ".png"
     SEG_MAP_SUFFIX = "_labelTrainIds.png"
     CONVERTER = "synthia"
+    # Label id -> train id; all other ids are ignored.
+    ID_TO_TRAIN_ID = {
+        3: 0,
+        4: 1,
+        2: 2,
+        21: 3,
+        5: 4,
+        7: 5,
+        15: 6,
+        9: 7,
+        6: 8,
+        16: 9,
+        1: 10,
+        10: 11,
+        17: 12,
+        8: 13,
+        18: 14,
+        19: 15,
+        20: 16,
+        12: 17,
+        11: 18,
+    }
+    UNLABELED_CLASSES = (9, 14, 16)  # terrain, truck, train
     DEPTH_LAYOUT = "synthia"

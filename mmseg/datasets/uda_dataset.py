@@ -32,8 +32,8 @@ class UDADataset:
     uniformly.
 
     Args:
-        source: config of the source data set, or the data set.
-        target: config of the target data set, or the data set.
+        source: config of the source dataset, or the dataset.
+        target: config of the target dataset, or the dataset.
         rare_class_sampling: dict(min_pixels, class_temp, min_crop_ratio), or None.
         sync_crop_size: (height, width) of a window that is cut from both at the same place.
         test_mode: always False; pairs are for training.
@@ -84,7 +84,7 @@ class UDADataset:
         return pair if self.sync_crop_size is None else self._crop_both(pair, rng)
 
     def source_sample(self, rng: np.random.Generator) -> Sample:
-        """Draw a source sample alone, by rare class if the data set samples so."""
+        """Draw a source sample alone, by rare class if the dataset samples so."""
         if self.rare_class_sampling is not None:
             return self.rare_class_sampling.sample(rng)
         return self.source.sample(int(rng.integers(len(self.source))), rng)
@@ -95,12 +95,12 @@ class UDADataset:
         if pair["target_img"].shape[-2:] != (height, width):
             raise ValueError(
                 f"expected source and target samples of one size for sync_crop_size, got "
-                f"{(height, width)} and {tuple(pair['target_img'].shape[-2:])}; do pad both alike."
+                f"{(height, width)} and {tuple(pair['target_img'].shape[-2:])}. Pad both alike."
             )
         if height < crop_height or width < crop_width:
             raise ValueError(
                 f"expected samples of at least sync_crop_size = {self.sync_crop_size} pixels, got "
-                f"{(height, width)} for '{pair['img_metas'].get('filename')}'; do lower "
+                f"{(height, width)} for '{pair['img_metas'].get('filename')}'. Lower "
                 f"sync_crop_size, or enlarge or pad the images before."
             )
         y = int(rng.integers(0, height - crop_height + 1))

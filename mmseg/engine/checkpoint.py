@@ -88,10 +88,10 @@ def network_state(state_dict: Mapping[str, Any], network: str, path: str | Path)
     is_teacher = network == "teacher"
     state = teacher_state(state_dict) if is_teacher else student_state(state_dict)
     if not state:
-        remedy = "test the student, or give" if is_teacher else "give"
+        remedy = "Test the student, or give" if is_teacher else "Give"
         keys = f"keys starting with {TEACHER!r}" if is_teacher else "keys of a network"
         raise CheckpointError(
-            f"expected a {network} ({keys}) in the checkpoint {str(path)!r}, got none; "
+            f"expected a {network} ({keys}) in the checkpoint {str(path)!r}, got none. "
             f"{remedy} a checkpoint of a {'self-' if is_teacher else ''}training run."
         )
     return state

@@ -1,4 +1,4 @@
-"""Let a network label a data set, and measure how right it is.
+"""Let a network label a dataset, and measure how right it is.
 
 Legend: C classes, H×W pixels of the original image.
 """
@@ -29,7 +29,7 @@ SYNTHIA = "SynthiaDataset"
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Metrics of one data set: per class (C,), by name, and as `results.json` holds them."""
+    """Metrics of one dataset: per class (C,), by name, and as `results.json` holds them."""
 
     values: Mapping[str, Any]
     summary: Mapping[str, Any]
@@ -43,7 +43,7 @@ class Evaluation:
 
 
 class Evaluator:
-    """Evaluates a network on a data set.
+    """Evaluates a network on a dataset.
 
     Args:
         dataset: with labels (`gt_label`).
@@ -179,7 +179,7 @@ def predictions(
     shows_progress: bool = False,
     label: Callable[[nn.Module, Mapping[str, Any]], np.ndarray] | None = None,
 ) -> Generator[tuple[int, np.ndarray], None, None]:
-    """Yield (index, (H, W) map) for this process's share of a data set, one after the other.
+    """Yield (index, (H, W) map) for this process's share of a dataset, one after the other.
 
     Args:
         segmentor: the network.

@@ -127,7 +127,7 @@ def config_hash(cfg: Mapping[str, Any]) -> str:
 
 
 def data_fingerprints(dataset: Any) -> dict[str, Any]:
-    """Return the fingerprints of source and target, or of the one data set that is trained on."""
+    """Return the fingerprints of source and target, or of the one dataset that is trained on."""
     if hasattr(dataset, "source") and hasattr(dataset, "target"):
         domains = {"source": dataset.source, "target": dataset.target}
     else:

@@ -6,6 +6,7 @@ from typing import Any
 from torch import nn
 
 from mmseg.config.registry import BACKBONES, HEADS, LOSSES, NECKS, SEGMENTORS, UDA
+from mmseg.datasets import short_name
 
 # Importing a package registers what it defines.
 from mmseg.models import backbones, decode_heads, losses, segmentors, uda  # noqa: F401
@@ -54,5 +55,14 @@ def build_train_model(
             model[key] = value
     method: dict[str, Any] = cfg["uda"].copy() if cfg.get("uda") else {"type": "Supervised"}
     method["model"] = model
+    if method.get("matrix_path") and "dataset" not in method:
+        method["dataset"] = _source_name(cfg)
     method["max_iters"] = (cfg.get("runner") or {}).get("max_iters")
     return UDA.build(method)
+
+
+def _source_name(cfg: Cfg) -> str | None:
+    """Return the short name of the dataset that `data.train` has as its source."""
+    source = (cfg.get("data") or {}).get("train", {}).get("source") or {}
+    kind = source.get("type")
+    return short_name(kind) if isinstance(kind, str) else None

@@ -1,4 +1,4 @@
-"""Label files of the raw data sets -> train-id PNGs beside them, and class statistics.
+"""Label files of the raw datasets -> train-id PNGs beside them, and class statistics.
 
 The statistics are three JSON files: `sample_class_stats.json` lists `{train id: pixels, …, "file":
 path}` per image, `sample_class_stats_dict.json` the same by path, `samples_with_class.json`
@@ -15,13 +15,9 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from mmseg.datasets import GTADataset, SynthiaDataset
 from mmseg.datasets.image_files import files_below, read_label, read_unchanged, write_label
-from mmseg.datasets.labels import (
-    CITYSCAPES_ID_TO_TRAIN_ID,
-    IGNORE,
-    SYNTHIA_ID_TO_TRAIN_ID,
-    id_to_train_id,
-)
+from mmseg.datasets.labels import IGNORE, id_to_train_id
 from mmseg.system.files import atomic_write, remove_partials, require_writable
 from mmseg.system.interruption import Interruption, Watch, shield_worker
 
@@ -83,7 +79,7 @@ def convert_cityscapes(
 
 def convert_gta_label(path: Path) -> Statistics:
     """Convert one label file and return its statistics."""
-    return _write_converted(path, id_to_train_id(read_label(path), CITYSCAPES_ID_TO_TRAIN_ID))
+    return _write_converted(path, id_to_train_id(read_label(path), GTADataset.ID_TO_TRAIN_ID))
 
 
 def convert_synthia_label(path: Path) -> Statistics:
@@ -91,10 +87,10 @@ def convert_synthia_label(path: Path) -> Statistics:
     stored = read_unchanged(path)
     if stored.ndim != 3:
         raise ValueError(
-            f"expected a three-channel PNG (class, instance, unused) at '{path}', got one channel; "
-            f"do use the files of GT/LABELS as they are downloaded."
+            f"expected a three-channel PNG (class, instance, unused) at '{path}', got one channel. "
+            f"Use the files of GT/LABELS as they are downloaded."
         )
-    return _write_converted(path, id_to_train_id(stored[..., 2], SYNTHIA_ID_TO_TRAIN_ID))
+    return _write_converted(path, id_to_train_id(stored[..., 2], SynthiaDataset.ID_TO_TRAIN_ID))
 
 
 def convert_cityscapes_label(path: Path) -> Statistics:
@@ -110,7 +106,7 @@ def convert_cityscapes_label(path: Path) -> Statistics:
     except (ValueError, KeyError, TypeError, SystemExit) as error:
         raise ValueError(
             f"expected polygons of Cityscapes in '{path}', got a broken file "
-            f"({type(error).__name__}: {error}); do copy it again."
+            f"({type(error).__name__}: {error}). Copy it again."
         ) from error
     return _write_converted(path, label, path.name.replace("_polygons.json", SUFFIX))
 
@@ -153,14 +149,14 @@ def _convert_numbered(
 def _list_files(folder: Path, pattern: str, is_wanted: Callable[[str], bool]) -> list[Path]:
     if not folder.is_dir():
         raise FileNotFoundError(
-            f"expected the label folder '{folder}', got no such folder; do give the data set's "
+            f"expected the label folder '{folder}', got no such folder. Give the dataset's "
             f"folder as the first argument and the labels' folder below it as --gt-dir."
         )
     suffix = Path(pattern).suffix
     files = [folder / name for name in sorted(files_below(folder, suffix)) if is_wanted(name)]
     if not files:
         raise FileNotFoundError(
-            f"expected label files '*{pattern}' in '{folder}', got none; do check --gt-dir."
+            f"expected label files '*{pattern}' in '{folder}', got none. Check --gt-dir."
         )
     return files
 

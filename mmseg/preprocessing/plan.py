@@ -12,7 +12,6 @@ from typing import Any
 from mmseg.datasets.crop_store import DEPTH_KEY, SETTINGS_FILE, read_settings
 from mmseg.datasets.depth.bins import NUM_BINS
 from mmseg.datasets.fingerprint import add_files
-from mmseg.datasets.labels import CLASSES
 from mmseg.preprocessing.crops import PARTS, CropFolder, draw_crop
 from mmseg.system.files import atomic_write
 
@@ -71,7 +70,7 @@ class Estimate:
 
 
 def estimate(
-    dataset: Any, seed: int, num_crops: int, num_histograms: int, workers: int
+    dataset: Any, seed: int, num_crops: int, bank_size: tuple[int, int], workers: int
 ) -> Estimate:
     """Extrapolate from a few crops that are drawn and encoded, but not kept.
 
@@ -79,9 +78,10 @@ def estimate(
         dataset: the `UDADataset` whose source side is drawn from.
         seed: of the run.
         num_crops: how many crops are still to be drawn.
-        num_histograms: size of the bank, 0 for none.
+        bank_size: (crops, classes) of the bank; no crops for none.
         workers: processes that share the work.
     """
+    num_histograms, num_classes = bank_size
     encoded_bytes, seconds = 0, []
     count = min(MEASURED_CROPS, num_crops)
     for index in range(count):
@@ -89,7 +89,7 @@ def estimate(
         parts = draw_crop(dataset, seed, index).encode()
         seconds.append(time.perf_counter() - start)
         encoded_bytes += sum(math.ceil(len(part) / DISK_BLOCK) * DISK_BLOCK for part in parts)
-    bank_bytes = num_histograms * len(CLASSES) * NUM_BINS * 4
+    bank_bytes = num_histograms * num_classes * NUM_BINS * 4
     # The first crop also pays for opening things; reading and counting costs a fifth of drawing.
     per_crop = min(seconds[0], sum(seconds[-4:]) / len(seconds[-4:])) if seconds else 0.05
     work = per_crop * (num_crops + 0.2 * num_histograms)

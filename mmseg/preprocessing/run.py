@@ -12,6 +12,7 @@ from mmseg.datasets import build_dataset
 from mmseg.datasets.depth.fit import crop_warnings, source_depth_advice
 from mmseg.datasets.depth.inspection import dataset_warnings
 from mmseg.datasets.depth.record import find_record, recipe_hash
+from mmseg.datasets.labels import CLASSES
 from mmseg.preprocessing.bank import count_bank, save_bank
 from mmseg.preprocessing.crops import CropFolder, CropWriter, draw_crop, each_item
 from mmseg.preprocessing.plan import Estimate, Settings, check_disk, estimate, source_fingerprint
@@ -68,7 +69,7 @@ def preprocess(cfg: Config, options: Options, say: Callable[[str], object]) -> P
             _warn(crop_warnings([crops.root], dep_dir), say)
             say(f"Reuses the {options.num_crops} crops in {crops.root}.")
         if options.counts_bank:
-            _count(options, crops, interruption)
+            _count(cfg, options, crops, interruption)
     crops.remove_partials()  # of workers that outlived a killed run for a moment
     if not options.counts_bank:
         return None
@@ -112,15 +113,22 @@ def _check_source(cfg: Config) -> None:
         )
     if not train["source"].get("dep_dir"):
         raise ConfigError(
-            f"{cfg.filename}: expected data.train.source.dep_dir, got none; "
+            f"{cfg.filename}: expected data.train.source.dep_dir, got none. "
             f"{source_depth_advice(train['source'])}"
         )
 
 
-def _count(options: Options, crops: CropFolder, interruption: Interruption) -> None:
+def _count(cfg: Config, options: Options, crops: CropFolder, interruption: Interruption) -> None:
     """Count the bank and save it."""
-    watch = Watch(interruption, "crops of the statistics", options.num_crops)
-    save_bank(count_bank(crops, options.num_crops, options.workers, watch), options.bank_file)
+    num, classes = options.num_crops, num_classes(cfg)
+    watch = Watch(interruption, "crops of the statistics", num)
+    save_bank(count_bank(crops, num, classes, options.workers, watch), options.bank_file)
+
+
+def num_classes(cfg: Config) -> int:
+    """Return how many classes the network of a config tells apart, which the bank counts."""
+    head = (cfg.get("model") or {}).get("decode_head") or {}
+    return head.get("num_classes") or len(CLASSES)
 
 
 def _draw(
@@ -142,7 +150,7 @@ def _draw(
     if len(todo) < options.num_crops:
         done = options.num_crops - len(todo)
         say(f"{done} of {options.num_crops} crops are in {crops.root} already; draws the others.")
-    ahead = _announce(dataset, options, len(todo), say)
+    ahead = _announce(cfg, dataset, options, len(todo), say)
     check_disk(crops, ahead.bytes)
     if crops.is_empty():  # else they are there, and are those of the maps of the first crops
         settings.write(crops)
@@ -159,11 +167,12 @@ def _warn(warnings: Sequence[str], say: Callable[[str], object]) -> None:
 
 
 def _announce(
-    dataset: Any, options: Options, num_crops: int, say: Callable[[str], object]
+    cfg: Config, dataset: Any, options: Options, num_crops: int, say: Callable[[str], object]
 ) -> Estimate:
     """Say what is ahead, measured on a few crops."""
     num_histograms = options.num_crops if options.counts_bank else 0
-    ahead = estimate(dataset, options.seed, num_crops, num_histograms, options.workers)
+    size = (num_histograms, num_classes(cfg))
+    ahead = estimate(dataset, options.seed, num_crops, size, options.workers)
     say(
         f"Writes {ahead} to {options.folder}: {num_crops} crops"
         + (f" and the statistics of {num_histograms}." if num_histograms else ".")

@@ -30,7 +30,7 @@ T = TypeVar("T")
 # Longer than any wait of a healthy run. Processes meet in every iteration, so they wait for the
 # slowest one only while it does what the others do not: process 0 writes checkpoints (1.5 GB and
 # two copies take 4 minutes at 20 MB/s) or verifies those it resumes from, reads the fingerprint of
-# a data set, or has the one image more of an evaluation, whose images are dealt out evenly. A
+# a dataset, or has the one image more of an evaluation, whose images are dealt out evenly. A
 # larger number would help nobody: an ended process is noticed at once, only a hanging one or a
 # machine without power costs this time.
 TIMEOUT_MINUTES = 10.0

@@ -1,4 +1,4 @@
-"""Tiny data sets on disk."""
+"""Tiny datasets on disk."""
 
 from pathlib import Path
 

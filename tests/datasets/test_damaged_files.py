@@ -128,7 +128,7 @@ def test_error_of_the_disk_names_the_file(tmp_path, monkeypatch):
         read_depth(path, "a.png", SIZE)
 
 
-CONVERT = r"do make the labels with: python tools/convert_datasets/gta\.py .*gta --nproc 8"
+CONVERT = r"Make the labels with: python tools/convert_datasets/gta\.py .*gta --nproc 8"
 LABEL = "labels/00000_labelTrainIds.png"
 
 
@@ -141,7 +141,7 @@ def wrong_label(files, values: list[int], dtype: type = np.uint8) -> None:
 FAULTS = {
     "ids": ([7, 19, 33, 255], np.uint8, rf"0…18 or 255 .* '.*{LABEL}', got 19, 33; {CONVERT}"),
     "254": ([254], np.uint8, rf"'.*{LABEL}', got 254; {CONVERT}"),
-    "many ids": (list(range(40)), np.uint8, r"got 19, 20, 21, 22, 23 …; do make"),
+    "many ids": (list(range(40)), np.uint8, r"got 19, 20, 21, 22, 23 …. Make"),
     "16 bit": (
         [7, 300],
         np.uint16,
@@ -186,7 +186,7 @@ def test_zero_is_taken_away_before_the_ids_are_checked(files):
     assert dataset[0]["gt_semantic_seg"].min() >= 18
     wrong_label(files, [0, 20])
     for read in (dataset.gt_label, dataset.__getitem__):
-        with pytest.raises(ValueError, match=r"got 19; do make"):
+        with pytest.raises(ValueError, match=r"got 19. Make"):
             read(0)
 
 

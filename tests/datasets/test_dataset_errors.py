@@ -1,4 +1,4 @@
-"""What the data sets say about missing and broken files and options."""
+"""What the datasets say about missing and broken files and options."""
 
 import shutil
 from pathlib import Path
@@ -17,7 +17,7 @@ def _cut(path: Path) -> None:
 CASES = {
     "no image folder": (
         lambda f: shutil.rmtree(f.gta / "images"),
-        r"expected the images of GTADataset in '.*gta/images', got no such folder; do download",
+        r"expected the images of GTADataset in '.*gta/images', got no such folder. Download",
     ),
     "empty image folder": (
         lambda f: [p.unlink() for p in (f.gta / "images").iterdir()],
@@ -25,7 +25,7 @@ CASES = {
     ),
     "no label folder": (
         lambda f: shutil.rmtree(f.gta / "labels"),
-        r"expected a label for every image .*gta/labels', got no such folder; do make the labels "
+        r"expected a label for every image .*gta/labels', got no such folder. Make the labels "
         r"with: python tools/convert_datasets/gta.py .*/gta --nproc 8",
     ),
     "image without label": (
@@ -34,7 +34,7 @@ CASES = {
     ),
     "no depth folder": (
         lambda f: shutil.rmtree(f.gta / "depth_any"),
-        r"expected a depth map for every image .*depth_any', got no such folder; do make them "
+        r"expected a depth map for every image .*depth_any', got no such folder. Make them "
         r"with: python tools/make_depth\.py \S+/gta/images --out \S+/gta/depth_any --layout gta "
         r"--model small \(README, section Data\), or set dep_dir=None to train without depth",
     ),
@@ -64,7 +64,7 @@ SPLITS = {
     "missing images": (
         b"00001\n00007\n00009\n",
         r"images that '.*some.txt' lists in '.*gta/images', got no file for 2 of 3, the first "
-        r"'00007.png'; do correct the list .one image name without '.png' per line",
+        r"'00007.png'. Correct the list .one image name without '.png' per line",
     ),
     "names with suffix": (b"00001.png", r"no file for 1 of 1, the first '00001.png.png'"),
     "another encoding": (
@@ -122,7 +122,7 @@ BROKEN = {
     ),
     "colored depth": (
         lambda f: write_png(f.gta / "depth_any/00000.png", np.zeros((30, 46, 3), np.uint8)),
-        r"expected an 8- or 16-bit grayscale PNG .*got 3 channels; .*not a colored picture of it\. "
+        r"expected an 8- or 16-bit grayscale PNG .*got 3 channels. .*not a colored picture of it\. "
         r"New maps are made with: python tools/make_depth\.py \S+/gta/images --out .*--overwrite$",
     ),
     "cut depth": (

@@ -1,4 +1,4 @@
-"""Index of files, samples, errors and formatted predictions of the data sets."""
+"""Index of files, samples, errors and formatted predictions of the datasets."""
 
 import json
 import shutil
@@ -11,10 +11,8 @@ import torch
 from PIL import Image
 from tiny_data import make_pipeline_test, train_pipeline, write_png
 
-from mmseg.datasets import build_dataset
+from mmseg.datasets import CityscapesDataset, SynthiaDataset, build_dataset
 from mmseg.datasets.labels import (
-    CITYSCAPES_ID_TO_TRAIN_ID,
-    SYNTHIA_ID_TO_TRAIN_ID,
     id_to_train_id,
 )
 
@@ -175,6 +173,7 @@ def test_evaluate_compares_with_the_labels_in_order(files):
 
 def test_ids_outside_the_table_are_ignored():
     ids = np.array([0, 3, 7, 33, 34, 255, 65535])
-    assert id_to_train_id(ids, CITYSCAPES_ID_TO_TRAIN_ID).tolist() == [255, 255, 0, 18] + [255] * 3
-    assert id_to_train_id(ids, SYNTHIA_ID_TO_TRAIN_ID).tolist() == [255, 0, 5] + [255] * 4
-    assert id_to_train_id(np.array([-1]), CITYSCAPES_ID_TO_TRAIN_ID).tolist() == [255]
+    cityscapes, synthia = CityscapesDataset.ID_TO_TRAIN_ID, SynthiaDataset.ID_TO_TRAIN_ID
+    assert id_to_train_id(ids, cityscapes).tolist() == [255, 255, 0, 18] + [255] * 3
+    assert id_to_train_id(ids, synthia).tolist() == [255, 0, 5] + [255] * 4
+    assert id_to_train_id(np.array([-1]), cityscapes).tolist() == [255]

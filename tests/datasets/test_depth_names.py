@@ -40,7 +40,7 @@ NAMES = {
 
 @pytest.mark.parametrize("cls", NAMES)
 def test_a_map_is_a_png_with_the_images_relative_name(cls: type[CustomDataset]) -> None:
-    """The rule needs no data set: the command that makes the maps uses it, too."""
+    """The rule needs no dataset: the command that makes the maps uses it, too."""
     for image, depth in NAMES[cls].items():
         assert cls.depth_name(image) == depth
 

@@ -63,7 +63,7 @@ def test_a_broken_record_is_named_with_its_remedy(case: str, tmp_path: Path) -> 
     """The warning does not end the program, the other functions do."""
     (tmp_path / "a").mkdir()
     (tmp_path / "a/depth.json").write_bytes(BROKEN[case])
-    message = rf"made in '{tmp_path}/a/depth\.json', got a broken file; do delete it and make"
+    message = rf"made in '{tmp_path}/a/depth\.json', got a broken file. Delete it and make"
     for read in (read_record, find_record):
         with pytest.raises(ValueError, match=message):
             read(tmp_path / "a")
@@ -161,7 +161,7 @@ def test_maps_of_two_recipes_are_named_with_what_differs(tmp_path: Path) -> None
     assert warning == (
         f"The depth maps of source ('{tmp_path}/source') and target ('{tmp_path}/target') were "
         f"made differently: weights_sha256: '{HASHES[0][:12]}…' and '{HASHES[2][:12]}…'. CDDA "
-        "compares the depth of both domains: do make both with the same command "
+        "compares the depth of both domains: Make both with the same command "
         "(tools/make_depth.py) and model."
     )
 

@@ -162,7 +162,7 @@ def test_missing_statistics_name_the_command_that_makes_them(files):
         (files.gta / name).unlink()
         with pytest.raises(
             FileNotFoundError,
-            match=rf"'.*{name}', got no such file; do make the statistics with: "
+            match=rf"'.*{name}', got no such file. Make the statistics with: "
             r"python tools/convert_datasets/gta.py .*/gta --nproc 8",
         ):
             build_dataset(files.pairs(rare_class_sampling=SAMPLING))
@@ -184,11 +184,11 @@ def statistics(name: str = "gta/labels/00001_labelTrainIds.png") -> list[dict]:
     return [{"0": 300, "5": 36, "file": name}]
 
 
-REMAKE = r"do make the statistics with: python tools/convert_datasets/gta.py .*/gta --nproc 8"
+REMAKE = r"Make the statistics with: python tools/convert_datasets/gta.py .*/gta --nproc 8"
 FOREIGN = {
     "other files": (
         lambda f: f.write_statistics(statistics("synthia/GT/7_labelTrainIds.png")),
-        r"'.*gta/samples_with_class.json' to list labels of this data set, such as '00000_labe.*', "
+        r"'.*gta/samples_with_class.json' to list labels of this dataset, such as '00000_labe.*', "
         rf"got other files only, such as '7_labelTrainIds.png'; {REMAKE}",
     ),
     "label ids": (
@@ -224,9 +224,7 @@ def test_statistics_may_list_more_files_than_the_data_set(files):
 
 def test_window_larger_than_the_samples_is_an_error_that_names_it(files):
     pairs = build_dataset(files.pairs(sync_crop_size=(18, 23)))
-    sizes = (
-        r"sync_crop_size = \(18, 23\) pixels, got \(18, 22\) for '.*images/0000\d.png'; do lower"
-    )
+    sizes = r"sync_crop_size = \(18, 23\) pixels, got \(18, 22\) for '.*images/0000\d.png'. Lower"
     with pytest.raises(ValueError, match=sizes):
         pairs[0]
     assert build_dataset(files.pairs(sync_crop_size=(18, 22)))[0]["img"].shape == (3, 18, 22)

@@ -1,4 +1,4 @@
-"""Tiny data sets on disk."""
+"""Tiny datasets on disk."""
 
 import json
 from pathlib import Path

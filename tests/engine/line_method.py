@@ -1,4 +1,4 @@
-"""A training method and data sets small enough to follow by hand."""
+"""A training method and datasets small enough to follow by hand."""
 
 from typing import Any
 

@@ -23,12 +23,12 @@ from mmseg.models.uda.dacs import DACS
 from mmseg.models.uda.teacher import Teacher
 
 ROUNDING = 1e-12
-READS_OF_A_STEP = {"models.uda.depthmetric.read_decisions": 1}
+READS_OF_A_STEP = {"models.uda.depthmetric.metric.read_decisions": 1}
 QUEUES_OF_A_STEP = {
     "engine.trainer.to_device",  # the batch
     "models.uda.draws.mix_classes",
     "models.uda.draws.block_mask",
-    "models.uda.source_crops._send",  # matched crops
+    "models.uda.depthmetric.replacement._send",  # matched crops
     "distributed._reduce_group",  # which parameters have a gradient
 }
 SIDE, DETAIL = 64, 32  # square, as the released behavior needs it

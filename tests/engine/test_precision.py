@@ -188,7 +188,7 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_depth_metric_computes_in_full_precision(material: Path) -> None:
     """Counts above 256 have no bfloat16 of their own: the decisions must not depend on it."""
     cfg = Config(small_runs.config(material, "cdda", work_dir="unused"))
-    metric = build_method(cfg).depth_metric
+    metric = build_method(cfg).cdda.metric
     rng = np.random.default_rng(2)
     label = torch.from_numpy(rng.integers(0, 19, (2, 24, 40)))
     depth = torch.from_numpy(rng.integers(0, 256, (2, 24, 40))).float()

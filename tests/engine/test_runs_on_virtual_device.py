@@ -27,7 +27,7 @@ READS = {
     "engine.run_state.require_finite_weights": DUE,
     "models.segmentors.encoder_decoder.simple_test": DUE * IMAGES,
 }
-DEPTH = {"models.uda.depthmetric.read_decisions": ITERATIONS}
+DEPTH = {"models.uda.depthmetric.metric.read_decisions": ITERATIONS}
 SCALE = {"engine.precision.scale": DUE, "engine.precision.state_dict": DUE * 2}
 # Where as many tensors are read as there are.
 WHOLESALE = ("engine.checkpoint._on_cpu", "visualization.")

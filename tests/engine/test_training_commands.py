@@ -1,4 +1,4 @@
-"""The commands that train and test, on a data set of eight small pictures."""
+"""The commands that train and test, on a dataset of eight small pictures."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""A data set of a few small pictures, and a config that trains on them in seconds."""
+"""A dataset of a few small pictures, and a config that trains on them in seconds."""
 
 from pathlib import Path
 from typing import Any

@@ -43,8 +43,8 @@ from mmseg.engine.schedule import build_schedule  # noqa: E402
 from mmseg.engine.settings import read_settings  # noqa: E402
 from mmseg.engine.trainer import RunOutput, Trainer, to_device  # noqa: E402
 from mmseg.models.layers import DropPath  # noqa: E402
-from mmseg.models.uda.depth_similarity import Bank, depth_histogram  # noqa: E402
-from mmseg.models.uda.depthmetric import load_bank  # noqa: E402
+from mmseg.models.uda.depthmetric import depth_histogram, load_bank  # noqa: E402
+from mmseg.models.uda.depthmetric.bank import Bank  # noqa: E402
 from mmseg.visualization.palettes import colorize, save_picture  # noqa: E402
 
 Curve = list[dict[str, float]]
@@ -83,9 +83,9 @@ def demo_trainer(
     if cfg.uda.get("matrix_path"):
         _write_crops(Path(folder))
     method = init_module(build_method(cfg).to(dtype))
-    if method.depth_metric is not None:  # its norms were computed in float32
+    if method.cdda is not None:  # its norms were computed in float32
         bank = load_bank(cfg.uda.matrix_path, cfg.uda.dataset)
-        method.depth_metric.bank = Bank(bank.to(dtype))
+        method.cdda.metric.bank = Bank(bank.to(dtype))
     _draw_from_numpy(method.model)
     method = method.to(device)
     settings = read_settings(cfg, cfg.seed)

@@ -3,7 +3,7 @@
     with VirtualDevice() as device:
         trainer = demo_trainer("cdda_mic", folder, "cuda")
         trainer.step(batch)
-    assert device.functions(READ) == {"models.uda.depthmetric.read_decisions": 1}
+    assert device.functions(READ) == {"models.uda.depthmetric.metric.read_decisions": 1}
 
 Inside the context, tensors that are sent to `cuda` say that they are on `cuda:0` and compute on the
 CPU. Code takes the branches that it takes on a GPU, and its numbers are right.

@@ -40,7 +40,7 @@ def depth_to_bins(stored: np.ndarray) -> np.ndarray:
         return np.take(_BINS_8, stored)
     if stored.dtype == np.uint16:
         return np.take(_BINS_16, stored)
-    raise ValueError(f"expected depth as uint8 or uint16, got {stored.dtype}; do store it as PNG.")
+    raise ValueError(f"expected depth as uint8 or uint16, got {stored.dtype}. Store it as PNG.")
 
 
 def png_name(filename: str) -> str:
@@ -62,7 +62,7 @@ def make_command(
         images: the folder.
         maps: where the maps go; None leaves the choice to the reader. A model that is recorded
             there is named again.
-        layout: of the folder, if it is that of a known data set.
+        layout: of the folder, if it is that of a known dataset.
     """
     command = ["python", "tools/make_depth.py", str(images), "--out", str(maps or "DIR")]
     command += ["--layout", layout] if layout else []
@@ -96,13 +96,13 @@ def read_depth(
     if stored.ndim != 2:
         raise ValueError(
             f"expected an 8- or 16-bit grayscale PNG at '{path}' (depth of '{image_path}'), got "
-            f"{stored.shape[2]} channels; do store the raw depth, not a colored picture of it. New "
+            f"{stored.shape[2]} channels. Store the raw depth, not a colored picture of it. New "
             f"maps are made with: {command} --overwrite"
         )
     if stored.shape != size:
         raise ValueError(
             f"expected depth of {size[1]}x{size[0]} pixels for the image '{image_path}', got "
-            f"{stored.shape[1]}x{stored.shape[0]} in '{path}'; do make it from the image itself. "
+            f"{stored.shape[1]}x{stored.shape[0]} in '{path}'. Make it from the image itself. "
             f"All maps are made anew with: {command} --overwrite"
         )
     return depth_to_bins(stored).astype(np.float32)

@@ -62,7 +62,7 @@ def folder_warnings(files: Sequence[Path], folder: str | Path) -> list[str]:
         _sentence(
             looks,
             "is_constant",
-            f"in '{folder}' hold one value everywhere, which tells nothing about depth; do look at "
+            f"in '{folder}' hold one value everywhere, which tells nothing about depth. Look at "
             f"them and make them again: {PREVIEW}.",
         ),
         _sentence(
@@ -84,17 +84,17 @@ def folder_warnings(files: Sequence[Path], folder: str | Path) -> list[str]:
         found.append(
             f"The depth maps in '{folder}' look inverted: in {len(inverted)} of {len(looks)} "
             f"sampled ones (such as '{inverted[0].file}') the top is brighter than the bottom. "
-            "Near must be bright, and the bottom of a street scene is near; do look at them "
+            "Near must be bright, and the bottom of a street scene is near. Look at them "
             f"({PREVIEW}) and convert or make them again ({CONVERT})."
         )
     return [sentence for sentence in found if sentence]
 
 
 def dataset_warnings(dataset: Any) -> list[str]:
-    """Say what looks wrong in the depth maps of a training data set, of both its domains.
+    """Say what looks wrong in the depth maps of a training dataset, of both its domains.
 
     Args:
-        dataset: a `UDADataset`, or the data set of one domain.
+        dataset: a `UDADataset`, or the dataset of one domain.
     """
     domains = [getattr(dataset, name, None) for name in ("source", "target")]
     if None in domains:

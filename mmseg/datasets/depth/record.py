@@ -57,8 +57,8 @@ def read_record(folder: str | Path) -> DepthRecord | None:
     recipe, details = found.get("recipe"), found.get("details")
     if not isinstance(recipe, dict) or not isinstance(details, dict):
         raise ValueError(
-            f"expected how the depth maps beside it were made in '{path}', got a broken file; do "
-            "delete it and make the maps again with tools/make_depth.py --overwrite, or copy it "
+            f"expected how the depth maps beside it were made in '{path}', got a broken file. "
+            "Delete it and make the maps again with tools/make_depth.py --overwrite, or copy it "
             "again."
         )
     return DepthRecord(recipe, details)
@@ -122,7 +122,7 @@ def record_warnings(source_dir: str | Path | None, target_dir: str | Path | None
     except (OSError, ValueError) as error:  # the maps themselves may be good
         return [f"It is not known whether the depth maps of both domains belong together: {error}"]
     advice = (
-        "CDDA compares the depth of both domains: do make both with the same command "
+        "CDDA compares the depth of both domains: make both with the same command "
         "(tools/make_depth.py) and model."
     )
     if source is not None and target is not None:

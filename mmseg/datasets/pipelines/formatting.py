@@ -79,7 +79,7 @@ class Collect:
         for key in (*self.keys, *self.meta_keys):
             if key not in results:
                 raise ValueError(
-                    f"expected {key!r} in the sample at Collect, got {sorted(results)}; do add the "
+                    f"expected {key!r} in the sample at Collect, got {sorted(results)}. Add the "
                     f"pipeline step that makes it (RandomFlip makes 'flip') or drop the key."
                 )
         extra = [k for k in _ALWAYS_COLLECTED if k in results and k not in self.keys]

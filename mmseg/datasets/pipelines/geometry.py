@@ -52,7 +52,7 @@ class Resize:
         self.scales = None if img_scale is None else as_scales(img_scale, "Resize.img_scale")
         if ratio_range is not None and self.scales is not None and len(self.scales) != 1:
             raise ValueError(
-                f"expected one img_scale with ratio_range, got {self.scales}; do drop one of them."
+                f"expected one img_scale with ratio_range, got {self.scales}. Drop one of them."
             )
         self.multiscale_mode = multiscale_mode
         self.ratio_range = ratio_range
@@ -200,7 +200,7 @@ class RandomFlip:
         flip = results.get("flip")
         if flip is None:
             if self.prob is None:
-                raise ValueError("expected RandomFlip with prob, got none; do set it (0 = never).")
+                raise ValueError("expected RandomFlip with prob, got none. Set it (0 = never).")
             flip = bool(random_generator(results).random() < self.prob)
         direction = results.get("flip_direction", self.direction)
         results = {**results, "flip": flip, "flip_direction": direction}

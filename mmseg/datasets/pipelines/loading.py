@@ -118,7 +118,7 @@ def _valid_mask(size: tuple[int, int], margins: list[int], path: str) -> np.ndar
     if top + bottom >= height or left + right >= width:
         raise ValueError(
             f"expected crop_pseudo_margins that leave a part of '{path}' ({width}x{height}), got "
-            f"[top, bottom, left, right] = {list(margins)}; do make them smaller."
+            f"[top, bottom, left, right] = {list(margins)}. Make them smaller."
         )
     mask = np.zeros(size, np.uint8)
     mask[top : height - bottom, left : width - right] = 1
@@ -132,7 +132,7 @@ def _fit_label(label: np.ndarray, size: tuple[int, int], path: Path, image_path:
     if any(abs(a - b) > _TOLERATED_SHARE * b for a, b in zip(label.shape, size, strict=True)):
         raise ValueError(
             f"expected a label of {size[1]}x{size[0]} pixels for the image '{image_path}', got "
-            f"{label.shape[1]}x{label.shape[0]} in '{path}'; do check which of the two is wrong."
+            f"{label.shape[1]}x{label.shape[0]} in '{path}'. Check which of the two is wrong."
         )
     fitted = np.full(size, IGNORE, np.uint8)
     part = label[: size[0], : size[1]]

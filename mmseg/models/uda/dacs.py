@@ -1,4 +1,4 @@
-"""Self-training with class mixing (DACS), DAFormer's feature distance, CDDA's depth metric and MIC.
+"""Self-training with class mixing (DACS), with DAFormer's feature distance, CDDA and MIC.
 
 `DACS.accumulate_gradients` reads as the algorithm; every phase is a method of its own.
 
@@ -15,14 +15,13 @@ from torch import Tensor
 
 from mmseg.config.registry import SEGMENTORS, UDA
 from mmseg.models.uda.base import Step, StepOutput, TrainingMethod, UDABatch
-from mmseg.models.uda.depthmetric import DepthMatch, DepthMetric, soft_cross_entropy
+from mmseg.models.uda.depthmetric import CDDA
 from mmseg.models.uda.draws import Draws
 from mmseg.models.uda.feature_distance import FeatureDistance
 from mmseg.models.uda.margins import trusted_pixels
 from mmseg.models.uda.masking import MaskedConsistency
 from mmseg.models.uda.mixing import StrongAugmentation, class_mask, paste
 from mmseg.models.uda.settings import DACSSettings
-from mmseg.models.uda.source_crops import build_depth_metric, replace_source
 from mmseg.models.uda.teacher import PseudoLabel, Teacher
 from mmseg.system.errors import ConfigError
 
@@ -69,9 +68,9 @@ class DACS(TrainingMethod):
                 s.imnet_feature_dist_scale_min_ratio,
                 self.model.num_classes,
             )
-        self.depth_metric: DepthMetric | None = None
+        self.cdda: CDDA | None = None
         if s.uses_depth:
-            self.depth_metric, self.crops = build_depth_metric(s, self.model.num_classes)
+            self.cdda = CDDA.from_files(s, self.model.num_classes)
         self.train()
 
     def init_weights(self) -> None:
@@ -99,16 +98,12 @@ class DACS(TrainingMethod):
             return ["Method: source only (uda.source_only=True); the target is not trained on"]
         base = "MIC on DACS" if self.mic is not None else "DACS"
         base += f" self-training of {type(self.model).__name__}"
-        if self.depth_metric is None:
+        if self.cdda is None:
             ignored = [k for k in ("dataset", "reweight_threshold") if getattr(s, k) is not None]
             lines = [f"Method: {base}, without depth (no uda.matrix_path)"]
             return lines + [f"uda.{k} has no effect without uda.matrix_path" for k in ignored]
         way = "as RELEASED (reference_quirks=True)" if s.reference_quirks else "as described"
-        return [
-            f"Method: CDDA on {base}, behaving {way}",
-            f"Depth statistics: {self.depth_metric.num_crops} source crops of {s.dataset} "
-            f"({s.matrix_path})",
-        ]
+        return [f"Method: CDDA on {base}, behaving {way}", self.cdda.describe()]
 
     def accumulate_gradients(
         self, batch: Mapping[str, Any], iteration: int, draws: Draws
@@ -126,13 +121,8 @@ class DACS(TrainingMethod):
         pseudo = self.teacher.label(data.target_image, data.target_metas)
         step.output.show(target_image=data.target_image, pseudo_label=pseudo.label)
         source = data
-        if self.depth_metric is not None:
-            match = self._match_depth(step, pseudo)
-            guidance_runs, indices = match.read_decisions()
-            if guidance_runs:
-                self._train_on_guidance(step, match, trust)
-            pseudo = replace(pseudo, weight=match.weight)
-            source = self._replace_source(step, indices)
+        if self.cdda is not None:
+            pseudo, source = self.cdda.refine(self.model, step, pseudo, trust)
         pseudo = replace(pseudo, weight=pseudo.weight * trust)
         self._train_on_mix(step, source, pseudo)
         if self.mic is not None:
@@ -174,49 +164,6 @@ class DACS(TrainingMethod):
         _require_one_size(data)
         s = self.settings
         return trusted_pixels(data, s.pseudo_weight_ignore_top, s.pseudo_weight_ignore_bottom)
-
-    def _match_depth(self, step: Step, pseudo: PseudoLabel) -> DepthMatch:
-        """Find the source crops that are alike in depth, and log what follows."""
-        assert self.depth_metric is not None
-        depth = step.data.target_depth
-        if depth is None:
-            raise ConfigError(
-                "expected target depth in the batch, got none; set data.train.target.dep_dir to "
-                "the maps that `python tools/make_depth.py` makes of the target images, or remove "
-                "uda.matrix_path to train without depth."
-            )
-        match = self.depth_metric(
-            pseudo.label, pseudo.weight, pseudo.confident, depth, step.iteration
-        )
-        is_reweighted = (match.source_index >= 0).float().mean()
-        is_relabeled = (match.guidance_table > 0).flatten(1).any(1) & match.guidance_runs
-        step.output.log(
-            {
-                "cdda.reweighted": is_reweighted,
-                "cdda.relabeled": is_relabeled.float().mean(),
-                "cdda.replaced": is_reweighted,
-                "cdda.similarity": match.similarity.mean(),
-                "cdda.weight": match.weight.mean(),
-            }
-        )
-        step.output.show(target_depth=depth, reweighted=match.weight)
-        return match
-
-    def _train_on_guidance(self, step: Step, match: DepthMatch, trust: Tensor) -> None:
-        """Soft cross-entropy on the un-mixed target, with the classes that depth suggests."""
-        data, quirks = step.data, self.settings.reference_quirks
-        logits = self.model.train_logits(data.target_image, data.target_metas, draws=step.draws)
-        weight = match.soft_weight if quirks else match.soft_weight * trust
-        loss = soft_cross_entropy(logits, match.make_raw_label(), weight, quirks)
-        step.output.backward({"tgt.loss": loss})
-
-    def _replace_source(self, step: Step, indices: list[int]) -> UDABatch:
-        """Return the batch with the matched crops as the source of the mixing."""
-        if all(index < 0 for index in indices):
-            return step.data
-        replaced = replace_source(step.data, self.crops, indices)
-        step.output.show(matched_image=replaced.image, matched_label=replaced.label[:, 0])
-        return replaced
 
     def _train_on_mix(self, step: Step, source: UDABatch, pseudo: PseudoLabel) -> None:
         """Paste half of the source classes on the target, augment, and train on the result."""

@@ -10,16 +10,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from mmseg.models.uda import depth_similarity
-from mmseg.models.uda.depth_similarity import Bank, class_similarity
 from mmseg.models.uda.depthmetric import (
     DepthMetric,
     depth_histogram,
     load_bank,
     soft_cross_entropy,
 )
-from mmseg.models.uda.guidance import lower_excess, raw_labels
-from mmseg.models.uda.reweighting import reweight, reweight_table
+from mmseg.models.uda.depthmetric import similarity as depth_similarity
+from mmseg.models.uda.depthmetric.bank import Bank
+from mmseg.models.uda.depthmetric.guidance import lower_excess, raw_labels
+from mmseg.models.uda.depthmetric.reweighting import reweight, reweight_table
+from mmseg.models.uda.depthmetric.similarity import class_similarity
 
 FOLDER = Path(__file__).parents[2] / "golden" / "D"
 CASES: list[dict[str, Any]] = json.loads((FOLDER / "index.json").read_text())
@@ -350,5 +351,14 @@ def test_bank_of_another_shape_is_refused(tmp_path: Path) -> None:
 
 
 def test_unknown_source_dataset_is_refused() -> None:
-    with pytest.raises(ValueError, match="one of gta, synthia, got 'citys'"):
+    with pytest.raises(ValueError, match="got 'citys'; did you mean 'cityscapes'"):
         DepthMetric(torch.ones(1, 2, 256), "citys", reweight_threshold=0, relabel_threshold=0)
+
+
+@pytest.mark.parametrize(
+    "source", [{"dataset": "SYNTHIA"}, {"dataset": "synthia"}, {"unlabeled_classes": (9, 14, 16)}]
+)
+def test_what_the_source_does_not_annotate_is_a_fact_of_its_class(source: dict[str, Any]) -> None:
+    bank = torch.ones(2, 19, 256)
+    metric = DepthMetric(bank, **source, reweight_threshold=0, relabel_threshold=0)
+    assert metric.is_labeled.logical_not().nonzero().flatten().tolist() == [9, 14, 16]

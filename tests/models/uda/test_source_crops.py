@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from mmseg.models.uda import source_crops
-from mmseg.models.uda.depthmetric import depth_histogram
+from mmseg.models.uda.depthmetric import depth_histogram, source_crops
+from mmseg.models.uda.depthmetric.source_crops import load_source_crops
 from mmseg.models.uda.settings import DACSSettings
-from mmseg.models.uda.source_crops import build_depth_metric
 from mmseg.system.errors import ConfigError
 
 CROPS, CLASSES, SIZE = 11, 4, (10, 12)
@@ -58,13 +57,13 @@ def settings(tmp_path: Path) -> DACSSettings:
 
 def test_bank_and_crops_of_one_run_are_taken(settings, tmp_path):
     """Colored crops, two crops more than rows and one exchanged crop do no harm."""
-    metric, crops = build_depth_metric(settings, CLASSES)
-    assert metric.num_crops == CROPS
+    bank, crops = load_source_crops(settings, CLASSES)
+    assert len(bank) == CROPS
     assert crops.read(3)[1].shape == SIZE
     for index in (CROPS, CROPS + 1):
         write_crop(tmp_path, index, np.ones(SIZE, np.uint8))
     write_crop(tmp_path, CROPS - 1, np.ones(SIZE, np.uint8))  # among those that are compared
-    build_depth_metric(settings, CLASSES)
+    load_source_crops(settings, CLASSES)
 
 
 def test_bank_of_another_run_names_crop_class_numbers_and_command(settings, tmp_path):
@@ -78,14 +77,14 @@ def test_bank_of_another_run_names_crop_class_numbers_and_command(settings, tmp_
         rf"those of others: crop 0 has {found} pixels of class {class_}, not {stated}; .*{COMMAND}"
     )
     with pytest.raises(ConfigError, match=message):
-        build_depth_metric(replace(settings, matrix_path=str(tmp_path / "other.pth")), CLASSES)
+        load_source_crops(replace(settings, matrix_path=str(tmp_path / "other.pth")), CLASSES)
 
 
 def test_bank_shifted_by_one_crop_is_noticed(settings):
     bank = torch.load(settings.matrix_path, weights_only=True)
     torch.save(bank.roll(1, 0), settings.matrix_path)
     with pytest.raises(ConfigError, match="got those of others"):
-        build_depth_metric(settings, CLASSES)
+        load_source_crops(settings, CLASSES)
 
 
 @pytest.mark.parametrize(
@@ -98,24 +97,24 @@ def test_bank_that_holds_no_counts_names_the_crop(settings, value, found):
     torch.save(bank, settings.matrix_path)
     message = rf"expected numbers of pixels, got values {found}.*, the first wrong .* crop 7; "
     with pytest.raises(ConfigError, match=message + f".*{COMMAND}"):
-        build_depth_metric(settings, CLASSES)
+        load_source_crops(settings, CLASSES)
 
 
 def test_bank_without_crops_is_an_error(settings):
     torch.save(torch.zeros(0, CLASSES, 256), settings.matrix_path)
-    with pytest.raises(ConfigError, match=r"statistics of at least one crop, got none; .*run_seg"):
-        build_depth_metric(settings, CLASSES)
+    with pytest.raises(ConfigError, match=r"statistics of at least one crop, got none\. .*run_seg"):
+        load_source_crops(settings, CLASSES)
 
 
 def test_bank_of_other_classes_names_both_numbers_and_the_command(settings):
-    with pytest.raises(ConfigError, match=rf"expected 5 classes .* network, got 4; .*{COMMAND}"):
-        build_depth_metric(settings, 5)
+    with pytest.raises(ConfigError, match=rf"expected 5 classes .* network, got 4\. .*{COMMAND}"):
+        load_source_crops(settings, 5)
 
 
 def test_missing_crop_names_the_command(settings, tmp_path):
     (tmp_path / "labels/6.png").unlink()
-    with pytest.raises(FileNotFoundError, match=rf"1 of them, the first '6\.png'; .*{COMMAND}"):
-        build_depth_metric(settings, CLASSES)
+    with pytest.raises(FileNotFoundError, match=rf"1 of them, the first '6\.png'\. .*{COMMAND}"):
+        load_source_crops(settings, CLASSES)
 
 
 def test_crops_of_two_sizes_are_an_error(settings, tmp_path):
@@ -126,17 +125,17 @@ def test_crops_of_two_sizes_are_an_error(settings, tmp_path):
     with pytest.raises(
         ConfigError, match=r"of one size .*, got 12x10 \(crop 0\), 15x10 \(crop 10\)"
     ):
-        build_depth_metric(settings, CLASSES)
+        load_source_crops(settings, CLASSES)
 
 
 def test_damaged_or_strange_crop_is_named(settings, tmp_path):
     """Of those that are compared; the others when they are used."""
     write_crop(tmp_path, 0, np.full(SIZE, 9, np.uint8))
     with pytest.raises(ValueError, match=r"0…3 or 255 .* in the label '.*labels/0\.png', got 9; "):
-        build_depth_metric(settings, CLASSES)
+        load_source_crops(settings, CLASSES)
     (tmp_path / "labels/0.png").write_bytes(b"")
     with pytest.raises(ValueError, match=r"'.*labels/0\.png', got a broken file: it is empty"):
-        build_depth_metric(settings, CLASSES)
+        load_source_crops(settings, CLASSES)
 
 
 def test_only_a_few_crops_are_read(settings, monkeypatch):
@@ -145,7 +144,7 @@ def test_only_a_few_crops_are_read(settings, monkeypatch):
     monkeypatch.setattr(
         source_crops.CropStore, "read", lambda self, i: (read.append(i), original(self, i))[1]
     )
-    build_depth_metric(settings, CLASSES)
+    load_source_crops(settings, CLASSES)
     assert len(read) == source_crops.COMPARED_CROPS
     assert read[0] == 0
     assert read[-1] == CROPS - 1

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from mmseg.config import load_config
 from mmseg.models import build_train_model
-from mmseg.models.uda import depthmetric, guidance
-from mmseg.models.uda.guidance import lower_excess
+from mmseg.models.uda.depthmetric import guidance, metric
+from mmseg.models.uda.depthmetric.guidance import lower_excess
 from mmseg.system.errors import ConfigError
 
 KEYS = json.loads((GOLDEN / "A" / "keys.json").read_text())
@@ -44,7 +44,7 @@ def test_pseudo_labels_and_weights_equal_the_recorded_ones(case: str, bank_path:
     assert np.array_equal(pseudo.label, stored["0_pseudo_label"])
     assert pseudo.confident.sum() == recorded["n_large"]
     assert pseudo.weight.unique().tolist() == [recorded["pseudo_weight"]]
-    match = uda.depth_metric(pseudo.label, pseudo.weight, pseudo.confident, data["target_depth"], 0)
+    match = uda.cdda.metric(pseudo.label, pseudo.weight, pseudo.confident, data["target_depth"], 0)
     np.testing.assert_allclose(match.weight, stored["0_pw_reweighted"], rtol=0, atol=1e-6)
     assert match.source_index.tolist() == recorded["idx"]
 
@@ -115,7 +115,7 @@ def test_soft_target_is_lowered_exactly_once(
         calls.append(target)
         return lower_excess(target)
 
-    for module in (guidance, depthmetric):
+    for module in (guidance, metric):
         monkeypatch.setattr(module, "lower_excess", counted)
     uda = build(BANK_CASE, bank_path)
     output = uda.accumulate_gradients(loader_batch(0), 0, FixedDraws())

@@ -45,27 +45,3 @@ def reweight(
     trusted = is_trusted.gather(1, column).view_as(confident) & confident
     weight = torch.where(factor.isnan(), weight, factor.to(weight.dtype))
     return torch.where(trusted, 1.0, weight)
-
-
-def reweight_as_released(
-    weight: Tensor, label: Tensor, confident: Tensor, factor: Tensor, is_trusted: Tensor
-) -> Tensor:
-    """Do what the released code does instead of `reweight` (Q1 in the README's table).
-
-    The mask of a class is where the *first row* of the label shows it. For a trusted class it
-    selects columns, for the others rows; later classes overwrite earlier ones.
-    """
-    height, width = label.shape[-2:]
-    if height != width:
-        raise ValueError(
-            f"uda.reference_quirks=True needs square crops, got {height}×{width}; set it to False "
-            "or use a square crop_size."
-        )
-    result = weight
-    for index in range(factor.shape[1]):
-        mask = label[:, 0] == index  # (B, W)
-        trusted = mask[:, None, :] & confident & is_trusted[:, index, None, None]
-        value = factor[:, index, None, None]
-        others = mask[:, :, None] & ~value.isnan()
-        result = torch.where(trusted, 1.0, torch.where(others, value, result))
-    return result

@@ -1,71 +1,34 @@
-"""What depth tells about a target image: its best source match, and what follows from it (CDDA).
+"""The depth metric: match target images with source crops, and draw the conclusions.
 
-For every target image the metric finds the source crop with the most similar class-wise depth
+For every target image it finds the source crop with the most similar class-wise depth
 distributions, re-weights the pseudo-labels by that similarity and says where classes that the
-pseudo-label misses would be expected (guidance). The pure functions it is made of live beside it:
-`depth_similarity`, `reweighting`, `guidance`.
+pseudo-label misses would be expected (guidance).
 
 Legend: B images, C classes, H×W pixels, D = 256 depth bins (0…255), M source crops.
 """
 
-import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmseg.datasets import unlabeled_classes_of
 from mmseg.datasets.depth.bins import NUM_BINS
-from mmseg.models.uda.depth_similarity import Bank, class_similarity, depth_histogram
-from mmseg.models.uda.guidance import (
+from mmseg.models.uda.depthmetric import as_released
+from mmseg.models.uda.depthmetric.bank import Bank
+from mmseg.models.uda.depthmetric.guidance import (
+    GUIDANCE_WEIGHT,
+    decide_guidance,
     guidance_prior,
     lower_excess,
     raw_labels,
-    soft_cross_entropy,
 )
-from mmseg.models.uda.reweighting import reweight, reweight_as_released, reweight_table
-from mmseg.system.processes import all_reduce_max, barrier, rank
-from mmseg.system.safe_loading import UnreadableFileError, load_safely
-
-__all__ = ["DepthMatch", "DepthMetric", "depth_histogram", "load_bank", "soft_cross_entropy"]
-
-GUIDANCE_WEIGHT = 0.1
-DECAY_START, DECAY_END, DECAY_INTERVAL = 10_000, 39_000, 1_000
-# Labels that a source dataset does not annotate, so that their similarity says nothing.
-UNLABELED_CLASSES = {"gta": (), "synthia": (9, 14, 16)}
-
-
-def load_bank(path: str | Path, dataset: str, device: torch.device | str = "cpu") -> Tensor:
-    """Load the (M, C, D) float32 bank that `run_seg.py` wrote.
-
-    Raises:
-        FileNotFoundError, ValueError: naming the command that makes it.
-        UnsafeFileError: if it asks for more than a tensor.
-    """
-    path = Path(path)
-    command = (
-        f"python run_seg.py --config <this config> --dataset_name {dataset} "
-        f"--source_preprocessed_path {path.parent}"
-    )
-    if numbered := re.search(r"_(\d+)_distribution", path.name):
-        command += f" --num {numbered[1]}"
-    if not path.is_file():
-        raise FileNotFoundError(f"No depth statistics at '{path}'. Create them with: {command}")
-    try:
-        bank = load_safely(path, "a bank of depth statistics", device)
-    except UnreadableFileError as error:
-        raise ValueError(
-            f"'{path}': expected a tensor saved by run_seg.py, got a file that cannot be read "
-            f"({error}); create it again with: {command}"
-        ) from error
-    if not isinstance(bank, Tensor) or bank.ndim != 3 or bank.shape[2] != NUM_BINS:
-        found = tuple(bank.shape) if isinstance(bank, Tensor) else type(bank).__name__
-        raise ValueError(
-            f"'{path}': expected a tensor (crops, classes, {NUM_BINS}), got {found}; "
-            f"create it again with: {command}"
-        )
-    return bank.float()
+from mmseg.models.uda.depthmetric.histogram import depth_histogram
+from mmseg.models.uda.depthmetric.reweighting import reweight, reweight_table
+from mmseg.models.uda.depthmetric.similarity import best_match
+from mmseg.models.uda.depthmetric.thresholds import decayed
+from mmseg.system.processes import barrier
 
 
 @dataclass(frozen=True)
@@ -109,12 +72,14 @@ class DepthMetric(nn.Module):
 
     Args:
         bank: (M, C, D) float32 counts, one histogram per source crop.
-        dataset: 'gta' or 'synthia', the source; says which classes it does not label.
+        dataset: short name of the source dataset, such as 'gta': its class says which classes it
+            does not annotate, so that their similarity tells nothing.
         reweight_threshold: mean similarity above which an image is re-weighted and its source crop
             replaced.
         relabel_threshold: mean similarity above which missing classes are guided.
-        threshold_decay: what both lose at every 1,000th iteration from 10,000 to 39,000.
-        reference_quirks: behave as the released code does.
+        threshold_decay: how both fall, see `decayed`.
+        reference_quirks: behave as the released code does, see `as_released`.
+        unlabeled_classes: which classes the source does not annotate; takes the place of `dataset`.
     """
 
     is_labeled: Tensor  # (C,) bool
@@ -122,12 +87,13 @@ class DepthMetric(nn.Module):
     def __init__(
         self,
         bank: Tensor,
-        dataset: str = "gta",
+        dataset: str | None = None,
         *,
         reweight_threshold: float,
         relabel_threshold: float,
         threshold_decay: float = 0.0,
         reference_quirks: bool = False,
+        unlabeled_classes: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         if bank.ndim != 3 or bank.shape[2] != NUM_BINS or not len(bank):
@@ -135,17 +101,15 @@ class DepthMetric(nn.Module):
                 f"expected a bank (crops, classes, {NUM_BINS}), got {tuple(bank.shape)}; "
                 "make it with run_seg.py."
             )
-        if dataset not in UNLABELED_CLASSES:
-            known = ", ".join(UNLABELED_CLASSES)
-            raise ValueError(f"expected uda.dataset to be one of {known}, got {dataset!r}.")
-        self.dataset = dataset
         self.reweight_threshold = reweight_threshold
         self.relabel_threshold = relabel_threshold
         self.threshold_decay = threshold_decay
         self.reference_quirks = reference_quirks
         self.bank = Bank(bank)
+        if unlabeled_classes is None:
+            unlabeled_classes = unlabeled_classes_of(dataset) if dataset else ()
         labeled = torch.ones(bank.shape[1], dtype=torch.bool)
-        labeled[[c for c in UNLABELED_CLASSES[dataset] if c < len(labeled)]] = False
+        labeled[[c for c in unlabeled_classes if c < len(labeled)]] = False
         self.register_buffer("is_labeled", labeled, persistent=False)
 
     @property
@@ -160,10 +124,10 @@ class DepthMetric(nn.Module):
 
     def thresholds(self, iteration: int) -> tuple[float, float]:
         """Return the (reweight, relabel) thresholds in force at an iteration."""
-        last = min(iteration, DECAY_END)
-        falls = max(0, (last - DECAY_START) // DECAY_INTERVAL + 1)
-        decay = falls * self.threshold_decay
-        return self.reweight_threshold - decay, self.relabel_threshold - decay
+        return (
+            decayed(self.reweight_threshold, self.threshold_decay, iteration),
+            decayed(self.relabel_threshold, self.threshold_decay, iteration),
+        )
 
     @torch.no_grad()
     def forward(
@@ -179,7 +143,7 @@ class DepthMetric(nn.Module):
             iteration: number of the training iteration, for the thresholds.
         """
         target = depth_histogram(label, depth, self.num_classes).to(self.bank.counts.dtype)
-        best, similarities, mean = self._best_match(target)
+        best, similarities, mean = best_match(target, self.bank)
         reweight_above, relabel_above = self.thresholds(iteration)
         is_reweighted, is_guided = mean > reweight_above, mean > relabel_above
         is_present = target.sum(2) > 0  # (B, C)
@@ -187,10 +151,11 @@ class DepthMetric(nn.Module):
         factor, trusted = reweight_table(
             similarities, is_reweighted[:, None] & is_present & self.is_labeled
         )
-        change = reweight_as_released if self.reference_quirks else reweight
+        change = as_released.reweight if self.reference_quirks else reweight
         source = self.bank.histograms(best)  # (B, C, D)
         is_missing = is_guided[:, None] & ~is_present & (source.sum(2) > 0)
-        table, runs = self._guidance(guidance_prior(source, is_missing), is_missing, depth)
+        decide = as_released.decide_guidance if self.reference_quirks else decide_guidance
+        table, runs = decide(guidance_prior(source, is_missing), is_missing, depth)
         return DepthMatch(
             weight=change(weight, label, confident, factor, trusted),
             source_index=torch.where(is_reweighted, best, -1),
@@ -204,37 +169,3 @@ class DepthMetric(nn.Module):
             label=label,
             depth=depth,
         )
-
-    def _best_match(self, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the best crop's index (B,), class similarities (B, C) and mean similarity (B,)."""
-        counts = target.sum(2)  # (B, C)
-        with torch.autocast(target.device.type, enabled=False):  # half precision rounds counts
-            similarity = class_similarity(target, self.bank)  # (B, M, C)
-            alike = F.cosine_similarity(counts[:, None], self.bank.sizes[None], dim=2)  # (B, M)
-        score = similarity.sum(2) * alike
-        best = score.argmax(1)
-        image = torch.arange(len(best), device=best.device)
-        num_present = (counts > 0).sum(1).clamp(min=1)
-        return best, similarity[image, best], score[image, best] / num_present
-
-    def _guidance(self, prior: Tensor, is_missing: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the (B, C, D) guidance table and whether guidance runs for the batch."""
-        bins = depth.to(torch.int64)
-        if self.reference_quirks:  # Q4: only depths that are whole numbers meet a bin
-            bins = torch.where(depth == bins, bins, -1)
-        occupied = depth_histogram(torch.zeros_like(bins), bins, 1) > 0  # (B, 1, D)
-        overlaps = ((prior > 0) & occupied).any(2)  # (B, C)
-        if not self.reference_quirks:
-            return prior, all_reduce_max(overlaps.any().long()) > 0
-        return prior * overlaps[:, :, None], _last_of(is_missing.flatten(), overlaps.flatten())
-
-
-def _last_of(mask: Tensor, values: Tensor) -> Tensor:
-    """Return the value at the last True of `mask`, False if there is none (Q2 in the README).
-
-    Args:
-        mask, values: (N,) bool of this process; those of the next process come after them.
-    """
-    order = torch.arange(1, len(mask) + 1, device=mask.device) + rank() * len(mask)
-    code = ((2 * order + values) * mask).max()  # the largest order decides, its value is the 0/1
-    return all_reduce_max(code) % 2 > 0

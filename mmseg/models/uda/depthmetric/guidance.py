@@ -1,6 +1,6 @@
 """Classes that the pseudo-label misses but depth suggests, and the loss that guides them (CDDA).
 
-Legend: B images, C classes, H×W pixels, D = 256 depth bins (0…255), M source crops.
+Legend: B images, C classes, H×W pixels, D = 256 depth bins (0…255).
 """
 
 import torch
@@ -8,7 +8,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmseg.datasets.depth.bins import NUM_BINS
+from mmseg.models.uda.depthmetric import as_released
+from mmseg.models.uda.depthmetric.histogram import depth_histogram
+from mmseg.system.processes import all_reduce_max
 
+GUIDANCE_WEIGHT = 0.1  # of the pseudo-label's weight
 # A class that is certain at a depth is capped, so that the one-hot entry stays the only exact 1.
 LARGEST_PRIOR = 0.99999
 
@@ -25,6 +29,28 @@ def guidance_prior(source: Tensor, is_missing: Tensor) -> Tensor:
     total = source.sum(1, keepdim=True)
     prior = torch.where(total > 0, source / total, 0.0).clamp(max=LARGEST_PRIOR)
     return prior * is_missing[:, :, None]
+
+
+def decide_guidance(prior: Tensor, is_missing: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
+    """Guide if a missing class of any image, of all processes, shares a depth with its image.
+
+    Args:
+        prior: (B, C, D) from `guidance_prior`.
+        is_missing: (B, C) bool.
+        depth: (B, H, W) depth bins; truncated.
+
+    Returns:
+        (B, C, D) the prior of the classes that take part, and () bool, whether guidance runs.
+    """
+    del is_missing  # the prior of other classes is 0
+    bins = depth.to(torch.int64)
+    occupied = depth_histogram(torch.zeros_like(bins), bins, 1) > 0  # (B, 1, D)
+    return prior, all_reduce_max(((prior > 0) & occupied).any().long()) > 0
+
+
+def trust_inside(weight: Tensor, trust: Tensor) -> Tensor:
+    """Return the weight, 0 where pseudo-labels do not count (margins, padding)."""
+    return weight * trust
 
 
 def raw_labels(label: Tensor, depth: Tensor, table: Tensor) -> Tensor:
@@ -72,9 +98,7 @@ def soft_cross_entropy(
         logits: (B, C, h, w), up-sampled bilinearly to H×W.
         soft_label: (B, C, H, W); a pixel that exceeds 1 is lowered first, see `lower_excess`.
         weight: (B, H, W), or (B, 1, H, W).
-        reference_quirks: weight every image with every image's weights, as the released code does
-            (Q3 in the README's table); equal for B = 1. With several processes, those of other
-            processes are the same: in this mode every pixel has the weight 0.1·w.
+        reference_quirks: weight the images as the released code does, see `mix_weights`.
 
     >>> soft_cross_entropy(torch.zeros(1, 2, 1, 1), torch.ones(1, 2, 1, 1) / 2, torch.ones(1, 1, 1))
     tensor(0.6931)
@@ -91,5 +115,5 @@ def soft_cross_entropy(
     soft_label = lower_excess(soft_label)
     loss = -(soft_label * logits.log_softmax(1)).sum(1)  # (B, H, W)
     if reference_quirks:
-        weight = weight.mean(0)
+        weight = as_released.mix_weights(weight)
     return (loss * weight).mean()

@@ -1,0 +1,123 @@
+"""CDDA (class-wise depth-distribution adaptation): what depth adds to self-training.
+
+`DACS` holds one `CDDA`. Its `refine` reads as the method: match each target image with a source
+crop of similar depth, re-weight the pseudo-label, guide classes that it misses, take the crop.
+
+Legend: B images, C classes, H×W pixels, D = 256 depth bins (0…255), M source crops.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor, nn
+
+from mmseg.datasets.crop_store import CropStore
+from mmseg.models.uda.base import Step, UDABatch
+from mmseg.models.uda.depthmetric import as_released
+from mmseg.models.uda.depthmetric.guidance import soft_cross_entropy, trust_inside
+from mmseg.models.uda.depthmetric.metric import DepthMatch, DepthMetric
+from mmseg.models.uda.depthmetric.replacement import replace_source
+from mmseg.models.uda.depthmetric.source_crops import load_source_crops
+from mmseg.models.uda.settings import DACSSettings
+from mmseg.models.uda.teacher import PseudoLabel
+from mmseg.system.errors import ConfigError
+
+
+class CDDA(nn.Module):
+    """Refine pseudo-labels and choose source crops by depth.
+
+    Args:
+        settings: of the training method; `uses_depth` holds.
+        bank: (M, C, D) statistics of the source crops.
+        crops: the source crops.
+    """
+
+    def __init__(self, settings: DACSSettings, bank: Tensor, crops: CropStore) -> None:
+        super().__init__()
+        s = self.settings = settings
+        assert s.reweight_threshold is not None and s.relabel_threshold is not None
+        self.crops = crops
+        self.metric = DepthMetric(
+            bank,
+            s.dataset,
+            reweight_threshold=s.reweight_threshold,
+            relabel_threshold=s.relabel_threshold,
+            threshold_decay=s.threshold_decay,
+            reference_quirks=s.reference_quirks,
+        )
+
+    @classmethod
+    def from_files(cls, settings: DACSSettings, num_classes: int) -> "CDDA":
+        """Load bank and crops, and see that they are what config and network need.
+
+        Raises:
+            ConfigError, FileNotFoundError, ValueError: if they are not.
+        """
+        return cls(settings, *load_source_crops(settings, num_classes))
+
+    def describe(self) -> str:
+        """Say which statistics the source crops have."""
+        s = self.settings
+        count = self.metric.num_crops
+        return f"Depth statistics: {count} source crops of {s.dataset} ({s.matrix_path})"
+
+    def refine(
+        self, student: Any, step: Step, pseudo: PseudoLabel, trust: Tensor
+    ) -> tuple[PseudoLabel, UDABatch]:
+        """Return the re-weighted pseudo-label, and the batch with the matched source crops.
+
+        Where classes are missing, the student is trained on what depth suggests.
+
+        Args:
+            student: the network in training.
+            step: the iteration.
+            pseudo: of the target images.
+            trust: (B, H, W) of 0/1, where pseudo-labels count at all.
+        """
+        match = self._match(step, pseudo)
+        guidance_runs, indices = match.read_decisions()
+        if guidance_runs:
+            self._guide(student, step, match, trust)
+        return replace(pseudo, weight=match.weight), self._replace(step, indices)
+
+    def _match(self, step: Step, pseudo: PseudoLabel) -> DepthMatch:
+        """Find the source crops that are alike in depth, and log what follows."""
+        depth = step.data.target_depth
+        if depth is None:
+            raise ConfigError(
+                "expected target depth in the batch, got none; set data.train.target.dep_dir to "
+                "the maps that `python tools/make_depth.py` makes of the target images, or remove "
+                "uda.matrix_path to train without depth."
+            )
+        match = self.metric(pseudo.label, pseudo.weight, pseudo.confident, depth, step.iteration)
+        is_reweighted = (match.source_index >= 0).float().mean()
+        is_relabeled = (match.guidance_table > 0).flatten(1).any(1) & match.guidance_runs
+        step.output.log(
+            {
+                "cdda.reweighted": is_reweighted,
+                "cdda.relabeled": is_relabeled.float().mean(),
+                "cdda.replaced": is_reweighted,
+                "cdda.similarity": match.similarity.mean(),
+                "cdda.weight": match.weight.mean(),
+            }
+        )
+        step.output.show(target_depth=depth, reweighted=match.weight)
+        return match
+
+    def _guide(self, student: Any, step: Step, match: DepthMatch, trust: Tensor) -> None:
+        """Soft cross-entropy on the un-mixed target, with the classes that depth suggests."""
+        data, quirks = step.data, self.settings.reference_quirks
+        logits = student.train_logits(data.target_image, data.target_metas, draws=step.draws)
+        weigh = as_released.trust_everywhere if quirks else trust_inside
+        weight = weigh(match.soft_weight, trust)
+        loss = soft_cross_entropy(logits, match.make_raw_label(), weight, quirks)
+        step.output.backward({"tgt.loss": loss})
+
+    def _replace(self, step: Step, indices: Sequence[int]) -> UDABatch:
+        """Return the batch with the matched crops as the source of the mixing."""
+        if all(index < 0 for index in indices):
+            return step.data
+        replaced = replace_source(step.data, self.crops, indices)
+        step.output.show(matched_image=replaced.image, matched_label=replaced.label[:, 0])
+        return replaced
