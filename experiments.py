@@ -39,7 +39,7 @@ class Experiment:
     target: str = "cityscapes"
     uda: str = "dacs_a999_fdthings"
     has_rcs: bool = True  # rare class sampling
-    margins: str = "cpl"  # untrusted margins: by rows (cpl), in the data set (cpl2), none
+    margins: str = "cpl"  # untrusted margins: by rows (cpl), in the dataset (cpl2), none
     head: str = "daformer_sepaspp"
     backbone: str = "mitb5"
     is_hrda: bool = False

@@ -75,7 +75,7 @@ def test_a_file_cut_off_anywhere_is_an_error_that_names_it(kind, tmp_path):
     path = tmp_path / "damaged.png"
     for length in range(len(data) - 1):
         path.write_bytes(data[:length])
-        with pytest.raises(ValueError, match="damaged.png', got a broken file: .*do copy or make"):
+        with pytest.raises(ValueError, match="damaged.png', got a broken file: .*Copy or make"):
             read(path)
 
 
@@ -139,8 +139,8 @@ def wrong_label(files, values: list[int], dtype: type = np.uint8) -> None:
 
 
 FAULTS = {
-    "ids": ([7, 19, 33, 255], np.uint8, rf"0…18 or 255 .* '.*{LABEL}', got 19, 33; {CONVERT}"),
-    "254": ([254], np.uint8, rf"'.*{LABEL}', got 254; {CONVERT}"),
+    "ids": ([7, 19, 33, 255], np.uint8, rf"0…18 or 255 .* '.*{LABEL}', got 19, 33. {CONVERT}"),
+    "254": ([254], np.uint8, rf"'.*{LABEL}', got 254. {CONVERT}"),
     "many ids": (list(range(40)), np.uint8, r"got 19, 20, 21, 22, 23 …. Make"),
     "16 bit": (
         [7, 300],
@@ -163,7 +163,7 @@ def test_label_that_holds_no_train_ids_names_file_ids_and_command(fault, files):
 
 def test_color_label_names_the_command(files):
     write_png(files.gta / LABEL, np.zeros((30, 46, 3), np.uint8))
-    with pytest.raises(ValueError, match=rf"got PNG mode 'RGB' of shape \(30, 46, 3\); {CONVERT}"):
+    with pytest.raises(ValueError, match=rf"got PNG mode 'RGB' of shape \(30, 46, 3\). {CONVERT}"):
         build_dataset(files.source())[0]
 
 

@@ -40,8 +40,8 @@ CASES = {
     ),
     "image without depth": (
         lambda f: (f.gta / "depth_any/00001.png").unlink(),
-        r"got none for 1 of 4: image '.*images/00001.png', missing '.*depth_any/00001.png'; do "
-        r"make them with: python tools/make_depth\.py ",
+        r"got none for 1 of 4: image '.*images/00001.png', missing '.*depth_any/00001.png'. "
+        r"Make them with: python tools/make_depth\.py ",
     ),
 }
 

@@ -161,7 +161,7 @@ def test_maps_of_two_recipes_are_named_with_what_differs(tmp_path: Path) -> None
     assert warning == (
         f"The depth maps of source ('{tmp_path}/source') and target ('{tmp_path}/target') were "
         f"made differently: weights_sha256: '{HASHES[0][:12]}…' and '{HASHES[2][:12]}…'. CDDA "
-        "compares the depth of both domains: Make both with the same command "
+        "compares the depth of both domains: make both with the same command "
         "(tools/make_depth.py) and model."
     )
 

@@ -101,7 +101,7 @@ def test_damaged_crop_is_named_and_drawn_anew_once_it_is_deleted(part, workers, 
 def test_existing_label_with_a_class_that_does_not_exist_is_named(cfg, copy):
     path = copy / "labels/2.png"
     Image.fromarray(np.full((16, 20), 19, np.uint8)).save(path)
-    with pytest.raises(ValueError, match=rf"0…18 .* '{path}', got 19; Delete '{path}' and start"):
+    with pytest.raises(ValueError, match=rf"0…18 .* '{path}', got 19\. Delete '{path}' and start"):
         run(cfg, copy)
 
 
@@ -131,7 +131,7 @@ def test_broken_settings_beside_crops_are_named(content, cfg, copy):
 
 
 def test_folder_that_cannot_be_written_to_ends_the_run_at_once(cfg, data):
-    """Before the data set is looked at, whose folder does not exist here."""
+    """Before the dataset is looked at, whose folder does not exist here."""
     cfg.data.train.source.data_root = "nowhere"
     with read_only_folder() as folder, pytest.raises(PermissionError) as raised:
         run(cfg, folder / "crops")

@@ -74,7 +74,7 @@ def test_bank_of_another_run_names_crop_class_numbers_and_command(settings, tmp_
     found, stated = int((label == class_).sum()), int(other[0, class_].sum())
     message = (
         rf"'{tmp_path}/other\.pth' to be the statistics of the crops in '{tmp_path}/labels', got "
-        rf"those of others: crop 0 has {found} pixels of class {class_}, not {stated}; .*{COMMAND}"
+        rf"those of others: crop 0 has {found} pixels of class {class_}, not {stated}. .*{COMMAND}"
     )
     with pytest.raises(ConfigError, match=message):
         load_source_crops(replace(settings, matrix_path=str(tmp_path / "other.pth")), CLASSES)
@@ -95,7 +95,7 @@ def test_bank_that_holds_no_counts_names_the_crop(settings, value, found):
     bank = torch.load(settings.matrix_path, weights_only=True)
     bank[7, 2, 9] = value
     torch.save(bank, settings.matrix_path)
-    message = rf"expected numbers of pixels, got values {found}.*, the first wrong .* crop 7; "
+    message = rf"expected numbers of pixels, got values {found}.*, the first wrong .* crop 7. "
     with pytest.raises(ConfigError, match=message + f".*{COMMAND}"):
         load_source_crops(settings, CLASSES)
 
@@ -131,7 +131,7 @@ def test_crops_of_two_sizes_are_an_error(settings, tmp_path):
 def test_damaged_or_strange_crop_is_named(settings, tmp_path):
     """Of those that are compared; the others when they are used."""
     write_crop(tmp_path, 0, np.full(SIZE, 9, np.uint8))
-    with pytest.raises(ValueError, match=r"0…3 or 255 .* in the label '.*labels/0\.png', got 9; "):
+    with pytest.raises(ValueError, match=r"0…3 or 255 .* in the label '.*labels/0\.png', got 9. "):
         load_source_crops(settings, CLASSES)
     (tmp_path / "labels/0.png").write_bytes(b"")
     with pytest.raises(ValueError, match=r"'.*labels/0\.png', got a broken file: it is empty"):
