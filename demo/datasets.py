@@ -6,12 +6,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from mmseg.datasets.depth.record import DepthRecord
-from mmseg.system.files import atomic_write
-
 from .domains import CITYSCAPES, DOMAINS, GTA, SYNTHIA, Domain
 from .rendering import Rendering, render
-from .writers import write_cityscapes, write_gta, write_synthia
+from .writers import write_cityscapes, write_file, write_gta, write_synthia
 
 Size = tuple[int, int]
 """(width, height) in pixels."""
@@ -25,14 +22,15 @@ SPLIT_START = {"train": 0, "val": 100_000, "test": 200_000}
 """First image number of a split, so that no two splits share a scene."""
 
 
-DEPTH_RECORD = DepthRecord(
-    recipe={
+DEPTH_RECORD = {
+    "recipe": {
         "source": "drawn scenes",
         "quantity": "inverse",
         "scaling": "min-max per image to 0...255, truncated",
     },
-    details={"program": "tools/make_demo_data.py"},
-)
+    "details": {"program": "tools/make_demo_data.py"},
+}
+"""`depth.json`, which training looks for beside depth maps."""
 
 
 @dataclass(frozen=True)
@@ -81,11 +79,11 @@ def claim_folder(out: Path, seed: int, size: Size | None) -> None:
             f"expected the settings with which '{out}' was made, {there}, got {settings}; "
             "choose another folder with --out, or delete that one"
         )
-    with atomic_write(note, "w") as file:
-        json.dump(settings, file)
+    write_file(note, json.dumps(settings).encode())
 
 
 def write_depth_records(out: Path) -> None:
     """Say beside the depth maps of all three datasets how they are made."""
     for name in DOMAINS:
-        DEPTH_RECORD.write(out / name / "depth_any")
+        text = json.dumps(DEPTH_RECORD, indent=2) + "\n"
+        write_file(out / name / "depth_any" / "depth.json", text.encode())

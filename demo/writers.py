@@ -2,26 +2,25 @@
 
 import io
 import json
+import os
 from pathlib import Path
 
 import cv2
 import numpy as np
-from cityscapesscripts.helpers.labels import name2label
+from cityscapesscripts.helpers.labels import labels, name2label
 from numpy.typing import NDArray
 from PIL import Image
 
-from mmseg.datasets.labels import (
-    CITYSCAPES_ID_PALETTE,
-    CLASSES,
-    SYNTHIA_ID_TO_TRAIN_ID,
-    flat_palette,
-)
-from mmseg.system.files import atomic_write
-
 from .rendering import Rendering
 
-SYNTHIA_IDS = {CLASSES[train_id]: id_ for id_, train_id in SYNTHIA_ID_TO_TRAIN_ID.items()}
-SYNTHIA_IDS["lane marking"] = 22  # SYNTHIA's own class: the converter ignores it
+SYNTHIA_NAMES = (
+    ("sky", "building", "road", "sidewalk", "fence", "vegetation", "pole", "car", "traffic sign")
+    + ("person", "bicycle", "motorcycle", "", "", "traffic light", "terrain", "rider")
+    + ("truck", "bus", "train", "wall", "lane marking")
+)
+SYNTHIA_IDS = {name: id_ for id_, name in enumerate(SYNTHIA_NAMES, 1) if name}
+# Of the ids 0…33, then of the license plate (id -1), as the files of GTA have them.
+PALETTE = [label.color for label in labels]
 
 CITIES = {
     "train": ("aachen", "bremen", "hamburg", "jena", "ulm"),
@@ -34,7 +33,9 @@ def write_gta(root: Path, number: int, view: Rendering) -> None:
     """Write images/, labels/ (palette PNG of Cityscapes ids), depth_any/; from 00001."""
     name = f"{number + 1:05d}.png"
     label = Image.fromarray(cityscapes_ids(view))
-    label.putpalette(flat_palette(CITYSCAPES_ID_PALETTE))
+    colors = np.zeros((256, 3), np.uint8)
+    colors[: len(PALETTE)] = PALETTE
+    label.putpalette(colors.reshape(-1).tolist())
     write_png(root / "images" / name, view.image)
     write_png(root / "labels" / name, label)
     write_png(root / "depth_any" / name, view.depth)
@@ -63,8 +64,7 @@ def write_cityscapes(split: str, root: Path, number: int, view: Rendering) -> No
     objects = [{"label": shape.face.label, "polygon": shape.corners} for shape in view.shapes]
     height, width = view.index.shape
     annotation = {"imgHeight": height, "imgWidth": width, "objects": objects}
-    with atomic_write(root / "gtFine" / f"{stem}_gtFine_polygons.json", "w") as file:
-        file.write(json.dumps(annotation))
+    write_file(root / "gtFine" / f"{stem}_gtFine_polygons.json", json.dumps(annotation).encode())
     write_png(root / "gtFine" / f"{stem}_gtFine_labelIds.png", cityscapes_ids(view))
 
 
@@ -82,5 +82,12 @@ def write_png(path: Path, image: NDArray | Image.Image) -> None:
     else:
         is_rgb = image.ndim == 3 and image.dtype == np.uint8
         data = cv2.imencode(".png", image[..., ::-1] if is_rgb else image)[1].tobytes()
-    with atomic_write(path) as file:
-        file.write(data)
+    write_file(path, data)
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file that is whole or not there: under a name of this process first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial.write_bytes(data)
+    partial.replace(path)

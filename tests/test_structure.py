@@ -86,6 +86,11 @@ def test_imports_run_downward() -> None:
     assert not wrong
 
 
+def test_the_drawn_scenes_know_nothing_of_the_package() -> None:
+    for path in (ROOT / "demo").glob("*.py"):
+        assert "mmseg" not in re.findall(r"^ *(?:from|import) (\w+)", path.read_text(), re.M), path
+
+
 def test_networks_know_no_pictures_and_no_log() -> None:
     for name in filter(lambda name: folder(name) == "models", MODULES):
         assert not {m.partition(".")[0] for m in imports(name)} & set(NOT_IN_MODELS), name

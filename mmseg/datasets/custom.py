@@ -197,7 +197,7 @@ class CustomDataset:
         if not self.img_dir.is_dir():
             raise FileNotFoundError(
                 f"expected the images of {self._name} in '{self.img_dir}', got no such folder. "
-                f"Download them (README, section Data) or correct data_root and img_dir."
+                f"Download them (docs/data.md) or correct data_root and img_dir."
             )
         names = self._image_names()
         if not names:
@@ -249,7 +249,7 @@ class CustomDataset:
             self._check_folder("label", self.ann_dir, names, self.remedy("labels"))
         if self.dep_dir is not None:
             names = [self.depth_name(info["filename"]) for info in self.img_infos]
-            remedy = f"Make them with: {self.depth_command} (README, section Data), or set "
+            remedy = f"Make them with: {self.depth_command} (docs/depth_maps.md), or set "
             remedy += "dep_dir=None to train without depth (CDDA needs it)."
             self._check_folder("depth map", self.dep_dir, names, remedy)
 

@@ -36,7 +36,7 @@ CASES = {
         lambda f: shutil.rmtree(f.gta / "depth_any"),
         r"expected a depth map for every image .*depth_any', got no such folder. Make them "
         r"with: python tools/make_depth\.py \S+/gta/images --out \S+/gta/depth_any --layout gta "
-        r"--model small \(README, section Data\), or set dep_dir=None to train without depth",
+        r"--model small \(docs/data.md\), or set dep_dir=None to train without depth",
     ),
     "image without depth": (
         lambda f: (f.gta / "depth_any/00001.png").unlink(),

@@ -1,6 +1,6 @@
 """Where the released code does something else than its paper says (`uda.reference_quirks=True`).
 
-README's table calls these deviations Q1 to Q5. Each function here takes the place of one that does
+The table in docs/differences.md calls these deviations Q1 to Q5. Each function here takes the place of one that does
 as described; nothing else depends on this file.
 
 Legend: B images, C classes, H×W pixels, D = 256 depth bins (0…255).
