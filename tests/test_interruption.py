@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -19,10 +19,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 from patience import PATIENCE, until
 
 from mmseg.datasets import build_train_loader
 from mmseg.preprocessing.crops import each_item
+from mmseg.system import processes
 from mmseg.system.files import atomic_write
 from mmseg.system.interruption import EXIT_STATUS, SIGNALS, Interruption, shield_worker
 
@@ -47,11 +49,22 @@ class Numbers:
         return os.getpid()
 
 
+class Starters:
+    """Samples that name the process which has started the worker that draws them."""
+
+    def __len__(self) -> int:
+        return 1000
+
+    def sample(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
+        time.sleep(0.01)
+        return {"img": torch.full((2, 3), float(index)), "img_metas": {"starter": os.getppid()}}
+
+
 def loader(seconds: float) -> Any:
     return loader_of(Numbers(seconds), workers=2)
 
 
-def loader_of(numbers: Numbers, workers: int) -> Any:
+def loader_of(numbers: Numbers | Starters, workers: int) -> Any:
     return build_train_loader(numbers, 1, workers, seed=0, start_iteration=0, max_iters=1000)
 
 
@@ -125,10 +138,10 @@ def children() -> list[int]:
     return sorted(child.pid for child in multiprocessing.active_children() if child.pid)
 
 
-def train_until_signal(pipe: Connection) -> None:
+def train_until_signal(pipe: Connection, batches_of: Any = None) -> None:
     """Load batches until a signal arrives, go on for 20 more, save, and end as the command does."""
     with Interruption() as interruption:
-        batches = iter(loader(0.01))
+        batches = iter(batches_of or loader(0.01))
         next(batches)
         workers = children()
         pipe.send(workers)
@@ -150,6 +163,36 @@ def test_a_signal_to_the_whole_job_leaves_time_to_save(start: Any, name: str) ->
     assert main.receive() == (name, 20, True)
     assert main.exit_status() == EXIT_STATUS == 75
     wait_for_end(workers)
+
+
+def train_in_a_group(pipe: Connection) -> None:
+    """The same in a process with threads of gloo; say first who has started the workers."""
+    processes.start_group("gloo", rank=0, world_size=1, store=dist.HashStore())
+    batches_of = loader_of(Starters(), workers=2)
+    with closing(iter(batches_of)) as batches:
+        pipe.send({next(batches)["img_metas"][0]["starter"] for _ in range(4)})
+    train_until_signal(pipe, batches_of)
+
+
+def threads_of(process: int) -> set[str]:
+    return {file.read_text().strip() for file in Path(f"/proc/{process}/task").glob("*/comm")}
+
+
+@pytest.mark.parametrize("name", SIGNALS)
+def test_workers_of_a_group_come_from_a_process_without_its_threads(start: Any, name: str) -> None:
+    """A fork while a thread of gloo holds a lock of Python is a worker that never begins.
+
+    The process that starts them outlives a signal to the whole job like they do.
+    """
+    main = start(train_in_a_group)
+    (starter,) = main.receive()
+    workers = main.receive()
+    assert any("gloo" in thread for thread in threads_of(main.process.pid))
+    assert not any("gloo" in thread for thread in threads_of(starter))
+    main.signal_all(getattr(signal, name))
+    assert main.receive() == (name, 20, True)
+    assert main.exit_status() == EXIT_STATUS
+    wait_for_end([*workers, starter])
 
 
 def test_workers_of_a_killed_process_end_in_the_middle_of_a_sample(start: Any) -> None:

@@ -1,13 +1,12 @@
 """Batches for training and testing.
 
-Sample number n of a run is a pure function of (seed, n): neither the number of workers nor
-prefetching nor a restart changes it.
+Sample number n of a run is a pure function of (seed, n); the number of workers, prefetching and
+restarts do not change it.
 """
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,36 +16,20 @@ from torch.utils.data import DataLoader, Dataset
 from mmseg.datasets.custom import Sample
 from mmseg.system.errors import is_for_user
 from mmseg.system.interruption import shield_worker, signals_held
+from mmseg.system.workers import worker_context
 
 Batch = dict[str, Any]
 
-# Up to this many samples, an epoch visits each of them once; beyond, each index is drawn by itself.
-_LARGEST_PERMUTATION = 1_000_000
-_INDEX_STREAM = 1  # keeps the draws of the index apart from those of the sample
-_PREFETCH = 4
-
-
-class Drawable(Protocol):
-    """What a training loader needs of a dataset."""
-
-    def __len__(self) -> int: ...
-
-    def sample(self, index: int, rng: np.random.Generator) -> Sample:
-        """Return sample `index`, drawn with `rng`."""
-        ...
-
-
-@dataclass(frozen=True)
-class _Failure:
-    """An error in the place of a sample."""
-
-    error: Exception
+# Up to this many samples, an epoch visits each once; beyond, each index is drawn independently.
+LARGEST_PERMUTATION = 1_000_000
+INDEX_STREAM = 1  # keeps the draws of the index apart from those of the sample
+PREFETCH = 4
 
 
 class Guarded(Dataset):
-    """A dataset whose errors for the user come as values, until `unguarded` raises them.
+    """A dataset that returns errors meant for the user as values, which `unguarded` raises.
 
-    A worker's error would otherwise reach the user inside of two tracebacks.
+    Raised in a worker, an error would reach the user inside two tracebacks.
     """
 
     def __init__(self, dataset: Any) -> None:
@@ -61,20 +44,20 @@ class Guarded(Dataset):
         except (OSError, ValueError) as error:
             if not is_for_user(error):
                 raise
-            return _Failure(error)
+            return error
 
 
 def unguarded(item: Any) -> Any:
-    """Return what a `Guarded` dataset gave, or raise the error that it met."""
-    if isinstance(item, _Failure):
-        raise item.error
+    """Return what a `Guarded` dataset gave, or raise the error in its place."""
+    if isinstance(item, Exception):
+        raise item
     return item
 
 
 class NumberedSamples(Dataset):
-    """Sample number n of a run, for any n."""
+    """Sample number n of a run, for any n; `dataset` has `sample(index, rng)`."""
 
-    def __init__(self, dataset: Drawable, seed: int) -> None:
+    def __init__(self, dataset: Any, seed: int) -> None:
         self.dataset = dataset
         self.seed = seed
 
@@ -84,40 +67,19 @@ class NumberedSamples(Dataset):
 
 
 class _IndexedSamples(Dataset):
-    """The samples of `indices`, in their order, each with its index."""
+    """The samples of a dataset, each with its index."""
 
-    def __init__(self, dataset: Any, indices: Sequence[int]) -> None:
+    def __init__(self, dataset: Any) -> None:
         self.dataset = dataset
-        self.indices = indices
 
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, position: int) -> tuple[int, Sample]:
-        index = self.indices[position]
+    def __getitem__(self, index: int) -> tuple[int, Sample]:
         return index, self.dataset[index]
-
-
-class _Batches:
-    """The sample numbers of every batch of one process, from `start` to `stop`."""
-
-    def __init__(self, start: int, stop: int, size: int, rank: int, world_size: int) -> None:
-        self.iterations = range(start, stop)
-        self.size, self.rank, self.world_size = size, rank, world_size
-
-    def __len__(self) -> int:
-        return len(self.iterations)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        for iteration in self.iterations:
-            first = (iteration * self.world_size + self.rank) * self.size
-            yield list(range(first, first + self.size))
 
 
 class _Pinnable:
     """What a loader's worker hands over: only its tensors go to pinned memory.
 
-    Left to itself, `DataLoader` also walks through the meta data and turns its tuples into lists.
+    Without it, `DataLoader` would turn the tuples of the metadata into lists.
     """
 
     def __init__(self, content: Any) -> None:
@@ -128,7 +90,7 @@ class _Pinnable:
 
 
 class _Unpacked:
-    """The contents of what a loader yields."""
+    """The contents of the `_Pinnable`s that a loader yields."""
 
     def __init__(self, loader: DataLoader) -> None:
         self.loader = loader
@@ -141,17 +103,17 @@ class _Unpacked:
 
 
 def items_of(loader: DataLoader, unpack: Callable[[Any], Any]) -> Generator[Any, None, None]:
-    """Start a loader's workers, and return an iterator over `unpack` of everything it yields."""
+    """Start a loader's workers and return an iterator over `unpack` of everything it yields."""
     with signals_held():
         items = iter(loader)
     return _unpacked(items, unpack)
 
 
 def _unpacked(items: Iterator[Any], unpack: Callable[[Any], Any]) -> Generator[Any, None, None]:
-    """Yield `unpack` of each item; the workers end with this generator, also when that raises.
+    """Yield `unpack` of each item; the workers end with this generator, even if it raises.
 
-    An error on its way keeps the variables of the functions that it has left, and would keep the
-    workers at work.
+    A raised error keeps alive the variables of the functions that it has left, and with `items`
+    the workers.
     """
     try:
         for item in items:
@@ -161,7 +123,7 @@ def _unpacked(items: Iterator[Any], unpack: Callable[[Any], Any]) -> Generator[A
 
 
 def build_train_loader(
-    dataset: Drawable,
+    dataset: Any,
     samples_per_gpu: int,
     workers: int,
     seed: int,
@@ -175,10 +137,12 @@ def build_train_loader(
     Batch `iteration` of process `rank` holds the samples
     (iteration * world_size + rank) * samples_per_gpu + j, j = 0 … samples_per_gpu - 1.
     """
-    batches = _Batches(start_iteration, max_iters, samples_per_gpu, rank, world_size)
+    per_iteration = world_size * samples_per_gpu
+    firsts = range(start_iteration * per_iteration, max_iters * per_iteration, per_iteration)
+    first_of_rank = [first + rank * samples_per_gpu for first in firsts]
     loader = DataLoader(
         Guarded(NumberedSamples(dataset, seed)),
-        batch_sampler=batches,
+        batch_sampler=[list(range(first, first + samples_per_gpu)) for first in first_of_rank],
         collate_fn=_collate_train,
         **_worker_options(workers),
     )
@@ -190,12 +154,12 @@ def build_test_loader(
 ) -> Iterable[tuple[int, Batch]]:
     """Return an iterable of (index, batch of one) over this process's share of the dataset.
 
-    Process r takes the indices r, r + world_size, …: each image once, none repeated.
+    Process r takes the indices r, r + world_size, …, so no image is repeated.
     """
-    indices = range(rank, len(dataset), world_size)
     loader = DataLoader(
-        Guarded(_IndexedSamples(dataset, indices)),
+        Guarded(_IndexedSamples(dataset)),
         batch_size=1,
+        sampler=range(rank, len(dataset), world_size),
         collate_fn=_collate_test,
         **_worker_options(workers),
     )
@@ -203,7 +167,7 @@ def build_test_loader(
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
-    """Stack tensors and list all else; lists (at test time) are collated item by item."""
+    """Stack tensors and list everything else; lists (at test time) are collated item by item."""
     batch = {}
     for key in samples[0]:
         metas = "target_img_metas" if key.startswith("target_") else "img_metas"
@@ -213,19 +177,16 @@ def collate(samples: Sequence[Sample]) -> Batch:
 
 
 def index_of(number: int, length: int, seed: int) -> int:
-    """Return the dataset index of sample number `number` of a run.
-
-    Up to a million samples the indices of an epoch are a permutation; beyond, each is drawn alone.
-    """
-    if length > _LARGEST_PERMUTATION:
-        return int(np.random.default_rng((seed, number, _INDEX_STREAM)).integers(length))
+    """Return the dataset index of sample number `number` of a run."""
+    if length > LARGEST_PERMUTATION:
+        return int(np.random.default_rng((seed, number, INDEX_STREAM)).integers(length))
     epoch, position = divmod(number, length)
     return int(_permutation(length, seed, epoch)[position])
 
 
 @lru_cache(maxsize=2)
 def _permutation(length: int, seed: int, epoch: int) -> np.ndarray:
-    return np.random.default_rng((seed, epoch, _INDEX_STREAM)).permutation(length)
+    return np.random.default_rng((seed, epoch, INDEX_STREAM)).permutation(length)
 
 
 def _described(meta: Any) -> str:
@@ -242,8 +203,8 @@ def _collate_values(values: list[Any], names: Sequence[str]) -> Any:
         if len(shapes) > 1:
             raise ValueError(
                 f"expected samples of one size in a batch, got {sorted(shapes)}{','.join(names)}. "
-                "End the pipeline's geometry with RandomCrop and Pad of one size (an image "
-                "smaller than RandomCrop's crop_size stays smaller without Pad)."
+                "Crop and pad to one size: RandomCrop, then Pad (without it, an image smaller than "
+                "RandomCrop's crop_size stays smaller)."
             )
         return torch.stack(values)
     if isinstance(values[0], list):
@@ -252,12 +213,12 @@ def _collate_values(values: list[Any], names: Sequence[str]) -> Any:
 
 
 def _collate_train(samples: Sequence[Sample]) -> _Pinnable:
-    failures = [sample for sample in samples if isinstance(sample, _Failure)]
+    failures = [sample for sample in samples if isinstance(sample, Exception)]
     return _Pinnable(failures[0] if failures else collate(samples))
 
 
 def _collate_test(items: Sequence[Any]) -> _Pinnable:
-    if isinstance(items[0], _Failure):
+    if isinstance(items[0], Exception):
         return _Pinnable(items[0])
     index, sample = items[0]
     return _Pinnable((index, collate([sample])))
@@ -277,13 +238,13 @@ def _pin(value: Any) -> Any:
 def _worker_options(workers: int) -> dict[str, Any]:
     options: dict[str, Any] = {"num_workers": workers, "pin_memory": torch.cuda.is_available()}
     if workers > 0:
-        options["prefetch_factor"] = _PREFETCH
-        options["worker_init_fn"] = start_worker
+        options |= {"prefetch_factor": PREFETCH, "worker_init_fn": start_worker}
+        options["multiprocessing_context"] = worker_context()
     return options
 
 
 def start_worker(worker: int) -> None:
-    """Keep a worker from taking the cores of the others and from dying before its main process."""
+    """Let a worker use one core and live exactly as long as its main process."""
     del worker
     shield_worker()
     cv2.setNumThreads(0)
