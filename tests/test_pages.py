@@ -32,6 +32,7 @@ SLURM = "needs SLURM; tests/test_launchers.py sets its variables"
 # Every command of the pages, and where it is tried.
 TRIED = {
     "sh demo.sh": DEMO,
+    "python tools/make_demo_data.py --out data/demo": DEMO,
     "sh tests/run.sh": "it runs this test",
     "pip install -r requirements.txt": "tests/test_packaging.py: environment.sh",
     "pip install -e .": "tests/test_packaging.py: test_the_package_installs_from_its_folder",
