@@ -4,7 +4,6 @@
 it, 84 block size and mask ratio, 85 masking on labeled target data.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,9 +25,14 @@ MASK_MODES = {
     "spt": "separatetrg",
     "spta": "separatetrgaug",
 }
-SHORT_NAMES = (("cityscapes", "cs"), ("synthia", "syn"), ("darkzurich", "dzur"))
-SHORT_VALUES = ((".", ""), ("[", ""), ("]", ""), (" ", ""), (",", "j"))
-SHORT_WORDS = (("True", "T"), ("False", "F"), ("None", "N"))
+SHORT = (
+    (".", ""),
+    ("None", "N"),
+    ("False", "F"),
+    ("cityscapes", "cs"),
+    ("synthia", "syn"),
+    ("darkzurich", "dzur"),
+)
 
 
 @dataclass(frozen=True)
@@ -51,16 +55,11 @@ class Experiment:
     mask_threshold: float | str | None = "same"
 
     @property
-    def has_mult(self) -> bool:
-        """Whether parameter groups have learning rates of their own."""
-        return self.optimizer != "sgd"
-
-    @property
     def dataset_name(self) -> str:
-        """`gta2cityscapes`, with size where it is not the usual one."""
-        size = "HR" if self.is_hrda else ""
-        crop = "_1024x1024" if self.is_hrda else ""
-        return f"{self.source}{size}2{self.target}{size}{crop}"
+        """`gta2cityscapes`, or `gtaHR2cityscapesHR_1024x1024` for HRDA."""
+        if self.is_hrda:
+            return f"{self.source}HR2{self.target}HR_1024x1024"
+        return f"{self.source}2{self.target}"
 
     @property
     def decoder_name(self) -> str:
@@ -79,13 +78,17 @@ class Experiment:
         name += f"p{self.mask_threshold}-" if self.mask_threshold != "same" else ""
         return name + self.mask_mode
 
+    @property
+    def optimizer_name(self) -> str:
+        """The optimizer, and whether the head has a learning rate of its own."""
+        return f"{self.optimizer}_{LEARNING_RATES[self.optimizer]}_pm{self.optimizer == 'adamw'}"
+
     def name(self, seed: int) -> str:
         """Return the name of one run."""
         name = f"{self.dataset_name}_{self.uda_name}_{self.decoder_name}_{self.backbone}_poly10warm"
-        if self.optimizer != "adamw":
-            name += f"_{self.optimizer}_{LEARNING_RATES[self.optimizer]}"
-        name += "" if self.has_mult else "_pmFalse"
-        for old, new in SHORT_VALUES + SHORT_WORDS + SHORT_NAMES:
+        if self.optimizer == "sgd":
+            name += f"_{self.optimizer_name}"
+        for old, new in SHORT:
             name = name.replace(old, new)
         return f"{name}_s{seed}"
 
@@ -93,16 +96,12 @@ class Experiment:
 # HRDA trains on large crops, with larger blocks.
 HRDA = Experiment(is_hrda=True, margins="cpl2", mask_block=64)
 ACDC = replace(HRDA, source="cityscapes", target="acdc", margins="", mask_mode="sep")
+PLAIN = Experiment(has_rcs=False, margins="")
 DLV2 = Experiment(head="dlv2red", backbone="r101v1c")
 PLAIN_DLV2 = replace(DLV2, has_rcs=False, margins="")
 
 TABLES: dict[int, list[Experiment]] = {
-    80: [
-        HRDA,
-        replace(HRDA, source="synthia"),
-        ACDC,
-        replace(ACDC, target="darkzurich"),
-    ],
+    80: [HRDA, replace(HRDA, source="synthia"), ACDC, replace(ACDC, target="darkzurich")],
     81: [
         replace(PLAIN_DLV2, uda="advseg", optimizer="sgd"),
         replace(PLAIN_DLV2, uda="minent", optimizer="sgd"),
@@ -129,11 +128,7 @@ TABLES: dict[int, list[Experiment]] = {
         for ratio in (0.3, 0.5, 0.7, 0.9)
         if (block, ratio) != (32, 0.7)  # is part of 81
     ],
-    85: [
-        Experiment(
-            source="cityscapes", uda="dacs_srconly", has_rcs=False, margins="", mask_mode="sps"
-        )
-    ],
+    85: [replace(PLAIN, source="cityscapes", uda="dacs_srconly", mask_mode="sps")],
 }
 
 
@@ -142,35 +137,37 @@ def generate_experiment_cfgs(experiment_id: int) -> list[dict[str, Any]]:
     if experiment_id not in TABLES:
         known = ", ".join(map(str, TABLES))
         raise ConfigError(f"expected an experiment among {known}, got {experiment_id}.")
-    return list(_configs(experiment_id))
-
-
-def _configs(experiment_id: int) -> Iterator[dict[str, Any]]:
-    for experiment in TABLES[experiment_id]:
-        for seed in SEEDS:
-            yield {
-                "_base_": _bases(experiment),
-                "gpu_model": _gpu_model(experiment),
-                "n_gpus": 1,
-                "seed": seed,
-                "model": _model(experiment),
-                "data": _data(experiment),
-                "uda": _uda(experiment),
-                "optimizer_config": None,
-                "optimizer": _optimizer(experiment),
-                "runner": {"type": "IterBasedRunner", "max_iters": 40000},
-                "checkpoint_config": {"by_epoch": False, "interval": 40000, "max_keep_ckpts": 1},
-                "evaluation": {"interval": 4000, "metric": "mIoU"},
-                "name": experiment.name(seed),
-                "exp": experiment_id,
-                **_descriptions(experiment),
-            }
+    return [
+        {
+            "_base_": _bases(experiment),
+            "gpu_model": _gpu_model(experiment),
+            "n_gpus": 1,
+            "seed": seed,
+            "model": _model(experiment),
+            "data": _data(experiment),
+            "uda": _uda(experiment),
+            "optimizer_config": None,
+            "optimizer": _optimizer(experiment),
+            "runner": {"type": "IterBasedRunner", "max_iters": 40000},
+            "checkpoint_config": {"by_epoch": False, "interval": 40000, "max_keep_ckpts": 1},
+            "evaluation": {"interval": 4000, "metric": "mIoU"},
+            "name": experiment.name(seed),
+            "exp": experiment_id,
+            "name_dataset": experiment.dataset_name,
+            "name_architecture": f"{experiment.decoder_name}_{experiment.backbone}",
+            "name_encoder": experiment.backbone,
+            "name_decoder": experiment.decoder_name,
+            "name_uda": experiment.uda_name,
+            "name_opt": f"{experiment.optimizer_name}_poly10warm_1x2_40k",
+        }
+        for experiment in TABLES[experiment_id]
+        for seed in SEEDS
+    ]
 
 
 def _bases(experiment: Experiment) -> list[str]:
-    size = "HR" if experiment.is_hrda else ""
-    crop = "1024x1024" if experiment.is_hrda else "512x512"
-    data = f"uda_{experiment.source}{size}_to_{experiment.target}{size}_{crop}"
+    size, crop = ("HR", 1024) if experiment.is_hrda else ("", 512)
+    data = f"uda_{experiment.source}{size}_to_{experiment.target}{size}_{crop}x{crop}"
     return [
         "_base_/default_runtime.py",
         f"_base_/models/{MODEL_FILES[experiment.head]}.py",
@@ -182,16 +179,17 @@ def _bases(experiment: Experiment) -> list[str]:
 
 
 def _gpu_model(experiment: Experiment) -> str:
-    """Name a card that is large enough: HRDA and a second teacher need 24 GB."""
+    """Name a card with enough memory: HRDA and a second teacher need 24 GB."""
     has_second_teacher = (experiment.mask_alpha, experiment.mask_threshold) != ("same", "same")
-    is_large = experiment.is_hrda or has_second_teacher
-    return "NVIDIATITANRTX" if is_large else "NVIDIAGeForceRTX2080Ti"
+    needs_24_gb = experiment.is_hrda or has_second_teacher
+    return "NVIDIATITANRTX" if needs_24_gb else "NVIDIAGeForceRTX2080Ti"
 
 
 def _model(experiment: Experiment) -> dict[str, Any]:
     model: dict[str, Any] = {**BACKBONES[experiment.backbone], "decode_head": {}}
     if not experiment.is_hrda:
         return model
+    windows = {"stride": [512, 512], "crop_size": [1024, 1024]}
     return model | {
         "type": "HRDAEncoderDecoder",
         "decode_head": {
@@ -205,12 +203,7 @@ def _model(experiment: Experiment) -> dict[str, Any]:
         "feature_scale": 0.5,
         "crop_coord_divisible": 8,
         "hr_slide_inference": True,
-        "test_cfg": {
-            "mode": "slide",
-            "batched_slide": True,
-            "stride": [512, 512],
-            "crop_size": [1024, 1024],
-        },
+        "test_cfg": {**windows, "mode": "slide", "batched_slide": True},
     }
 
 
@@ -219,49 +212,30 @@ def _data(experiment: Experiment) -> dict[str, Any]:
     if experiment.margins == "cpl2":
         train["target"] = {"crop_pseudo_margins": [30, 240, 30, 30]}
     if experiment.has_rcs:
-        min_crop_ratio = 2.0 if experiment.is_hrda else 0.5
-        train["rare_class_sampling"] = {
-            "min_pixels": 3000,
-            "class_temp": 0.01,
-            "min_crop_ratio": min_crop_ratio,
-        }
+        ratio = 2.0 if experiment.is_hrda else 0.5
+        sampling = {"min_pixels": 3000, "class_temp": 0.01, "min_crop_ratio": ratio}
+        train["rare_class_sampling"] = sampling
     return {"samples_per_gpu": 2, "workers_per_gpu": 1, "train": train}
 
 
 def _uda(experiment: Experiment) -> dict[str, Any]:
     rows = {"pseudo_weight_ignore_top": 15, "pseudo_weight_ignore_bottom": 120}
+    blocks = {"mask_ratio": experiment.mask_ratio, "mask_block_size": experiment.mask_block}
     return {
         **(rows if experiment.margins == "cpl" else {}),
         "mask_mode": MASK_MODES[experiment.mask_mode],
         "mask_alpha": experiment.mask_alpha,
         "mask_pseudo_threshold": experiment.mask_threshold,
         "mask_lambda": 1,
-        "mask_generator": {
-            "type": "block",
-            "mask_ratio": experiment.mask_ratio,
-            "mask_block_size": experiment.mask_block,
-            "_delete_": True,
-        },
+        "mask_generator": {"type": "block", **blocks, "_delete_": True},
     }
 
 
 def _optimizer(experiment: Experiment) -> dict[str, Any]:
     keys: dict[str, Any] = {}
-    if experiment.has_mult:
+    if experiment.optimizer == "adamw":
         keys["head"] = {"lr_mult": 10.0}
     if experiment.backbone == "mitb5":
         keys |= {"pos_block": {"decay_mult": 0.0}, "norm": {"decay_mult": 0.0}}
     lr = LEARNING_RATES[experiment.optimizer]
     return {"lr": lr, "paramwise_cfg": {"custom_keys": keys}}
-
-
-def _descriptions(experiment: Experiment) -> dict[str, str]:
-    lr = LEARNING_RATES[experiment.optimizer]
-    return {
-        "name_dataset": experiment.dataset_name,
-        "name_architecture": f"{experiment.decoder_name}_{experiment.backbone}",
-        "name_encoder": experiment.backbone,
-        "name_decoder": experiment.decoder_name,
-        "name_uda": experiment.uda_name,
-        "name_opt": f"{experiment.optimizer}_{lr}_pm{experiment.has_mult}_poly10warm_1x2_40k",
-    }

@@ -7,7 +7,7 @@ python run_experiments.py --exp 80
 import argparse
 
 from mmseg.cli.endings import user_errors
-from mmseg.cli.options import add_run_options
+from mmseg.cli.run_options import add_run_options
 from mmseg.cli.training import experiment_command
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mmseg.cli.endings import one_sentence
 from mmseg.config import load_config, parse_options
-from mmseg.preprocessing.run import Options, preprocess
+from mmseg.preprocessing.preprocess import Options, preprocess
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -18,11 +18,17 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Draw source crops and count their bank.")
     parser.add_argument("--config", default="configs/cdda/gta2cs_cdda_daformer")
     parser.add_argument("--dataset_name", default="gta", help="gta, synthia, or any with --num")
-    parser.add_argument("--source_preprocessed_path", default="preprocessed/gta_daformer")
-    parser.add_argument("--not_get_images", action="store_true", help="reuse the crops on disk")
-    parser.add_argument("--not_get_distributions", action="store_true", help="write no statistics")
-    parser.add_argument("--num", type=int, help="crops to draw (gta 24966, synthia 9400)")
-    parser.add_argument("--num-workers", type=int, default=os.cpu_count() or 1)
+    folder = {"type": Path, "default": Path("preprocessed/gta_daformer"), "dest": "folder"}
+    parser.add_argument("--source_preprocessed_path", metavar="FOLDER", **folder)
+    no = {"action": "store_false"}
+    parser.add_argument(
+        "--not_get_images", dest="draws_crops", help="reuse the crops on disk", **no
+    )
+    parser.add_argument("--not_get_distributions", dest="counts_bank", help="no statistics", **no)
+    parser.add_argument(
+        "--num", type=int, help="crops to draw; by default one per image of gta or synthia"
+    )
+    parser.add_argument("--num-workers", dest="workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE")
     return parser.parse_args(arguments)
@@ -30,19 +36,10 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command."""
-    args = parse_arguments(arguments)
-    cfg = load_config(args.config)
-    cfg.merge_options(parse_options(args.cfg_options))
-    options = Options(
-        dataset_name=args.dataset_name,
-        folder=Path(args.source_preprocessed_path),
-        num=args.num,
-        workers=args.num_workers,
-        seed=args.seed,
-        draws_crops=not args.not_get_images,
-        counts_bank=not args.not_get_distributions,
-    )
-    preprocess(cfg, options, say=lambda line: print(line, flush=True))
+    values = vars(parse_arguments(arguments))
+    cfg = load_config(values.pop("config"))
+    cfg.merge_options(parse_options(values.pop("cfg_options")))
+    preprocess(cfg, Options(**values), say=lambda line: print(line, flush=True))
 
 
 if __name__ == "__main__":

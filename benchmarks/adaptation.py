@@ -1,8 +1,8 @@
 """Does adaptation help? Source-only, DAFormer and CDDA on the demo scenes, three seeds each.
 
 All runs start from one checkpoint trained on the source and continue for equally many iterations.
-Mean and spread of the target's IoU per class go to benchmarks/RESULTS.md. Finished runs are kept in
-the work folder, so the script continues where it was stopped.
+The mean and spread of the target's IoU per class go to benchmarks/RESULTS.md. Finished runs stay in
+the work folder, so the script can be stopped and continued.
 
 python tools/make_demo_data.py --source-images 400 --target-images 160
 python benchmarks/adaptation.py --jobs 2
@@ -52,14 +52,13 @@ def run_folder(method: str, seed: int, options: argparse.Namespace) -> Path:
 
 
 def train(method: str, seed: int, options: argparse.Namespace) -> None:
-    """Train one run in a process of its own, unless it is finished."""
+    """Train one run in its own process, unless it is finished."""
     folder = run_folder(method, seed, options)
     if final_result(folder, options.iterations) is not None:
         print(f"finished before: {folder}")
         return
     command = [sys.executable, "tools/train.py", METHODS[method], "--work-dir", str(folder)]
-    command += ["--seed", str(seed), "--cfg-options"]
-    command += [f"runner.max_iters={options.iterations}"]
+    command += ["--seed", str(seed), "--cfg-options", f"runner.max_iters={options.iterations}"]
     command += [f"evaluation.interval={max(1, options.iterations // 4)}"]
     command += [f"checkpoint_config.interval={options.iterations}"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"} if options.jobs > 1 else None
@@ -72,12 +71,10 @@ def train(method: str, seed: int, options: argparse.Namespace) -> None:
 
 
 def final_result(folder: Path, iterations: int) -> dict[str, Any] | None:
-    """Return the result of the last iteration of a finished run, None if it is not finished."""
+    """Return the result of a run's last iteration, or None if the run is not finished."""
     file = folder / "results.json"
-    if not file.is_file():
-        return None
-    result = json.loads(file.read_text())
-    return result if result["iteration"] == iterations else None
+    result = json.loads(file.read_text()) if file.is_file() else {}
+    return result if result.get("iteration") == iterations else None
 
 
 def write_report(options: argparse.Namespace) -> None:
@@ -90,24 +87,23 @@ def write_report(options: argparse.Namespace) -> None:
         results[method] = [r for r in found if r is not None]
         if len(results[method]) < len(found):
             sys.exit(f"{method}: {len(found) - len(results[method])} runs are not finished.")
-    write_section("adaptation", report(results, options), ROOT / "benchmarks/RESULTS.md")
-    print(report(results, options))
+    text = report(results, options)
+    write_section("adaptation", text, ROOT / "benchmarks/RESULTS.md")
+    print(text)
 
 
 def report(results: dict[str, list[dict[str, Any]]], options: argparse.Namespace) -> str:
     """Return the section as Markdown."""
     images = next(iter(results.values()))[0]["num_images"]
     lines = [
-        "## Adaptation on the demo scenes",
-        "",
+        "## Adaptation on the demo scenes\n",
         f"`python benchmarks/adaptation.py --iterations {options.iterations}`, {date.today()}, "
         f"{platform.machine()} CPU, {os.cpu_count()} cores, on the scenes of `make_demo_data.py "
         "--source-images 400 --target-images 160`. MiT-B0, 128×128 crops, batch 2, no feature "
         "distance (there is no ImageNet file); every run continues from "
         "`pretrained/demo_mit_b0_source.pth`. IoU in percent on the target's val split "
         f"({images} images) after the last iteration, mean ± sample standard deviation over the "
-        f"seeds {', '.join(map(str, options.seeds))}.",
-        "",
+        f"seeds {', '.join(map(str, options.seeds))}.\n",
         "| | " + " | ".join(results) + " |",
         "|---|" + "---:|" * len(results),
         _row("**mIoU**", [[100 * r["mIoU"] for r in runs] for runs in results.values()]),

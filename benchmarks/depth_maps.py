@@ -2,8 +2,8 @@
 
 Neither weights nor a data set are needed: the networks are random, the images are grainy blobs in
 files as large as those of GTA and Cityscapes. Every line is measured in a new process: first the
-whole run as tools/make_depth.py does it (without loading the network), then each stage by itself,
-for one image in one process.
+whole run as tools/make_depth.py does it, with loading the network, then each stage by itself, for
+one image in one process.
 
 python benchmarks/depth_maps.py --models small large --num-images 4
 python benchmarks/depth_maps.py --models small base large --device cuda --amp --num-images 400
@@ -11,6 +11,7 @@ python benchmarks/depth_maps.py --models small base large --device cuda --amp --
 
 import argparse
 import multiprocessing
+import os
 import shutil
 import statistics
 import tempfile
@@ -26,16 +27,10 @@ import torch
 from training_step import device_name, wait
 
 from mmseg.datasets.image_files import read_color
+from mmseg.preprocessing.depth_maps.folder import write_map
+from mmseg.preprocessing.depth_maps.make_maps import Options, make_maps
 from mmseg.preprocessing.depth_maps.network import load_network
-from mmseg.preprocessing.depth_maps.options import (
-    Options,
-    choose_device,
-    usual_batch_size,
-    usual_workers,
-)
-from mmseg.preprocessing.depth_maps.run import make_maps
 from mmseg.preprocessing.depth_maps.scaling import to_stored, upsample
-from mmseg.preprocessing.depth_maps.writers import write_map
 
 SIZES = ("1914x1052", "2048x1024")
 DISTINCT = 8  # images; all others are copies of them
@@ -66,17 +61,17 @@ ARCHITECTURES = {
 def main() -> None:
     """Measure and print a Markdown table."""
     options = parse_arguments()
-    device = choose_device(
-        options.device, torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    )
+    device = torch.device(options.device)
     batch_size = options.batch_size or usual_batch_size(device)
-    workers = usual_workers(device) if options.num_workers is None else options.num_workers
+    workers = options.num_workers
+    if workers is None:
+        workers = 1 if device.type == "cpu" else min(16, os.cpu_count() or 1)
     number = options.num_images or (400 if device.type == "cuda" else 4)
     print(
         f"{device_name(device)}, {'with' if options.amp else 'without'} --amp, batches of "
         f"{batch_size}, {workers} workers, {number} images of each size\n\n"
-        "| network | images | images/s | waiting for data | read | resize | network and scaling "
-        "| of these scaling | write | GPU memory |\n|---|---|" + "---:|" * 8
+        "| network | images | images/s | read | resize | network and scaling "
+        "| of these scaling | write | GPU memory |\n|---|---|" + "---:|" * 7
     )
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
@@ -108,9 +103,15 @@ def parse_arguments() -> argparse.Namespace:
     add("--num-images", type=int, help="of each size (default: 4, on a GPU 400)")
     add("--batch-size", type=int, help="(default: as tools/make_depth.py)")
     add("--num-workers", type=int, help="(default: as tools/make_depth.py)")
-    add("--device", help="(default: a GPU if there is one)")
+    usual = "cuda" if torch.cuda.is_available() else "cpu"
+    add("--device", default=usual, help="(default: a GPU if there is one)")
     add("--amp", action="store_true")
     return parser.parse_args()
+
+
+def usual_batch_size(device: torch.device) -> int:
+    """Return how many images tools/make_depth.py computes together."""
+    return 1 if device.type == "cpu" else 8
 
 
 def draw_images(folder: Path, size: str, number: int) -> None:
@@ -165,7 +166,9 @@ def measure(options: Options) -> str:
     """Return the rest of a line of the table."""
     # Else the workers would be started as this process was, which takes seconds.
     multiprocessing.set_start_method(None, force=True)
+    start = time.perf_counter()
     run = make_maps(options, say=lambda line: None)
+    rate = run.made / (time.perf_counter() - start)
     if run.failures:
         raise SystemExit("\n".join(run.failures))
     device, number = options.device, options.batch_size
@@ -186,8 +189,7 @@ def measure(options: Options) -> str:
         seconds(lambda: to_stored(upsample(prediction, size)), device) / number,
         seconds(lambda: write_map(options.out / "again.png", levels)),
     ]
-    waiting = f"{run.waiting_share:.1%}" if run.waiting_share is not None else "-"
-    cells = [f"{run.rate:.3g}", waiting, *(f"{s:.4f} s" for s in stages), memory]
+    cells = [f"{rate:.3g}", *(f"{s:.4f} s" for s in stages), memory]
     return f"| {' | '.join(cells)} |"
 
 

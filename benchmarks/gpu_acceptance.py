@@ -1,13 +1,13 @@
-"""Is the project right on a GPU, and how fast? One run of at most nine minutes on one CUDA GPU.
+"""Does the project work on a GPU, and how fast is it? At most nine minutes on one CUDA GPU.
 
-It needs no network, no dataset and nothing but what the project needs to run; any GPU from 8 GB
-will do. Proofs come first, then measurements, the most telling ones first; what does not fit into
-the time or the memory is named. A dry run tries the script on a CPU, with tiny sizes.
+The script needs no network connection, no dataset and only the project's own requirements; any GPU
+with at least 8 GB will do. Proofs come first, then measurements, the most informative ones first.
+The report names what did not fit into time or memory. A dry run tries it all on a CPU, tiny.
 
 python benchmarks/gpu_acceptance.py --out acceptance --results benchmarks/RESULTS.md
 python benchmarks/gpu_acceptance.py --dry-run
 
-writes OUT.json and OUT.md. Exit status: 0, 1 if a check fails, 2 without a GPU.
+Writes OUT.json and OUT.md. Exit status: 0, 1 if a check fails, 2 without a GPU.
 """
 
 import time
@@ -15,6 +15,7 @@ import time
 START = time.monotonic()
 
 import argparse  # noqa: E402
+import json  # noqa: E402
 import sys  # noqa: E402
 import tempfile  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
@@ -24,11 +25,12 @@ import torch  # noqa: E402
 from acceptance import loading, parts, proofs, report, runs, steps, two_processes  # noqa: E402
 from acceptance.bench import TINY, Bench, Scale, Section, run_sections  # noqa: E402
 from acceptance.clock import Clock  # noqa: E402
-from acceptance.device import first_gpu  # noqa: E402
 from results import write_section  # noqa: E402
 
+from mmseg.system.files import atomic_write  # noqa: E402
+
 MINUTES = 9.0
-# In the order in which they run; the seconds are those of a fast GPU.
+# In this order; the seconds are those of a fast GPU.
 SECTIONS = (
     Section("recorded steps", proofs.recorded, 10),
     Section("curves in float64", proofs.curves_in_double, 10),
@@ -54,15 +56,18 @@ def main(arguments: Sequence[str] | None = None, sections: Sequence[Section] = S
     options = parse_arguments(arguments, [section.name for section in sections])
     if not options.dry_run and not torch.cuda.is_available():
         print(
-            "expected a CUDA GPU of at least 8 GB that torch can use, got none; install torch with "
-            "CUDA and a driver, or try the script without a GPU: "
+            "expected a CUDA GPU of at least 8 GB that torch can use, got none; install a driver "
+            "and torch with CUDA, or try the script without a GPU: "
             "python benchmarks/gpu_acceptance.py --dry-run",
             file=sys.stderr,
         )
         return 2
+    device = torch.device("cpu") if options.dry_run else torch.device("cuda", 0)
     if options.dry_run:
         torch.set_num_threads(1)
-    device = torch.device("cpu") if options.dry_run else first_gpu()
+    else:
+        torch.cuda.set_device(device)
+        torch.cuda.init()  # statistics of the memory exist from here on
     scale = TINY if options.dry_run else Scale()
     clock = Clock(options.minutes, START if arguments is None else None)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
@@ -76,12 +81,12 @@ def main(arguments: Sequence[str] | None = None, sections: Sequence[Section] = S
 
 
 def parse_arguments(arguments: Sequence[str] | None, names: list[str]) -> argparse.Namespace:
-    """Return the command line's choices."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     add = parser.add_argument
-    add("--out", type=Path, default=Path("gpu_acceptance"), help="files without their suffix")
-    add("--results", type=Path, help="Markdown file whose section of this GPU is replaced")
-    add("--minutes", type=float, default=MINUTES, help="after which the script has ended")
+    add("--out", type=Path, default=Path("gpu_acceptance"), help="output files, without suffix")
+    add("--results", type=Path, help="Markdown file in which to replace the section of this GPU")
+    add("--minutes", type=float, default=MINUTES, help="limit for the whole script")
     add("--only", nargs="+", choices=names, metavar="SECTION", help=f"among: {', '.join(names)}")
     add("--dry-run", action="store_true", help="on a CPU, with tiny sizes")
     return parser.parse_args(arguments)
@@ -91,11 +96,12 @@ def write(bench: Bench, options: argparse.Namespace) -> int:
     """Write the files and return the exit status."""
     found = report.content(bench)
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    report.write_json(found, options.out.with_suffix(".json"))
+    with atomic_write(options.out.with_suffix(".json"), "w") as file:
+        file.write(json.dumps(found, indent=1) + "\n")
     text = report.markdown(found)
     options.out.with_suffix(".md").write_text(text, encoding="utf-8")
     if options.results:
-        write_section(report.section_name(found), text, options.results)
+        write_section(f"gpu_acceptance {found['machine']['device']}", text, options.results)
     print(f"\n{text}")
     return bench.record.status
 

@@ -1,10 +1,10 @@
-"""Put what a benchmark measured between its marks in a Markdown file."""
+"""Put the results of a benchmark between its marks in a Markdown file."""
 
 from pathlib import Path
 
 
 def write_section(name: str, text: str, file: Path) -> None:
-    """Replace the section of this name, or add it at the end of the file."""
+    """Replace the section with this name, or append it to the file."""
     begin, end = (f"<!-- {name}: {mark} -->" for mark in ("begin", "end"))
     whole = file.read_text(encoding="utf-8") if file.is_file() else "# Measured results\n"
     before, _, rest = whole.partition(begin)

@@ -22,6 +22,7 @@ from mmseg.models import build_train_model
 from mmseg.models.uda import Augmentation, Draws
 from mmseg.models.uda.draws import ImageAugmentation
 from mmseg.system import processes
+from mmseg.system.gradient_averaging import average_gradients
 
 PROCESSES, IMAGES, SIZE, STEPS, LONG = 2, 2, 64, 5, 20  # images of one process
 QUIET = 2  # in this iteration the depth of process 1 suggests nothing
@@ -145,7 +146,7 @@ def double_steps(root: Path, case: str, first: int, count: int) -> dict[str, Any
         optimizer.zero_grad(set_to_none=True)
         batch = images_of(whole_batch(iteration), first, count)
         output = method.accumulate_gradients(batch, iteration, Slice(iteration, first))
-        processes.reduce_gradients(method.trainable_parameters())
+        average_gradients(method.trainable_parameters())
         if iteration in GRADIENT_STEPS:
             named = method.model.named_parameters()
             gradients[iteration] = {k: p.grad.clone() for k, p in named if p.grad is not None}
@@ -199,7 +200,7 @@ def long_training(root: Path, case: str, rank: int) -> dict[str, Any]:
         single = {k: v.float() for k, v in batch.items() if k in ("img", "target_img")}
         draws = method.make_draws(iteration, rank, 0)
         output = method.accumulate_gradients({**batch, **single}, iteration, draws)
-        processes.reduce_gradients(method.trainable_parameters())
+        average_gradients(method.trainable_parameters())
         optimizer.step()
     statistics = head.fuse_layer.bn.running_mean
     own = statistics.clone()

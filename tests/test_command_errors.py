@@ -191,7 +191,7 @@ def test_missing_crops_end_the_run_at_its_start(project: Path) -> None:
     (project / MATRIX).parent.mkdir(parents=True)
     torch.save(torch.zeros(3, 19, 256), project / MATRIX)
     words = last_words(project, TRAIN)
-    assert "expected source crops in 'preprocessed/demo_gta/images', got no such folder" in words
+    assert "source crops in 'preprocessed/demo_gta/images', got no such folder" in words
     assert "run_seg.py" in words
 
 

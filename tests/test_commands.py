@@ -67,7 +67,7 @@ def test_raw_data_becomes_labels_and_statistics(demo: Demo) -> None:
 
 def test_preprocessing_leaves_exactly_its_crops_and_their_bank(demo: Demo) -> None:
     assert re.search(
-        rf"Writes {3 * NUM_CROPS + 1} files, about .*B, about .*: 6 crops", demo.output
+        rf"Writing {3 * NUM_CROPS + 1} files, about .*B, about .*: 6 crops", demo.output
     )
     folder = demo.root / "preprocessed/demo_gta"
     for part in ("images", "labels", "depth"):

@@ -14,10 +14,11 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import nn
 
-from mmseg.engine.environment import batch_size_warning
 from mmseg.engine.evaluator import Evaluator
 from mmseg.engine.meters import LossMeter
+from mmseg.engine.run_settings import batch_size_warning
 from mmseg.system import processes
+from mmseg.system.gradient_averaging import average_gradients
 
 sys.path.insert(0, str(Path(__file__).parent / "engine"))
 from line_method import Gradient, Threshold  # noqa: E402
@@ -30,7 +31,7 @@ def primitives(rank: int) -> dict[str, Any]:
     shared.grad = torch.tensor([1.0, 2.0]) * (rank + 1)
     if rank == 1:
         late.grad = torch.ones(3)
-    processes.reduce_gradients([shared, late, unused])
+    average_gradients([shared, late, unused])
     norm = nn.BatchNorm1d(3)
     nn.init.constant_(norm.weight, 2.0 - rank)
     nn.init.constant_(norm.running_mean, rank)

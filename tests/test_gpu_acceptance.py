@@ -140,7 +140,7 @@ def test_what_does_not_fit_into_the_memory_is_a_result(tmp_path: Path) -> None:
     (row,) = found["measurements"]["training step"]
     assert not row["fits"]
     assert row["allocated_gb"] > 0
-    assert left_out(found)["full"].startswith("did not fit into the memory: CUDA out of memory.")
+    assert left_out(found)["full"].startswith("did not fit into memory: CUDA out of memory.")
     assert "| did not fit |" in (tmp_path / "out.md").read_text(encoding="utf-8")
 
 
@@ -173,8 +173,8 @@ def test_the_clock_stops_a_section_and_names_what_it_left_out(
     status, found = run(tmp_path, [Section("endless", never_ends, 0), Section("next", works, 0)])
     assert status == 0
     assert left_out(found) == {
-        "endless": "the time was over, so that it was stopped",
-        "next": "the time was over, so that it was not started",
+        "endless": "was stopped when time ran out",
+        "next": "was not started in time",
     }
     assert found["measurements"] == {"table": [{"seconds": 1.0}]}
 
@@ -201,7 +201,7 @@ def test_the_clock_ends_a_process_that_does_not_listen(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
-    assert left_out(found) == {"deaf": "the time was over, so that it was stopped"}
+    assert left_out(found) == {"deaf": "was stopped when time ran out"}
 
 
 @pytest.mark.parametrize("groups", [1, 64])

@@ -2,8 +2,8 @@
 
     python tools/make_demo_data.py --out data/demo
 
-writes OUT/gta, OUT/synthia and OUT/cityscapes. An image depends on the seed and its number only:
-running it again, or with larger counts, leaves the images that are there as they are.
+writes OUT/gta, OUT/synthia and OUT/cityscapes. An image depends only on the seed and its number:
+running it again, even with larger counts, does not change existing images.
 """
 
 import argparse
@@ -14,16 +14,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-ROOT = Path(__file__).resolve().parents[1]
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from demo.datasets import (  # noqa: E402
-    claim_folder,
-    demo_jobs,
-    draw,
-    write_depth_records,
-)
+from demo.datasets import claim_folder, demo_jobs, draw, write_depth_records  # noqa: E402
 
 
 def size_of(text: str) -> tuple[int, int]:

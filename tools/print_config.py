@@ -7,9 +7,7 @@ import argparse
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mmseg.cli.endings import user_errors  # noqa: E402
 from mmseg.config import load_config, parse_options  # noqa: E402

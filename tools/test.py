@@ -7,20 +7,12 @@ import argparse
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from mmseg.apis import test_options  # noqa: E402
 from mmseg.apis.test import run_test  # noqa: E402
-from mmseg.apis.test_options import (  # noqa: E402
-    ATTENTION,
-    EVAL_MODELS,
-    HRDA_OUTPUTS,
-    INFERENCE_MODES,
-    TestOptions,
-)
 from mmseg.cli.endings import user_errors  # noqa: E402
-from mmseg.cli.options import add_trust_option  # noqa: E402
+from mmseg.cli.run_options import add_trust_option  # noqa: E402
 from mmseg.config import parse_options  # noqa: E402
 from mmseg.system.launchers import LAUNCHERS  # noqa: E402
 from mmseg.system.safe_loading import trusting_files  # noqa: E402
@@ -34,7 +26,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--eval", nargs="+", metavar="METRIC", help="mIoU, mDice, mFscore")
     parser.add_argument(
         "--eval-model",
-        choices=EVAL_MODELS,
+        choices=test_options.EVAL_MODELS,
         default="student",
         help="of a self-training run; both: what the teacher writes is called *_teacher",
     )
@@ -50,12 +42,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--aug-test", action="store_true", help="six sizes, each also mirrored")
     parser.add_argument(
         "--inference-mode",
-        choices=INFERENCE_MODES,
+        choices=test_options.INFERENCE_MODES,
         help="whole images or windows; by default what the config's test_cfg says",
     )
     parser.add_argument(
         "--hrda-out",
-        choices=HRDA_OUTPUTS,
+        choices=test_options.HRDA_OUTPUTS,
         help="of HRDA: the context (LR) or the details (HR) alone, or paint the attention (ATT)",
     )
     parser.add_argument("--cfg-options", **pairs)
@@ -68,9 +60,9 @@ def main(arguments: list[str] | None = None) -> None:
         for key in ("eval_options", "cfg_options"):
             values[key] = parse_options(values[key])
         does_other_things = any(values[key] for key in ("format_only", "show_dir", "out"))
-        does_other_things |= values["hrda_out"] == ATTENTION
+        does_other_things |= values["hrda_out"] == test_options.ATTENTION
         metrics = values.pop("eval") or ([] if does_other_things else ["mIoU"])
-        run_test(TestOptions(metrics=metrics, **values))
+        run_test(test_options.TestOptions(metrics=metrics, **values))
 
 
 if __name__ == "__main__":

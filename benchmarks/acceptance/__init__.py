@@ -1,7 +1,6 @@
 """The parts of `benchmarks/gpu_acceptance.py`: proofs, measurements, the clock, the report.
 
-They need what the project needs at run time. Recordings and small training runs are those of the
-tests, whose folders are put on the path here.
+Recordings and small training runs come from the tests, whose folders this file puts on the path.
 """
 
 import sys

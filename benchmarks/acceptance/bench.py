@@ -1,4 +1,4 @@
-"""What every section of the acceptance gets: the device, the sizes, the clock, the record."""
+"""What every section of the acceptance works with: device, sizes, clock and record."""
 
 import time
 import traceback
@@ -16,11 +16,11 @@ from acceptance.device import is_out_of_memory, memory, start_memory
 
 @dataclass(frozen=True)
 class Scale:
-    """How much is done; the defaults are for a GPU.
+    """How much work is done; the defaults are for a GPU.
 
-    `recorded`, `curves`, `methods`: how many of each kind are repeated, None for all. `bank`:
-    source crops of a bank, None for as many as published. `cells`: rows and columns of the matrices
-    that are multiplied. `timed`: at most so many calls or `seconds` of them make a measurement.
+    `recorded`, `curves`, `methods`: how many of each kind are repeated (None: all). `bank`: source
+    crops in a bank (None: as many as published). `cells`: rows and columns of the multiplied
+    matrices. A measurement ends after `timed` calls or `seconds`, whichever comes first.
     """
 
     recorded: int | None = None
@@ -36,14 +36,6 @@ class Scale:
         "cdda/synthia2cs_cdda_daformer",
         "cdda/synthiaHR2csHR_cdda_hrda",
         "cdda/synthiaHR2csHR_cdda_mic",
-    )
-    compiled: tuple[str, ...] = (
-        "cdda/gta2cs_cdda_daformer",
-        "cdda/gtaHR2csHR_cdda_mic",
-        "cdda/gtaHR2csHR_cdda_hrda",
-        "cdda/synthia2cs_cdda_daformer",
-        "cdda/synthiaHR2csHR_cdda_mic",
-        "cdda/synthiaHR2csHR_cdda_hrda",
     )
     compiler: str = "inductor"
     bank: int | None = None
@@ -65,7 +57,6 @@ TINY = Scale(
     methods=1,
     published=("demo/cdda_daformer",),
     published_later=("demo/source_only",),
-    compiled=("demo/source_only",),
     compiler="eager",
     bank=20,
     cells=64,
@@ -82,7 +73,7 @@ TINY = Scale(
 
 @dataclass
 class Record:
-    """What came out. A check is a claim that holds or not; a measurement is a row of a table."""
+    """The results. A check is a claim that holds or fails; a measurement is a row of a table."""
 
     checks: list[dict[str, Any]] = field(default_factory=list)
     measurements: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
@@ -100,38 +91,38 @@ class Record:
         print(f"{table}: {row}", flush=True)
 
     def leave_out(self, name: str, reason: str) -> None:
-        """Name what was not done."""
+        """Note what was not done."""
         self.left_out.append({"name": name, "reason": reason})
         print(f"left out: {name}: {reason}", flush=True)
 
     @property
     def status(self) -> int:
-        """The exit status: 1 if a check fails."""
+        """The exit status: 1 if a check failed."""
         return int(not all(check["holds"] for check in self.checks))
 
 
 @dataclass
 class Bench:
-    """Where the sections work.
+    """The shared context of the sections.
 
-    `peaks` are the measured matrix products of the device in TFLOP/s, by precision.
+    `peaks` are the measured rates of matrix products in TFLOP/s, by precision.
     """
 
     device: torch.device
     scale: Scale
     clock: Clock
-    folder: Path  # for everything that is written on the way
-    about: dict[str, Any]  # the report's head
+    folder: Path  # for intermediate files
+    about: dict[str, Any]  # the head of the report
     record: Record = field(default_factory=Record)
     peaks: dict[str, float] = field(default_factory=dict)
 
     @property
     def is_dry(self) -> bool:
-        """Whether only the program is tried, on a CPU and with tiny sizes."""
+        """Whether this only tries the program, on a CPU with tiny sizes."""
         return self.device.type == "cpu"
 
     def has_time(self, name: str, seconds: float) -> bool:
-        """Tell whether there is time for something; if not, note that it is left out."""
+        """Tell whether there is time for a task; if not, note that it is left out."""
         needed, left = 0.0 if self.is_dry else seconds, self.clock.left()
         if left > needed:
             return True
@@ -140,29 +131,27 @@ class Bench:
 
     @contextmanager
     def trying(self, name: str, table: str | None = None, **row: Any) -> Iterator[None]:
-        """Note any error, and go on.
+        """Record any error of the task `name` and go on.
 
-        Args:
-            name: of what is tried.
-            table: where a row says that it did not fit into the memory; None for no table.
-            row: what the row begins with.
+        If it did not fit into memory, `table` gets a row that begins with `row`.
         """
         start_memory(self.device)
         try:
             yield
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is the result
+        except Exception as error:  # noqa: BLE001 - any error is a result
             if not is_out_of_memory(error):
                 detail = "".join(traceback.format_exception(error))
                 self.record.check(f"{name} runs without an error", False, detail)
             elif table is None:
-                self.record.leave_out(name, f"did not fit into the memory: {first_line(error)}")
+                said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+                self.record.leave_out(name, f"did not fit into memory: {said}")
             else:
                 self.record.measure(table, **row, fits=False, **memory(self.device))
 
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the acceptance; `seconds` are those that it needs at least on a GPU."""
+    """A part of the acceptance; on a GPU it needs at least `seconds`."""
 
     name: str
     run: Callable[[Bench], None]
@@ -170,20 +159,17 @@ class Section:
 
 
 def run_sections(bench: Bench, sections: Iterable[Section], last_words: Callable[[], int]) -> None:
-    """Run what fits into the time; whatever goes wrong in one section, the next one runs.
+    """Run the sections that fit into the time; an error in one does not stop the next.
 
-    Args:
-        bench: where they work.
-        sections: in their order.
-        last_words: see `Clock.interrupts`.
+    `last_words` is described at `Clock.interrupts`.
     """
     waiting = list(sections)
 
     def name_the_rest() -> None:
         named = {entry["name"] for entry in bench.record.left_out}
         for number, section in enumerate(s for s in waiting if s.name not in named):
-            was = "was not started" if number else "was stopped"
-            bench.record.leave_out(section.name, f"the time was over, so that it {was}")
+            reason = "was not started in time" if number else "was stopped when time ran out"
+            bench.record.leave_out(section.name, reason)
 
     def end() -> int:
         name_the_rest()
@@ -192,20 +178,12 @@ def run_sections(bench: Bench, sections: Iterable[Section], last_words: Callable
     try:
         with bench.clock.interrupts(end):
             while waiting:
-                if bench.has_time(waiting[0].name, waiting[0].seconds):
-                    _run(bench, waiting[0])
+                section = waiting[0]
+                if bench.has_time(section.name, section.seconds):
+                    start = time.monotonic()
+                    with bench.trying(section.name):
+                        section.run(bench)
+                    bench.record.sections[section.name] = round(time.monotonic() - start, 1)
                 del waiting[0]
     except OutOfTime:
         name_the_rest()
-
-
-def _run(bench: Bench, section: Section) -> None:
-    start = time.monotonic()
-    with bench.trying(section.name):
-        section.run(bench)
-    bench.record.sections[section.name] = round(time.monotonic() - start, 1)
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of what an error says."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

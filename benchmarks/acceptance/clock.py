@@ -1,4 +1,4 @@
-"""A clock that ends the work of the main thread, whatever it is doing."""
+"""A clock that interrupts the main thread when its time is up, whatever it is doing."""
 
 import os
 import signal
@@ -9,21 +9,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-GRACE = 15.0  # seconds from the interruption of the work to the end of the process
-DEAF = 7.5  # seconds after which work that goes on all the same is ended by force
+GRACE = 15.0  # seconds between interrupting the work and the end of the process
+DEAF = 7.5  # seconds after which work that ignores the interruption is ended by force
 
 
 class OutOfTime(BaseException):
-    """The time is over; no `except Exception` on the way keeps the work going."""
+    """The time is up. Not an `Exception`, so no handler along the way swallows it."""
 
 
 class Clock:
     """Counts down from a number of minutes.
 
     Args:
-        minutes: until the process has ended; the work ends `GRACE` seconds (of short times: a
-            tenth) before.
-        start: `time.monotonic()` at which they began.
+        minutes: until the process must have ended. The work is interrupted `GRACE` seconds earlier
+            (or a tenth of the time, if that is less).
+        start: `time.monotonic()` when the countdown began.
     """
 
     def __init__(self, minutes: float, start: float | None = None) -> None:
@@ -40,14 +40,14 @@ class Clock:
 
     @contextmanager
     def interrupts(self, last_words: Callable[[], int]) -> Iterator[None]:
-        """Raise `OutOfTime` in the block when the time is over.
+        """Raise `OutOfTime` in the block when the time is up.
 
         Args:
-            last_words: gives the exit status of a process that has to be ended by force, because
-                the block did not end: a call into a library does not listen.
+            last_words: called if the block does not end, because a call into a library ignores
+                signals; returns the exit status of the process, which is then ended by force.
         """
         is_done, previous = threading.Event(), signal.getsignal(signal.SIGINT)
-        lock = threading.Lock()  # so that no interruption is on its way when the block is left
+        lock = threading.Lock()  # no interruption may be pending when the block is left
 
         def interrupt(number: int, frame: Any) -> None:
             if self.left() > 0:
@@ -79,6 +79,6 @@ class Clock:
             finally:
                 with lock:
                     is_done.set()
-        finally:  # also if the time is over in the lines above
+        finally:  # also if time runs out in the lines above
             is_done.set()
-            signal.signal(signal.SIGINT, previous)  # handles what is pending before
+            signal.signal(signal.SIGINT, previous)  # runs pending handlers first

@@ -1,12 +1,9 @@
-"""What only a CUDA device knows, in one place; on a CPU these functions return what stands for it.
-
-Everything else in the acceptance takes the device as a variable.
-"""
+"""What only a CUDA device knows; on a CPU, these functions return the closest substitute."""
 
 import gc
+import math
 import os
 import platform
-import shutil
 import subprocess
 import warnings
 from collections.abc import Callable
@@ -15,19 +12,12 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from training_step import peak_memory
 
+from mmseg.engine.meters import memory_in_use
 from mmseg.engine.precision import half_for
 
 FULL = ("out of memory", "alloc_failed")  # what torch, cuDNN and cuBLAS say
-READ = "called a synchronizing CUDA operation"  # what torch's sync debug mode says of each
-
-
-def first_gpu() -> torch.device:
-    """Start CUDA on the first visible GPU and return it."""
-    torch.cuda.set_device(0)
-    torch.cuda.init()  # statistics of the memory exist from here on
-    return torch.device("cuda", 0)
+READ = "called a synchronizing CUDA operation"  # how torch's sync debug mode reports each read
 
 
 def has_bfloat16(device: torch.device) -> bool:
@@ -36,13 +26,13 @@ def has_bfloat16(device: torch.device) -> bool:
 
 
 def allow_tf32(is_allowed: bool) -> None:
-    """Let matrix products and convolutions in float32 round their inputs to 10 bits, or not."""
+    """Set whether float32 products and convolutions may round their inputs to 10 bits."""
     torch.backends.cuda.matmul.allow_tf32 = is_allowed
     torch.backends.cudnn.allow_tf32 = is_allowed
 
 
 def start_memory(device: torch.device) -> None:
-    """Free what nobody uses, and measure the peak anew from here on."""
+    """Free unused memory and restart the measurement of the peak."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
@@ -50,13 +40,14 @@ def start_memory(device: torch.device) -> None:
 
 
 def memory(device: torch.device) -> dict[str, float | None]:
-    """Return the peaks since `start_memory` in GB of 10⁹ bytes; on a CPU that of the process."""
+    """Return the peaks since `start_memory` in GB of 10⁹ bytes, on a CPU that of the process."""
+    allocated = (memory_in_use(device) or math.nan) * 2**20 / 1e9
     reserved = torch.cuda.max_memory_reserved(device) / 1e9 if device.type == "cuda" else None
-    return {"allocated_gb": peak_memory(device), "reserved_gb": reserved}
+    return {"allocated_gb": allocated, "reserved_gb": reserved}
 
 
 def host_reads(device: torch.device, task: Callable[[], object]) -> list[str] | None:
-    """Return the places in which a task waits for the device; None where nobody counts them."""
+    """Return the places where a task waits for the device; None on a CPU."""
     if device.type != "cuda":
         task()
         return None
@@ -71,12 +62,12 @@ def host_reads(device: torch.device, task: Callable[[], object]) -> list[str] | 
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:
-    """Tell whether an error, or what it was raised from, is that the device's memory is full."""
+    """Tell whether an error, or what caused it, is that the device's memory is full."""
     while error is not None:
-        is_full = any(phrase in str(error).lower() for phrase in FULL)
-        if isinstance(error, torch.OutOfMemoryError) or (
-            isinstance(error, RuntimeError) and is_full
-        ):
+        if isinstance(error, torch.OutOfMemoryError):
+            return True
+        says_so = any(phrase in str(error).lower() for phrase in FULL)
+        if isinstance(error, RuntimeError) and says_so:
             return True
         error = error.__cause__ or error.__context__
     return False
@@ -88,11 +79,12 @@ def cores() -> int:
     return usable or 1
 
 
-def facts(device: torch.device) -> dict[str, Any]:
-    """Return what computes, and the versions."""
+def describe_machine(device: torch.device) -> dict[str, Any]:
+    """Return the device, the system and the versions of what computes."""
+    cpu = platform.processor() or platform.machine()
     known: dict[str, Any] = {
-        "device": platform.processor() or platform.machine(),
-        "cpu": platform.processor() or platform.machine(),
+        "device": cpu,
+        "cpu": cpu,
         "cores": cores(),
         "threads": torch.get_num_threads(),
         "system": platform.platform(),
@@ -116,11 +108,8 @@ def facts(device: torch.device) -> dict[str, Any]:
 
 
 def _driver() -> str | None:
-    """Return the version of the driver, None if nobody tells."""
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return None
-    command = [program, "--query-gpu=driver_version", "--format=csv,noheader"]
+    """Return the version of the driver, or None if it cannot be asked."""
+    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
     except (OSError, subprocess.SubprocessError):

@@ -1,4 +1,4 @@
-"""The loader: samples per second from drawn files as large as those of GTA and Cityscapes."""
+"""The loader: samples per second, from generated files as large as GTA's and Cityscapes'."""
 
 import json
 import time
@@ -7,7 +7,6 @@ from typing import Any
 
 import depth_maps
 import numpy as np
-from short_training import draw_scene
 
 from acceptance import ROOT
 from acceptance.bench import Bench
@@ -18,7 +17,8 @@ from mmseg.datasets.image_files import write_label
 from mmseg.datasets.rare_class_sampling import IMAGES_FILE, STATISTICS_FILE
 
 TABLE = "loader"
-IMAGES = 4  # of each domain; the same files again and again are in the memory of the system
+IMAGES = 4  # of each domain; so few that the system keeps them all in memory
+BLOCK = 64  # pixels along the side of a patch of one class
 MOST_WORKERS = 16
 SECONDS = 3.0
 
@@ -27,10 +27,9 @@ def loader(bench: Bench) -> None:
     """Count samples of both domains per second, for 1, 2, 4, … workers."""
     cfg = load_config(ROOT / "configs" / bench.scale.loader_config)
     train = cfg.data.train
-    _write(bench.folder / "source", train.source, bench.scale.source_size, "_labelTrainIds.png")
-    _write(
-        bench.folder / "target", train.target, bench.scale.target_size, "_gtFine_labelTrainIds.png"
-    )
+    folder, scale = bench.folder, bench.scale
+    _write(folder / "source", train.source, scale.source_size, "_labelTrainIds.png")
+    _write(folder / "target", train.target, scale.target_size, "_gtFine_labelTrainIds.png")
     dataset = build_dataset(train)
     workers = 1
     while workers <= min(cores(), MOST_WORKERS):
@@ -42,7 +41,7 @@ def loader(bench: Bench) -> None:
 
 
 def _rate(bench: Bench, dataset: Any, number: int, workers: int) -> float:
-    """Return the pairs of source and target samples per second, once all workers are at work."""
+    """Return the pairs of source and target samples per second, once all workers are busy."""
     batches = iter(build_train_loader(dataset, number, workers, 0, 0, 10**6))
     for _ in range(workers + 1):
         next(batches)
@@ -56,7 +55,7 @@ def _rate(bench: Bench, dataset: Any, number: int, workers: int) -> float:
 
 
 def _write(root: Path, part: Any, size: tuple[int, int], suffix: str) -> None:
-    """Draw images, labels, depth and class statistics, and let the config name them."""
+    """Write images, labels, depth and class statistics, and point the config to them."""
     part.data_root, part.img_dir, part.ann_dir = str(root), "images", "labels"
     part.img_suffix = ".png"
     part.dep_dir = str(root / "depth") if part.get("dep_dir") else None
@@ -66,11 +65,11 @@ def _write(root: Path, part: Any, size: tuple[int, int], suffix: str) -> None:
     rng = np.random.default_rng(0)
     statistics: list[dict[str, Any]] = []
     for image in sorted((root / "images").iterdir()):
-        scene = draw_scene(rng, size, is_target=False)
+        label, depth = _draw_scene(rng, size)
         name = f"{image.stem}{suffix}"
-        write_label(root / "labels" / name, scene.label)
-        write_label(root / "depth" / image.name, scene.depth)
-        pixels = np.bincount(scene.label.ravel(), minlength=19)
+        write_label(root / "labels" / name, label)
+        write_label(root / "depth" / image.name, depth)
+        pixels = np.bincount(label.ravel(), minlength=19)
         statistics.append({"file": name, **{str(c): int(n) for c, n in enumerate(pixels) if n}})
     index = {
         str(c): [[entry["file"], entry[str(c)]] for entry in statistics if str(c) in entry]
@@ -78,3 +77,12 @@ def _write(root: Path, part: Any, size: tuple[int, int], suffix: str) -> None:
     }
     (root / STATISTICS_FILE).write_text(json.dumps(statistics))
     (root / IMAGES_FILE).write_text(json.dumps(index))
+
+
+def _draw_scene(rng: np.random.Generator, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return trainIds in patches and stored depth that grows downward, (H, W) uint8 each."""
+    height, width = size
+    grid = -(-height // BLOCK), -(-width // BLOCK)
+    label = np.kron(rng.integers(0, 19, grid), np.ones((BLOCK, BLOCK), int))[:height, :width]
+    near = np.linspace(0, 250, height)[:, None] + rng.integers(0, 40, grid[1]).repeat(BLOCK)[:width]
+    return label.astype(np.uint8), near.clip(0, 255).astype(np.uint8)

@@ -1,6 +1,5 @@
-"""Single parts: matrix products, the depth metric, predictions, the depth network."""
+"""Measurements of single parts: matrix products, depth metric, prediction, depth network."""
 
-import statistics
 import tempfile
 import time
 from collections.abc import Callable
@@ -8,29 +7,30 @@ from pathlib import Path
 from typing import Any
 
 import depth_maps
-import depth_metric
+import numpy as np
 import torch
 from torch import Tensor
-from training_step import wait
+from training_step import NUM_CROPS, wait
 
 from acceptance import ROOT
 from acceptance.bench import Bench
 from acceptance.device import allow_tf32, has_bfloat16, memory
 from acceptance.steps import BF16, FP32, NO_BF16, TF32
 from mmseg.config import load_config
+from mmseg.datasets.depth.bins import depth_to_bins
 from mmseg.models import build_segmentor
-from mmseg.preprocessing.depth_maps.loading import require_transformers
-from mmseg.preprocessing.depth_maps.network import load_network
-from mmseg.preprocessing.depth_maps.options import usual_batch_size
+from mmseg.models.uda.depthmetric import DepthMetric, depth_histogram
+from mmseg.models.uda.depthmetric.similarity import class_similarity
+from mmseg.preprocessing.depth_maps.network import load_network, require_transformers
 
 PRODUCT, METRIC, PREDICTION = "matrix product", "depth metric", "prediction"
 DEPTH_NETWORK = "depth network"
 REPEATS = 5
-AT_LEAST = 0.3  # seconds, for a GPU that was idle to reach its frequency
+AT_LEAST = 0.3  # seconds in which an idle GPU reaches its full clock rate
 
 
 def seconds_of(bench: Bench, call: Callable[[], object]) -> float:
-    """Return the least seconds of a call, after one that does not count."""
+    """Return the fewest seconds that a call took, after one that does not count."""
     call()
     found, begin, passed = [], time.monotonic(), 0.0
     while (len(found) < REPEATS or passed < AT_LEAST) and (passed < bench.scale.seconds):
@@ -44,7 +44,7 @@ def seconds_of(bench: Bench, call: Callable[[], object]) -> float:
 
 
 def matrix_products(bench: Bench) -> None:
-    """Measure the largest rate of matrix products in each precision."""
+    """Measure the rate of large matrix products in each precision."""
     cells = bench.scale.cells
     for mode in (FP32, TF32, BF16):
         if mode is BF16 and not has_bfloat16(bench.device):
@@ -61,14 +61,34 @@ def matrix_products(bench: Bench) -> None:
 def metric(bench: Bench) -> None:
     """Measure the depth metric by itself, on a bank of the published size."""
     allow_tf32(False)
-    crops = bench.scale.bank or 24_966
+    crops = bench.scale.bank or NUM_CROPS["gta"]
     with bench.trying(METRIC, METRIC, crops=crops):
-        compared = depth_metric.Compared(crops, bench.device)
-        for name, seconds in depth_metric.measure(compared.calls, REPEATS).items():
-            median = statistics.median(seconds)
-            bench.record.measure(
-                METRIC, call=name, crops=crops, seconds=min(seconds), median=median
-            )
+        bank, label, depth = (x.to(bench.device) for x in _random_statistics(crops))
+        judge = DepthMetric(bank, reweight_threshold=0.5, relabel_threshold=0.5).to(bench.device)
+        histograms = depth_histogram(label, depth)
+        weight, confident = torch.ones_like(depth), torch.ones_like(label, dtype=torch.bool)
+        calls: dict[str, Callable[[], object]] = {
+            "similarity": lambda: class_similarity(histograms, judge.bank),
+            "histograms of the target": lambda: depth_histogram(label, depth),
+            "whole metric": lambda: judge(label, weight, confident, depth, 0),
+        }
+        for name, call in calls.items():
+            bench.record.measure(METRIC, call=name, crops=crops, seconds=seconds_of(bench, call))
+
+
+def _random_statistics(crops: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return a bank (M, 19, 256) as sparse as real ones, and labels and depth (2, 512, 512).
+
+    A crop shows about 11 of the 19 classes, a pseudo-label 12; 8-bit depth falls into 119 bins.
+    """
+    generator = torch.Generator().manual_seed(0)
+    bins = torch.from_numpy(np.unique(depth_to_bins(np.arange(256, dtype=np.uint8)))).long()
+    bank = torch.zeros(crops, 19, 256)
+    bank[:, :, bins] = torch.randint(1, 200, (crops, 19, len(bins)), generator=generator).float()
+    bank *= torch.rand(crops, 19, 1, generator=generator) < 11 / 19
+    label = torch.randint(0, 12, (2, 512, 512), generator=generator)
+    depth = bins[torch.randint(0, len(bins), label.shape, generator=generator)].float()
+    return bank, label, depth
 
 
 def predictions(bench: Bench) -> None:
@@ -125,18 +145,13 @@ def depth_network(bench: Bench) -> None:
 
 
 def _make_maps(bench: Bench, name: str, folder: Path, amp: bool) -> None:
-    number, size = usual_batch_size(bench.device), bench.scale.target_size
+    number, size = depth_maps.usual_batch_size(bench.device), bench.scale.target_size
     row = {"network": name, "amp": amp, "batch": number, "size": f"{size[1]}x{size[0]}"}
     with bench.trying(f"{DEPTH_NETWORK} {name}, amp {amp}", DEPTH_NETWORK, **row):
         network = load_network(str(folder), bench.device, amp)
-        pixels = torch.from_numpy(network.rule.pixels(_gray(size)))
+        pixels = torch.from_numpy(network.rule.pixels(np.full((*size, 3), 128, np.uint8)))
         batch: Tensor = pixels.expand(number, -1, -1, -1).contiguous().to(bench.device)
         seconds = seconds_of(bench, lambda: network.maps(batch, size)) / number
         used = memory(bench.device)
         rate = 1 / seconds
         bench.record.measure(DEPTH_NETWORK, **row, seconds=seconds, images_per_second=rate, **used)
-
-
-def _gray(size: tuple[int, int]) -> Any:
-    """Return an image (H, W, 3) uint8."""
-    return torch.full((*size, 3), 128, dtype=torch.uint8).numpy()

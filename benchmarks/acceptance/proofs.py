@@ -1,4 +1,4 @@
-"""Is the project right on this device? Recorded steps, curves, host reads, bfloat16."""
+"""Does the project compute correctly on this device? Recorded steps, curves, reads, bfloat16."""
 
 import math
 from itertools import accumulate, takewhile
@@ -13,13 +13,13 @@ from acceptance.device import allow_tf32, has_bfloat16, host_reads
 from acceptance.steps import BF16, FP32, Mode, Steps
 from mmseg.engine.precision import Precision, PrecisionSettings
 
-# A float32 step from a recording in float32. A CPU's differ by 4e-7, 3e-5, 2e-7 and no pixel; norms
-# of single parameters in front of ReLUs near 0 by much more.
+# Of a float32 step from a recording in float32. On CPUs, the deviations are 4e-7, 3e-5, 2e-7 and no
+# pixel, but much larger for the norms of single parameters in front of ReLUs near 0.
 SINGLE = Tolerance(losses=2e-5, modules=1e-3, checksums=1e-5, pixels=2)
-# What the names of the recorded cases begin with whose methods exist.
+# Prefixes of the recorded cases that are repeated.
 METHODS = ("source_only", "dacs", "daformer", "cdda", "hrda", "mic")
-# How far a float32 curve may be from the recorded one, in terms of how far the CPU's is: both are
-# sums of the same roundings in another order. Three instruction sets of one CPU differ by 1e-6 in
+# How far a float32 curve may deviate from the recorded one, as a multiple of the CPU's deviation:
+# both sum the same roundings in another order. Three instruction sets of one CPU differ by 1e-6 in
 # the first iterations, and by 4e-3 in an iteration in which a pixel's best classes tie.
 NOISE_FACTOR, TIE = 10.0, 1e-2
 BF16_TOLERANCE = 0.05  # of the source loss; bfloat16 keeps 8 bits
@@ -41,7 +41,7 @@ def recorded(bench: Bench) -> None:
 
 
 def _repeat(bench: Bench, bank: Path, name: str, case: str, dtype: torch.dtype) -> tuple[bool, str]:
-    """Return whether a step is the recorded one, and how large the deviations are."""
+    """Return whether a step equals the recorded one, and the deviations."""
     quirks = {"reference_quirks": True} if name == "J" else {}
     tolerance = SINGLE if dtype is torch.float32 else double_tolerances(name, case)[0]
     entry = records(name)[case]
@@ -55,7 +55,7 @@ def _repeat(bench: Bench, bank: Path, name: str, case: str, dtype: torch.dtype) 
 
 
 def curves_in_double(bench: Bench) -> None:
-    """Compare training in float64 with the recorded curves, at the tolerance of every machine."""
+    """Compare training in float64 with the recorded curves, at the same tolerance everywhere."""
     allow_tf32(False)
     for name in curves.NAMES[: bench.scale.curves]:
         claim = f"the curve {name}, torch.float64"
@@ -66,7 +66,7 @@ def curves_in_double(bench: Bench) -> None:
 
 
 def curves_in_single(bench: Bench) -> None:
-    """Compare training in float32 with the recorded curves, as far as the CPU's float32 is."""
+    """Compare training in float32 with the recorded curves, relative to the CPU's deviation."""
     allow_tf32(False)
     for name in curves.NAMES[: bench.scale.curves]:
         claim = f"the curve {name}, torch.float32"
@@ -74,13 +74,13 @@ def curves_in_single(bench: Bench) -> None:
             with bench.trying(claim):
                 noise = _deviations(name, bench, torch.device("cpu"), torch.float32)
                 found = _deviations(name, bench, bench.device, torch.float32)
-                alike = list(takewhile(lambda n: n <= TIE, noise))  # then a decision was another
+                alike = list(takewhile(lambda n: n <= TIE, noise))  # until a decision differs
                 allowed = [max(NOISE_FACTOR * n, TIE) for n in accumulate(alike, max)]
                 _compare(bench, claim, found[: len(alike)], allowed)
 
 
 def _deviations(name: str, bench: Bench, device: torch.device, dtype: torch.dtype) -> list[float]:
-    """Return how far every iteration is from the recorded one."""
+    """Return the largest relative deviation of each iteration from the recording."""
     folder = bench.folder / f"curve_{name}_{device.type}_{dtype}"
     curve = curves.train_curve(name, folder, device, bench.scale.curve_iterations, dtype)
     return curves.largest_deviation(curve, curves.recorded(name))
@@ -88,7 +88,7 @@ def _deviations(name: str, bench: Bench, device: torch.device, dtype: torch.dtyp
 
 def _compare(bench: Bench, claim: str, found: list[float], allowed: list[float] | tuple) -> None:
     if not found:
-        bench.record.leave_out(claim, "the CPU's own float32 leaves the curve at once")
+        bench.record.leave_out(claim, "the CPU's own float32 leaves the curve at the first step")
         return
     pairs = list(zip(found, allowed, strict=False))
     said = f"iteration 1: {found[0]:.1e} of {allowed[0]:.1e}, "
@@ -97,7 +97,7 @@ def _compare(bench: Bench, claim: str, found: list[float], allowed: list[float] 
 
 
 def reads(bench: Bench) -> None:
-    """Count in how many places a step waits for the device: one with CDDA, none without."""
+    """Count the places where a step waits for the device: one with CDDA, none without."""
     for config, expected in list(READS.items())[: bench.scale.methods]:
         claim = f"a step of {config} reads the device {expected} times"
         with bench.trying(claim):
@@ -117,7 +117,7 @@ def _count_reads(bench: Bench, config: str, claim: str, expected: int) -> None:
 
 
 def half_precision(bench: Bench) -> None:
-    """See that bfloat16 works where the device has it, and is refused where it has not."""
+    """Check that bfloat16 works on devices that have it and is refused on others."""
     if not has_bfloat16(bench.device):
         _expect_refusal(bench)
         return
@@ -136,7 +136,7 @@ def _first_losses(bench: Bench, mode: Mode) -> dict[str, float]:
 
 
 def _expect_refusal(bench: Bench) -> None:
-    claim = "bfloat16 is refused, with what to use instead, on a GPU that lacks it"
+    claim = "bfloat16 is refused on a GPU that lacks it, and the message names an alternative"
     try:
         Precision(PrecisionSettings("bfloat16"), bench.device)
     except ValueError as error:

@@ -1,38 +1,35 @@
-"""What came out, as JSON and as the section of RESULTS.md."""
+"""The report: plain values for JSON, and the section of RESULTS.md."""
 
-import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from acceptance.bench import Bench
-from acceptance.device import facts
+from acceptance.device import describe_machine
 from acceptance.loading import TABLE as LOADER
 from acceptance.parts import DEPTH_NETWORK, METRIC, PREDICTION, PRODUCT
 from acceptance.steps import COMPILED
 from acceptance.steps import TABLE as STEPS
-from mmseg.engine.environment import git_revision
-from mmseg.system.files import atomic_write
+from mmseg.engine.provenance import git_revision
 
 Row = dict[str, Any]
 SHOWN = 160  # characters of a detail
 
 
 def head(device: torch.device) -> dict[str, Any]:
-    """Return what is known before anything is computed."""
+    """Return what is known before the first section."""
     return {
         "date": str(date.today()),
-        "revision": git_revision(Path(__file__).parent),
+        "revision": git_revision(),
         "dry_run": device.type == "cpu",
-        "machine": facts(device),
+        "machine": describe_machine(device),
     }
 
 
 def content(bench: Bench) -> dict[str, Any]:
-    """Return everything that is known, as plain values of JSON."""
+    """Return the whole report as plain values for JSON."""
     record = bench.record
     return {
         **bench.about,
@@ -42,17 +39,6 @@ def content(bench: Bench) -> dict[str, Any]:
         "section_seconds": record.sections,
         "seconds": round(bench.clock.spent(), 1),
     }
-
-
-def write_json(found: dict[str, Any], file: Path) -> None:
-    """Write what `content` returned."""
-    with atomic_write(file, "w") as target:
-        target.write(json.dumps(found, indent=1) + "\n")
-
-
-def section_name(found: dict[str, Any]) -> str:
-    """Return the name of a device's section: each device has its own."""
-    return f"gpu_acceptance {found['machine']['device']}"
 
 
 def markdown(found: dict[str, Any]) -> str:
@@ -77,7 +63,6 @@ def markdown(found: dict[str, Any]) -> str:
 
 
 def _head(found: dict[str, Any]) -> str:
-    """Name what computed."""
     m = found["machine"]
     computed = [m["device"], f"torch {m['torch']}", f"{m['cores']} CPU cores"]
     if "capability" in m:
@@ -86,7 +71,7 @@ def _head(found: dict[str, Any]) -> str:
             f"compute capability {m['capability']}",
             f"driver {m['driver']}",
         ]
-    about = "A dry run on a CPU with tiny sizes, whose numbers say nothing. " * found["dry_run"]
+    about = "A dry run on a CPU with tiny sizes, whose numbers mean nothing. " * found["dry_run"]
     return (
         f"{about}`python benchmarks/gpu_acceptance.py`, {found['date']}, revision "
         f"{(found['revision'] or 'unknown')[:12]}, {', '.join(computed)}, {found['seconds']:.0f} s."
@@ -100,33 +85,29 @@ def _short(text: str) -> str:
     return last if len(last) <= SHOWN else f"{last[:SHOWN]}…"
 
 
+def _config(row: Row) -> str:
+    return f"`{row['config']}`" + (" without CDDA" if row.get("cdda") is False else "")
+
+
 def _seconds(row: Row) -> str:
     if row.get("fits") is False:
         return "did not fit"
     return f"{row['seconds']:.3g} s" if "seconds" in row else ""
 
 
-def _number(key: str, unit: str, factor: float = 1.0, digits: int = 3) -> Callable[[Row], str]:
-    """Return what writes a value, nothing where there is none."""
+def _column(key: str, form: str = "{}", factor: float = 1.0) -> Callable[[Row], str]:
+    """Return what writes the value of a key, or nothing where there is none."""
 
     def write(row: Row) -> str:
         value = row.get(key)
-        return "" if value is None else f"{factor * value:.{digits}g}{unit}"
+        return "" if value is None else form.format(value if factor == 1 else factor * value)
 
     return write
 
 
-def _text(key: str) -> Callable[[Row], str]:
-    return lambda row: "" if row.get(key) is None else str(row[key])
-
-
-def _config(row: Row) -> str:
-    return f"`{row['config']}`" + (" without CDDA" if row.get("cdda") is False else "")
-
-
-def _table(rows: Iterable[Row], columns: dict[str, Callable[[Row], str]]) -> str:
+def _table(rows: Iterable[Row], columns: Sequence[str]) -> str:
     lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
-    lines += ["| " + " | ".join(write(row) for write in columns.values()) + " |" for row in rows]
+    lines += ["| " + " | ".join(COLUMNS[name](row) for name in columns) + " |" for row in rows]
     return "\n".join(lines)
 
 
@@ -141,64 +122,41 @@ def _cdda_share(rows: list[Row]) -> str:
     return ", ".join(found)
 
 
-MEMORY = {"allocated": _number("allocated_gb", " GB"), "reserved": _number("reserved_gb", " GB")}
-TABLES: tuple[tuple[str, str, dict[str, Callable[[Row], str]]], ...] = (
-    (
-        "Training steps",
-        STEPS,
-        {
-            "config": _config,
-            "precision": _text("mode"),
-            "batch": _text("batch"),
-            "step": _seconds,
-            "queued after": _number("host_seconds", " s"),
-            **MEMORY,
-            "of the peak of matrix products": _number("share_of_peak", " %", 100, 2),
-        },
-    ),
-    (
-        "With compiled networks",
-        COMPILED,
-        {
-            "config": _config,
-            "precision": _text("mode"),
-            "step": _seconds,
-            "compiling": _number("compile_seconds", " s"),
-            **MEMORY,
-        },
-    ),
-    (
-        "Matrix products",
-        PRODUCT,
-        {"precision": _text("mode"), "rate": _number("tflops", " TFLOP/s")},
-    ),
+COLUMNS: dict[str, Callable[[Row], str]] = {
+    "config": _config,
+    "network": _column("network"),
+    "call": _column("call"),
+    "image": _column("size"),
+    "precision": _column("mode"),
+    "--amp": _column("amp"),
+    "batch": _column("batch"),
+    "workers": _column("workers"),
+    "windows per pass": _column("windows"),
+    "time": _seconds,
+    "queued after": _column("host_seconds", "{:.3g} s"),
+    "compiling": _column("compile_seconds", "{:.3g} s"),
+    "allocated": _column("allocated_gb", "{:.3g} GB"),
+    "reserved": _column("reserved_gb", "{:.3g} GB"),
+    "of the peak of matrix products": _column("share_of_peak", "{:.2g} %", 100),
+    "rate": _column("tflops", "{:.3g} TFLOP/s"),
+    "pairs/s": _column("samples_per_second", "{:.3g}"),
+}
+MEMORY = ("allocated", "reserved")
+STEP_COLUMNS = ("config", "precision", "batch", "time", "queued after", *MEMORY)
+TABLES = (  # title, measurement, columns
+    ("Training steps", STEPS, (*STEP_COLUMNS, "of the peak of matrix products")),
+    ("With compiled networks", COMPILED, ("config", "precision", "time", "compiling", *MEMORY)),
+    ("Matrix products", PRODUCT, ("precision", "rate")),
     (
         "Prediction of one image",
         PREDICTION,
-        {
-            "config": _config,
-            "image": _text("size"),
-            "precision": _text("mode"),
-            "windows per pass": _text("windows"),
-            "time": _seconds,
-            **MEMORY,
-        },
+        ("config", "image", "precision", "windows per pass", "time", *MEMORY),
     ),
-    ("Depth metric of a step", METRIC, {"": _text("call"), "time": _number("seconds", " ms", 1e3)}),
-    (
-        "Loader",
-        LOADER,
-        {"workers": _text("workers"), "pairs/s": _number("samples_per_second", "")},
-    ),
+    ("Depth metric of a step", METRIC, ("call", "time")),
+    ("Loader", LOADER, ("workers", "pairs/s")),
     (
         "Depth network",
         DEPTH_NETWORK,
-        {
-            "network": _text("network"),
-            "image": _text("size"),
-            "--amp": _text("amp"),
-            "time of an image": _seconds,
-            **MEMORY,
-        },
+        ("network", "image", "--amp", "time", *MEMORY),
     ),
 )

@@ -1,4 +1,4 @@
-"""Whole runs of `tools/train.py` in processes of their own, on a few drawn pictures."""
+"""Whole runs of `tools/train.py` in their own processes, on a few generated images."""
 
 import os
 import shutil
@@ -16,13 +16,13 @@ from torch.utils._pytree import tree_leaves
 from acceptance import ROOT
 from acceptance.bench import Bench
 
-METHOD = "mic"  # CDDA and MIC on HRDA, feature distance, dropout: all there is
+METHOD = "mic"  # CDDA and MIC on HRDA, with feature distance and dropout: everything there is
 LENGTH, HALF = 4, 2  # iterations
-LONGEST = 150.0  # seconds of a command; it takes ten
+LONGEST = 150.0  # seconds for a command that usually takes ten
 
 
 def deterministic_runs(bench: Bench) -> None:
-    """Train, train again, and continue from the middle, all with --deterministic."""
+    """Train, train again, and resume from the middle, all with --deterministic."""
     material, folder = bench.folder / "material", bench.folder / "runs"
     small_runs.write_material(material)
     sections: dict[str, Any] = {
@@ -45,11 +45,11 @@ def deterministic_runs(bench: Bench) -> None:
         for job in jobs:
             job.result()
     _check_same(bench, "--deterministic gives the same bits again", whole, again)
-    _check_same(bench, "--resume gives the bits of the run that was not interrupted", whole, parts)
+    _check_same(bench, "--resume gives the bits of the uninterrupted run", whole, parts)
 
 
 def _train(bench: Bench, config: Path, work_dir: Path, *options: str) -> None:
-    """Run the command; what it says stays in the work folder."""
+    """Run the command."""
     command = [sys.executable, "tools/train.py", str(config), "--work-dir", str(work_dir)]
     command += ["--deterministic", "--no-validate", *options]
     environment = dict(os.environ)
@@ -80,7 +80,7 @@ def _check_same(bench: Bench, claim: str, first: Path, second: Path) -> None:
 
 
 def _nondeterministic(work_dir: Path) -> str:
-    """Return which operators the log calls not deterministic."""
+    """Name the operators that the log calls not deterministic."""
     lines = [line for log in work_dir.glob("*.log") for line in log.read_text().splitlines()]
     said = [line.partition("Not deterministic: ")[2].split(" ")[0] for line in lines]
     names = ", ".join(filter(None, said))
@@ -88,7 +88,7 @@ def _nondeterministic(work_dir: Path) -> str:
 
 
 def _check_checkpoint(bench: Bench, file: Path) -> None:
-    """See that a machine without a GPU reads a checkpoint."""
+    """Check that a machine without a GPU could read a checkpoint."""
     content = torch.load(file, weights_only=True)
     tensors = [leaf for leaf in tree_leaves(content) if isinstance(leaf, torch.Tensor)]
     elsewhere = sorted({str(t.device) for t in tensors} - {"cpu"})

@@ -1,7 +1,7 @@
 """Training steps of the published configs on random images: time, memory, share of the peak.
 
-What is timed is `Trainer.step`, which training calls as well; networks and images are random, the
-thresholds of CDDA so low that all of it runs in every step.
+They are steps of `Trainer`, as in training. Networks and images are random, and CDDA's thresholds
+are so low that every part of it runs in every step.
 """
 
 import statistics
@@ -12,17 +12,16 @@ from importlib.util import find_spec
 from typing import Any
 
 import torch
-from torch import nn
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
-from training_step import build, leave_classes_out, random_material, training_batch, wait
+from training_step import build, leave_classes_out, training_batch, wait
 
 from acceptance import ROOT
 from acceptance.bench import Bench
 from acceptance.device import allow_tf32, has_bfloat16, memory, start_memory
 from mmseg.config import load_config
 from mmseg.engine import build_optimizer
-from mmseg.engine.schedule import build_schedule
-from mmseg.engine.settings import read_settings
+from mmseg.engine.run_settings import read_settings
+from mmseg.engine.schedule import Schedule
 from mmseg.engine.trainer import RunOutput, Trainer
 
 TABLE, COMPILED = "training step", "torch.compile"
@@ -42,50 +41,46 @@ FP32, TF32, BF16 = Mode("fp32"), Mode("TF32", has_tf32=True), Mode("bf16", "bflo
 
 
 class Steps:
-    """A config whose training steps can be done, with random weights and on one random batch.
+    """The training steps of `configs/<config>.py`, with random weights and one random batch.
 
-    Args:
-        bench: device, sizes, folder.
-        config: below `configs/`, without suffix.
-        crops: of the bank; None for as many as `Scale` says.
+    The bank has `num_crops` source crops, or as many as the scale says.
     """
 
-    def __init__(self, bench: Bench, config: str, crops: int | None = None) -> None:
+    def __init__(self, bench: Bench, config: str, num_crops: int | None = None) -> None:
         self.bench, self.config = bench, config
-        start_memory(bench.device)  # networks of former sections are gone
+        start_memory(bench.device)  # frees the networks of earlier sections
         torch.manual_seed(0)
         self.cfg = load_config(ROOT / "configs" / config)
         size = tuple(self.cfg.crop_size)
-        crops = crops or bench.scale.bank
-        method = build(self.cfg, crops, lambda count: random_material(count, size))
+        method = build(self.cfg, num_crops or bench.scale.bank)
         leave_classes_out(method)
         self.method: Any = method.to(bench.device)
         self.number = self.cfg.data.samples_per_gpu
         self.batch = training_batch(method, self.number, size, bench.device)
-        self.tflop: float | None = None  # of one step; None until one was counted
+        self.tflop: float | None = None  # operations of a step, counted once
 
     def name(self, mode: Mode, with_cdda: bool = True) -> str:
-        """Return what a measurement is called."""
+        """Return the name of a measurement."""
         return f"{TABLE}: {self.config} {mode.name}{'' if with_cdda else ' without CDDA'}"
 
     def trainer(self, mode: Mode) -> Trainer:
-        """Return a new trainer, whose optimizer knows nothing yet, after iteration 0."""
+        """Return a trainer with a new optimizer, after iteration 0."""
         allow_tf32(mode.has_tf32)
         self.cfg["amp"] = {"dtype": mode.dtype} if mode.dtype else None
         settings = read_settings(self.cfg, 0)
         trainer = Trainer(
             self.method,
             build_optimizer(self.method, self.cfg.optimizer),
-            build_schedule(self.cfg.get("lr_config"), settings.max_iters),
+            Schedule(self.cfg.get("lr_config"), settings.max_iters),
             settings,
             RunOutput(self.bench.folder / "steps"),
         )
-        trainer.progress.iteration = 1  # pictures are due at 0
+        trainer.progress.iteration = 1  # at 0, pictures would be due
         self.method.train()
         return trainer
 
     def time(self, trainer: Trainer) -> dict[str, Any]:
-        """Return the seconds of a step, and those until the host has queued it."""
+        """Time steps, and how long the host takes to queue them."""
         scale, device = self.bench.scale, self.bench.device
         whole, host, begin = [], [], time.monotonic()
         while len(whole) < scale.timed:
@@ -118,36 +113,28 @@ class Steps:
                 used = memory(self.bench.device)
                 share = self._share(trainer, mode, times["seconds"]) if with_cdda else {}
                 self.bench.record.measure(TABLE, **row, fits=True, **times, **used, **share)
-                self._expect_all_of_cdda(trainer, with_cdda)
+                expected = with_cdda and cdda is not None
+                if ("tgt.loss" in trainer.state.losses.means()) != expected:
+                    raise AssertionError(
+                        f"{self.config}: expected guidance to run: {expected}, got the opposite; "
+                        "adapt leave_classes_out in benchmarks/training_step.py."
+                    )
         finally:
             self.method.zero_grad(set_to_none=True)
             self.method.cdda = cdda
 
     def _share(self, trainer: Trainer, mode: Mode, seconds: float) -> dict[str, float]:
-        """Return the operations of a step, and which share of the possible ones it reaches."""
+        """Return the operations of a step, and the share of the possible ones that it reaches."""
         if self.tflop is None:
-            with self.bench.trying(f"counting the operations of {self.config}"):
-                self.tflop = count_operations(lambda: trainer.step(self.batch)) / 1e12
-        if self.tflop is None:
-            return {}
+            self.tflop = count_operations(lambda: trainer.step(self.batch)) / 1e12
         share = {"tflop": self.tflop, "tflops": self.tflop / seconds}
         peak = self.bench.peaks.get(mode.name)
         return share if peak is None else {**share, "share_of_peak": share["tflops"] / peak}
 
-    def _expect_all_of_cdda(self, trainer: Trainer, with_cdda: bool) -> None:
-        """Raise unless losses are finite and guidance has run where it should."""
-        is_guided = "tgt.loss" in trainer.state.losses.means()
-        expected = with_cdda and self.method.cdda is not None
-        if is_guided != expected:
-            raise AssertionError(
-                f"{self.config}: expected a step {'with' if expected else 'without'} guidance, got "
-                "the other; adapt leave_classes_out in benchmarks/training_step.py."
-            )
-
 
 def count_operations(task: Callable[[], object]) -> int:
     """Return the operations of a task's matrix products, attentions and convolutions."""
-    # torch counts the gradient of a depth-wise convolution's weights as often as it has channels.
+    # torch multiplies the gradient of a depth-wise convolution's weights by its channels.
     own = {torch.ops.aten.convolution_backward: _convolution_backward}
     with FlopCounterMode(display=False, custom_mapping=own) as counter:
         task()
@@ -159,7 +146,7 @@ def _convolution_backward(
 ) -> int:
     """Return the operations of a convolution's gradients, from the shapes of its inputs.
 
-    Those of the image and those of the weights need as many as the convolution.
+    The image's gradient and the weights' each take as many as the convolution itself.
     """
     is_transposed, wanted = rest[4], rest[7]
     once = conv_flop_count(image, weight, gradient, transposed=is_transposed)
@@ -167,7 +154,7 @@ def _convolution_backward(
 
 
 def published(bench: Bench) -> None:
-    """Measure the configs that were published, first in the usual precision."""
+    """Measure the published configs, in the usual precision first."""
     for config in bench.scale.published:
         _measure_all(bench, config, [(BF16, True), (FP32, True), (FP32, False), (BF16, False)])
 
@@ -179,7 +166,7 @@ def published_in_tf32(bench: Bench) -> None:
 
 
 def published_later(bench: Bench) -> None:
-    """Measure those with the other source, which differ in their bank and their images."""
+    """Measure the configs with the other source, whose bank and images differ."""
     for config in bench.scale.published_later:
         _measure_all(bench, config, [(BF16, True), (FP32, True), (TF32, True)])
 
@@ -200,12 +187,12 @@ def _measure_all(bench: Bench, config: str, wanted: list[tuple[Mode, bool]]) -> 
 
 
 def compiled(bench: Bench) -> None:
-    """Measure with compiled networks; the first steps, which compile, are reported apart."""
+    """Measure with compiled networks; the first steps, which compile, are reported separately."""
     torch.backends.cudnn.benchmark = True
     if not bench.is_dry and find_spec("triton") is None:
         bench.record.leave_out(COMPILED, "the package triton is not installed")
         return
-    for config in bench.scale.compiled:
+    for config in (*bench.scale.published, *bench.scale.published_later):
         if bench.has_time(f"{COMPILED}: {config}", seconds=75):
             _measure_compiled(bench, config, BF16 if has_bfloat16(bench.device) else FP32)
 
@@ -214,7 +201,9 @@ def _measure_compiled(bench: Bench, config: str, mode: Mode) -> None:
     torch.compiler.reset()
     steps = Steps(bench, config)
     row = {"config": config, "mode": mode.name, "batch": steps.number}
-    for part in _networks(steps.method):
+    networks = [module for module in steps.method.modules() if hasattr(module, "backbone")]
+    heads = [getattr(network.decode_head, "head", network.decode_head) for network in networks]
+    for part in [*(network.backbone for network in networks), *heads]:
         part.forward = torch.compile(part.forward, backend=bench.scale.compiler, dynamic=False)
     with bench.trying(f"{COMPILED}: {config}", COMPILED, **row):
         trainer = steps.trainer(mode)
@@ -227,10 +216,3 @@ def _measure_compiled(bench: Bench, config: str, mode: Mode) -> None:
         compiling = warm_up - bench.scale.warm_ups * times["seconds"]
         used = memory(bench.device)
         bench.record.measure(COMPILED, **row, fits=True, compile_seconds=compiling, **times, **used)
-
-
-def _networks(method: Any) -> list[nn.Module]:
-    """Return backbones and single-scale heads of all networks of a method."""
-    networks = [m for m in method.modules() if hasattr(m, "backbone")]
-    heads = [getattr(network.decode_head, "head", network.decode_head) for network in networks]
-    return [*(network.backbone for network in networks), *heads]

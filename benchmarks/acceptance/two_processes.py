@@ -1,4 +1,4 @@
-"""Two gloo processes on one device compute what one process computes with both batches."""
+"""Check that two processes on one device compute the same as one process with both batches."""
 
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from acceptance.bench import Bench
 from acceptance.clock import OutOfTime
 from mmseg.engine.trainer import to_device
 from mmseg.system import processes
+from mmseg.system.gradient_averaging import average_gradients
 
 CASES = ("cdda", "mic_teacher")
 STEPS = 3
@@ -22,19 +23,8 @@ TOLERANCE = 1e-9  # of the norm, in float64
 Vectors = dict[str, Tensor]
 
 
-class DeviceSlice(Slice):
-    """The choices for some images of a batch on any device."""
-
-    def block_mask(
-        self, batch: int, height: int, width: int, mask_ratio: float, block_size: int
-    ) -> Tensor:
-        """Draw as on the CPU."""
-        mask = super().block_mask(batch, height, width, mask_ratio, block_size)
-        return mask.to(self.device)
-
-
 def two_processes(bench: Bench) -> None:
-    """Start the processes, and compare."""
+    """Start the processes and check how far their results deviate."""
     folder = bench.folder / "two"
     write_material(folder)
     arguments = (str(folder), str(bench.device), bench.is_dry)
@@ -58,20 +48,26 @@ def two_processes(bench: Bench) -> None:
 
 
 def work(rank: int, folder: str, device_name: str, is_dry: bool) -> None:
-    """Compute alone what both compute together (process 0), then together, and compare."""
+    """Compute everything alone (process 0 only), then together, and save the deviations."""
     device, root = torch.device(device_name), Path(folder)
     torch.set_num_threads(1)
     cases = CASES[:1] if is_dry else CASES
     both = PROCESSES * IMAGES
     alone = {case: steps(root, case, device, 0, both) for case in cases if rank == 0}
-    # NCCL, which a run takes for tensors of a GPU, refuses two processes on one GPU. A group that
-    # exists is taken as it is.
+    # NCCL, the usual choice for GPU tensors, refuses two processes on one GPU. `processes` uses
+    # a group that exists as it is.
     store = dist.FileStore(str(root / "store"), PROCESSES)
     processes.start_group("gloo", store=store, rank=rank, world_size=PROCESSES)
     together = {case: steps(root, case, device, rank * IMAGES, IMAGES) for case in cases}
     if rank == 0:
-        found = {case: _deviations(together[case], alone[case]) for case in cases}
-        torch.save(found, root / "deviations.pth")
+        deviations = {
+            case: {
+                name: float((together[case][name] - expected).norm() / expected.norm())
+                for name, expected in alone[case].items()
+            }
+            for case in cases
+        }
+        torch.save(deviations, root / "deviations.pth")
     processes.barrier()
     processes.shut_down()
 
@@ -87,17 +83,10 @@ def steps(root: Path, case: str, device: torch.device, first: int, count: int) -
     for iteration in range(STEPS):
         optimizer.zero_grad(set_to_none=True)
         batch = to_device(images_of(whole_batch(iteration), first, count), device)
-        draws = DeviceSlice(iteration, first)
-        draws.device = device
-        method.accumulate_gradients(batch, iteration, draws)
-        processes.reduce_gradients(method.trainable_parameters())
+        method.accumulate_gradients(batch, iteration, Slice(iteration, first))
+        average_gradients(method.trainable_parameters())
         gradients = [p.grad for p in method.trainable_parameters() if p.grad is not None]
         result[f"gradient {iteration + 1}"] = torch.cat([g.flatten() for g in gradients])
         optimizer.step()
     result["weights"] = torch.cat([p.detach().flatten() for p in method.parameters()])
     return result
-
-
-def _deviations(ours: Vectors, theirs: Vectors) -> dict[str, float]:
-    """Return the differences, relative to the norm."""
-    return {k: float((ours[k] - v).norm() / v.norm()) for k, v in theirs.items()}

@@ -48,7 +48,7 @@ BOXES = """
 728 | MaskedConsistency.relabel | masking.py | by a second teacher, if there is one |
 728 | MaskedConsistency.train_on | masking.py | predict the classes of hidden blocks | trains
 816 | Updates.after | mmseg/engine/updates.py | the engine steps the optimizer | phase
-816 | reduce_gradients | mmseg/system/processes.py | mean over all processes |
+816 | average_gradients | mmseg/system/gradient_averaging.py | mean over all processes |
 """
 ARROWS = (  # from y, to y, what is handed over
     (132, 162, ""),

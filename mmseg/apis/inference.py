@@ -31,7 +31,7 @@ def init_segmentor(
     Args:
         config: path (with or without .py), or a loaded config.
         checkpoint: of this program or of the family; None keeps the initial weights.
-        device: the GPU if there is one, else the CPU, when left out.
+        device: by default the GPU if there is one, else the CPU.
         network: 'student' or 'teacher' of the checkpoint.
 
     Returns:
@@ -39,15 +39,14 @@ def init_segmentor(
 
     Raises:
         CheckpointError: for a checkpoint of another network, or one without the teacher wanted.
-        UnsafeFileError: for a checkpoint that asks for more than tensors and plain values; see
+        UnsafeFileError: for a checkpoint of more than tensors and plain values; see
             `mmseg.system.safe_loading.trusting_files`.
     """
     cfg = config if isinstance(config, Config) else load_config(config)
     section = copy.deepcopy(cfg.model)
-    section["pretrained"] = None
-    if section.get("backbone", {}).get("pretrained") is not None:
+    section.update(pretrained=None, train_cfg=None)
+    if "pretrained" in section.get("backbone", {}):
         section["backbone"]["pretrained"] = None
-    section["train_cfg"] = None
     model: Any = build_segmentor(section, test_cfg=cfg.get("test_cfg"))
     meta = load_weights(model, checkpoint, network) if checkpoint is not None else {}
     classes, palette = _classes_of(cfg)

@@ -22,7 +22,7 @@ Packed = tuple[int, tuple[int, ...], bytes]  # index, shape, compressed uint8 va
 
 
 class PredictionFiles:
-    """Takes label maps one by one: paints them, formats them, keeps them, as wanted.
+    """Takes label maps one by one and, as asked, paints, formats, or keeps them.
 
     Args:
         dataset: the images.
@@ -47,9 +47,8 @@ class PredictionFiles:
     def take(self, index: int, prediction: np.ndarray) -> None:
         """Take the (H, W) uint8 label map of image `index`."""
         if self.show_dir is not None:
-            is_blended = self.opacity < 1
-            image = read_rgb(self.dataset, index) if is_blended else None
-            file = picture_file(self.dataset, index, self.show_dir)
+            image = _read_rgb(self.dataset, index) if self.opacity < 1 else None
+            file = _picture_file(self.dataset, index, self.show_dir)
             paint(file, prediction, image, self.opacity)
         if self.formats is not None:
             self.dataset.format_results([prediction], indices=[index], **self.formats)
@@ -80,11 +79,11 @@ class AttentionPictures:
 
     def take(self, index: int, attention: np.ndarray) -> None:
         """Take the (H, W) map of image `index`, from 0 (context) to 1 (detail)."""
-        file = picture_file(self.dataset, index, self.show_dir)
+        file = _picture_file(self.dataset, index, self.show_dir)
         if self.opacity >= 1:
             write_label(file, np.rint(attention.clip(0, 1) * 255))
             return
-        image = read_rgb(self.dataset, index).astype(np.float32)
+        image = _read_rgb(self.dataset, index).astype(np.float32)
         mixed = (1 - self.opacity) * image + self.opacity * heat(attention)
         save_picture(file, np.rint(mixed).clip(0, 255).astype(np.uint8))
 
@@ -94,7 +93,7 @@ class AttentionPictures:
 
 
 class _StreamedList:
-    """Is pickled as the list of label maps, of which only one at a time is unpacked."""
+    """Pickles as the list of label maps, unpacking only one at a time."""
 
     def __init__(self, items: Sequence[Packed]) -> None:
         self.items = items
@@ -107,11 +106,11 @@ class _StreamedList:
             yield np.frombuffer(zlib.decompress(packed), np.uint8).reshape(shape).copy()
 
 
-def picture_file(dataset: Any, index: int, folder: str) -> Path:
-    """Return where the picture of an image belongs: its relative name, as PNG."""
+def _picture_file(dataset: Any, index: int, folder: str) -> Path:
+    """Return the PNG file for the picture of image `index`, below `folder` as the image is."""
     return (Path(folder) / dataset.img_infos[index]["filename"]).with_suffix(".png")
 
 
-def read_rgb(dataset: Any, index: int) -> np.ndarray:
+def _read_rgb(dataset: Any, index: int) -> np.ndarray:
     """Read image `index` of a dataset as (H, W, 3) uint8 RGB."""
     return read_color(Path(dataset.img_dir) / dataset.img_infos[index]["filename"])[..., ::-1]

@@ -5,7 +5,6 @@ A run of the configs under one `exp` lies in `work_dirs/local-<exp>/<name>/`; it
 """
 
 import copy
-import pprint
 import secrets
 import time
 from collections.abc import Mapping
@@ -14,7 +13,8 @@ from typing import Any
 
 from mmseg.config import Config, find_config, load_config
 from mmseg.config.config_dict import unwrap
-from mmseg.engine.environment import git_revision
+from mmseg.config.language import python_text
+from mmseg.engine.provenance import git_revision
 from mmseg.system import processes
 from mmseg.system.files import atomic_write
 
@@ -26,7 +26,7 @@ HEX_DIGITS = 5
 
 
 def run_name(name: str) -> str:
-    """Return `<yymmdd_HHMM>_<name>_<5 hex>`, the same on every process."""
+    """Return `<yymmdd_HHMM>_<name>_<5 hex digits>`, the same on every process."""
     stamp = time.strftime("%y%m%d_%H%M")
     return processes.broadcast_object(f"{stamp}_{name}_{secrets.token_hex(3)[:HEX_DIGITS]}")
 
@@ -36,10 +36,7 @@ def child_of_file(
 ) -> Path:
     """Write the child config of a config file and return its path.
 
-    Args:
-        config: path with or without `.py`.
-        options: values by dotted path that the run changes.
-        is_startup_test: run two iterations only.
+    `options` are values by dotted path that the run changes; a startup test runs two iterations.
     """
     file = find_config(config)
     cfg = load_config(file)
@@ -54,13 +51,9 @@ def child_of_experiment(
     options: Mapping[str, Any] | None = None,
     is_startup_test: bool = False,
 ) -> Path:
-    """Write the child config of one config of an experiment and return its path.
+    """Write the child config of one config of experiment `number` and return its path.
 
-    Args:
-        own: what `generate_experiment_cfgs` gives: values, and `_base_` relative to `configs/`.
-        number: id of the experiment.
-        options: values by dotted path that the run changes.
-        is_startup_test: run two iterations only.
+    `own`, from `generate_experiment_cfgs`, has values and `_base_` relative to `configs/`.
     """
     bases = [own["_base_"]] if isinstance(own["_base_"], str) else own["_base_"]
     values = {**own, "_base_": [_from_generated(CONFIGS / base) for base in bases]}
@@ -68,9 +61,9 @@ def child_of_experiment(
 
 
 def overrides(cfg: Config, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a child of `cfg` has to contain so that it resolves to `cfg` with `options`.
+    """Return the content of a child of `cfg` that resolves to `cfg` with `options`.
 
-    Lists are repeated as a whole, since a child cannot change a single item of them.
+    Lists are repeated as a whole, because a child cannot change a single item of them.
     """
     changed = copy.deepcopy(cfg)
     changed.merge_options(options)
@@ -117,7 +110,7 @@ def _write_child(
         identity = {
             "name": name,
             "work_dir": (WORK_DIRS / folder / name).as_posix(),
-            "git_rev": git_revision(Path(__file__).parents[2]),
+            "git_rev": git_revision(),
         }
         _write_config(file, {**values, **identity})
         options = {**options, **(STARTUP if is_startup_test else {})}
@@ -131,12 +124,11 @@ def _write_child(
 def _write_config(file: Path, values: Mapping[str, Any]) -> None:
     """Write top-level values as a Python config file."""
     with atomic_write(file, "w") as stream:
-        for key, value in values.items():
-            stream.write(f"{key} = {pprint.pformat(value, width=100, sort_dicts=False)}\n")
+        stream.write(python_text(values))
 
 
 def _from_generated(file: Path) -> str:
-    """Return a config's path as a file in `configs/generated/<folder>/` has to write it."""
+    """Return a config's path relative to a file in `configs/generated/<folder>/`."""
     if file.is_absolute() and file.is_relative_to(Path.cwd()):
         file = file.relative_to(Path.cwd())
     if file.is_absolute():

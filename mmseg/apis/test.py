@@ -42,13 +42,13 @@ def run_test(options: TestOptions) -> dict[str, Any]:
     cfg = prepare_test_config(load_config(options.config), options)
     work_dir = Path(options.work_dir or Path(options.checkpoint).parent)
     if processes.is_main():
-        # What cannot be written is better known before the first image.
+        # What cannot be written should be known before the first image.
         for folder in [work_dir, *options.written_folders()]:
             require_writable(folder)
     logger = start_logging(work_dir / f"test_{time.strftime('%Y%m%d_%H%M%S')}.log")
     try:
         names = NETWORKS if options.eval_model == "both" else (options.eval_model,)
-        # All of them before the first is tested: one may be missing.
+        # All of them before the first is tested, because one may be missing.
         networks = {n: init_segmentor(cfg, options.checkpoint, device, n) for n in names}
         for network in networks.values():
             _choose_output(network, options.hrda_out)
@@ -86,7 +86,7 @@ def prepare_test_config(cfg: Config, options: TestOptions) -> Config:
 
 
 def _set_mode(cfg: Config, mode: str) -> None:
-    """Let the network see whole images, or windows, whose grid the config has to name."""
+    """Show the network whole images, or windows, whose grid the config has to set."""
     chosen = {**(cfg.model.get("test_cfg") or cfg.get("test_cfg") or {}), "mode": mode}
     missing = [key for key in ("crop_size", "stride") if chosen.get(key) is None]
     if mode == "slide" and missing:
@@ -99,11 +99,7 @@ def _set_mode(cfg: Config, mode: str) -> None:
 
 
 def _choose_output(network: Any, hrda_out: str | None) -> None:
-    """Let an HRDA network show one scale alone.
-
-    Raises:
-        ConfigError: for a network without scales.
-    """
+    """Make an HRDA network show one scale alone; raise `ConfigError` for any other network."""
     if hrda_out is None:
         return
     if not hasattr(network, "attention_map"):
@@ -120,29 +116,31 @@ def _test(
 ) -> dict[str, Any] | None:
     """Label every image with the student or the teacher; evaluate if asked to."""
     get_logger().info(f"Network: {network}")
-    workers = cfg.data.get("workers_per_gpu", 0)
-    record = None
+    workers, show_dir = cfg.data.get("workers_per_gpu", 0), options.show_dir
+    record, label = None, None
     if options.is_attention:
-        _paint_attention(model, dataset, workers, options)
+        files = AttentionPictures(dataset, str(show_dir), options.opacity)
+        label = predict_attention
     else:
         formats = options.eval_options if options.format_only else None
-        files = PredictionFiles(dataset, options.show_dir, options.opacity, options.out, formats)
-        if options.metrics:
-            evaluator = Evaluator(
-                dataset, options.metrics, workers, has_synthia_source(cfg), shows_progress=True
-            )
-            facts = {"checkpoint": str(options.checkpoint), "network": network, **options.facts()}
-            evaluation = evaluator(model, files.take, None, **facts)
-            record = evaluation.record
-            file = write_results(work_dir, record, results_name(network, options.hrda_out))
-            _report(network, evaluation, file)
-        else:
-            for index, prediction in predictions(model, dataset, workers, shows_progress=True):
-                files.take(index, prediction)
-        files.finish()
-    if options.show_dir is not None:
+        files = PredictionFiles(dataset, show_dir, options.opacity, options.out, formats)
+    if options.metrics:
+        evaluator = Evaluator(
+            dataset, options.metrics, workers, has_synthia_source(cfg), shows_progress=True
+        )
+        details = {"checkpoint": str(options.checkpoint), "network": network}
+        evaluation = evaluator(model, files.take, **details, **options.recorded_choices())
+        assert evaluation is not None  # nothing stops it
+        record = evaluation.record
+        file = write_results(work_dir, record, results_name(network, options.hrda_out))
+        _report(network, evaluation, file)
+    else:
+        for index, labeled in predictions(model, dataset, workers, True, label):
+            files.take(index, labeled)
+    files.finish()
+    if show_dir is not None:
         painted = "attention" if options.is_attention else "predictions"
-        get_logger().info(f"Painted {painted}: {options.show_dir}")
+        get_logger().info(f"Painted {painted}: {show_dir}")
     if options.format_only:
         get_logger().info(f"Files for a test server: {options.eval_options['imgfile_prefix']}")
     return record
@@ -159,18 +157,8 @@ def results_name(network: str, hrda_out: str | None = None) -> str:
     return "_".join([Path(RESULTS).stem, *parts]) + Path(RESULTS).suffix
 
 
-def _paint_attention(model: Any, dataset: Any, workers: int, options: TestOptions) -> None:
-    """Paint HRDA's attention on every image."""
-    assert options.show_dir is not None  # see check_options
-    pictures = AttentionPictures(dataset, options.show_dir, options.opacity)
-    maps = predictions(model, dataset, workers, shows_progress=True, label=predict_attention)
-    for index, attention in maps:
-        pictures.take(index, attention)
-    pictures.finish()
-
-
 def _report(network: str, evaluation: Evaluation, file: Path) -> None:
-    """Log every IoU in percent, and where the numbers are."""
+    """Log every IoU in percent, and where the results are."""
     lines = [f"{k}: {100 * v:.1f}" for k, v in evaluation.summary.items() if "IoU" in k]
     scale = evaluation.record.get("hrda_out")
     name = f"{network} ({scale})" if scale else network

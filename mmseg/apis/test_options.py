@@ -14,7 +14,7 @@ FORMAT_OPTIONS = ("imgfile_prefix", "to_label_id")
 EVAL_MODELS = (*NETWORKS, "both")
 INFERENCE_MODES = ("whole", "slide")
 ATTENTION = "ATT"
-FIXED_ATTENTION = {"LR": 0.0, "HR": 1.0}  # what takes the place of HRDA's attention
+FIXED_ATTENTION = {"LR": 0.0, "HR": 1.0}  # replaces HRDA's attention
 HRDA_OUTPUTS = (*FIXED_ATTENTION, ATTENTION)
 
 
@@ -22,7 +22,7 @@ HRDA_OUTPUTS = (*FIXED_ATTENTION, ATTENTION)
 class TestOptions:
     """The choices of a command line."""
 
-    __test__ = False  # not a test case for pytest
+    __test__ = False  # keeps pytest from collecting it
 
     config: str
     checkpoint: str
@@ -40,15 +40,15 @@ class TestOptions:
     cfg_options: Mapping[str, Any] = field(default_factory=dict)
     work_dir: str | None = None
     launcher: str = "none"
-    local_rank: int | None = None  # what torch.distributed.launch gives
+    local_rank: int | None = None  # from torch.distributed.launch
 
     @property
     def is_attention(self) -> bool:
-        """Whether HRDA's attention is painted in the place of labels."""
+        """Whether HRDA's attention is painted instead of labels."""
         return self.hrda_out == ATTENTION
 
-    def facts(self) -> dict[str, Any]:
-        """Return what a file of results should say about the choices that change them."""
+    def recorded_choices(self) -> dict[str, Any]:
+        """Return the choices that change results, for the file of results."""
         chosen = {
             "hrda_out": self.hrda_out,
             "inference_mode": self.inference_mode,
@@ -63,7 +63,7 @@ class TestOptions:
         return [Path(folder) for folder in given if folder]
 
     def of_network(self, network: str) -> "TestOptions":
-        """Return the options for one network: of both, the teacher writes to its own places."""
+        """Return the options for one network: of two, the teacher writes to its own places."""
         if self.eval_model != "both" or network == "student":
             return self
         formats = dict(self.eval_options)
@@ -80,11 +80,15 @@ class TestOptions:
 def check_options(options: TestOptions) -> None:
     """Raise `ConfigError` for options that contradict each other, before anything is loaded."""
     check_metrics(options.metrics)
-    _check_choice("--eval-model", options.eval_model, EVAL_MODELS)
-    if options.inference_mode is not None:
-        _check_choice("--inference-mode", options.inference_mode, INFERENCE_MODES)
-    if options.hrda_out is not None:
-        _check_choice("--hrda-out", options.hrda_out, HRDA_OUTPUTS)
+    for option, value, choices in (
+        ("--eval-model", options.eval_model, EVAL_MODELS),
+        ("--inference-mode", options.inference_mode, (None, *INFERENCE_MODES)),
+        ("--hrda-out", options.hrda_out, (None, *HRDA_OUTPUTS)),
+    ):
+        if value not in choices:
+            raise ConfigError(
+                f"expected {option} {', '.join(filter(None, choices))}, got {value!r}."
+            )
     if options.out is not None and Path(options.out).suffix not in (".pkl", ".pickle"):
         raise ConfigError(f"expected --out with the suffix .pkl, got {options.out!r}.")
     if not 0 < options.opacity <= 1:
@@ -102,7 +106,7 @@ def check_options(options: TestOptions) -> None:
 
 
 def _check_attention(options: TestOptions) -> None:
-    """Raise for what needs labels, of which a map of the attention has none."""
+    """Raise for options that need label maps, because attention is only painted."""
     asked = {"--eval": options.metrics, "--format-only": options.format_only, "--out": options.out}
     for name, value in asked.items():
         if value:
@@ -114,11 +118,6 @@ def _check_attention(options: TestOptions) -> None:
         raise ConfigError(
             f"expected a folder for --hrda-out {ATTENTION}, got none; add --show-dir FOLDER."
         )
-
-
-def _check_choice(option: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ConfigError(f"expected {option} {', '.join(choices)}, got {value!r}.")
 
 
 def _teachers(path: str) -> str:

@@ -16,19 +16,18 @@ from mmseg.config.registry import check_keys
 from mmseg.datasets import build_dataset, build_train_loader
 from mmseg.datasets.depth.fit import training_warnings
 from mmseg.engine.checkpoint import load_start
-from mmseg.engine.environment import (
-    batch_size_warning,
-    determinism_lines,
-    nondeterminism_in_log,
-    set_random_seed,
-    version_lines,
-)
 from mmseg.engine.evaluator import Evaluator, has_synthia_source
 from mmseg.engine.logs import get_logger, stop_logging
 from mmseg.engine.optimizer import build_optimizer
-from mmseg.engine.provenance import write_repro
+from mmseg.engine.provenance import version_lines, write_repro
+from mmseg.engine.run_settings import (
+    batch_size_warning,
+    max_iterations,
+    read_settings,
+    uses_sync_bn,
+)
 from mmseg.engine.schedule import build_schedule
-from mmseg.engine.settings import max_iterations, read_settings, uses_sync_bn
+from mmseg.engine.seed import determinism_lines, nondeterminism_in_log, set_random_seed
 from mmseg.engine.trackers import build_trackers
 from mmseg.engine.trainer import Progress, RunOutput, Trainer
 from mmseg.evaluation.report import final_lines
@@ -52,11 +51,11 @@ class TrainOptions:
     deterministic: bool = False
     validate: bool = True
     launcher: str = "none"
-    local_rank: int | None = None  # what torch.distributed.launch gives
-    trust_checkpoint: bool = False  # whether the command has switched that on, see safe_loading
+    local_rank: int | None = None  # from torch.distributed.launch
+    trust_checkpoint: bool = False  # whether the command has switched that on; see safe_loading
 
     def to_repeat(self) -> list[str]:
-        """Return the options that a command which continues the run needs again."""
+        """Return the options that the command to continue the run needs again."""
         wanted = {
             "--deterministic": self.deterministic,
             "--no-validate": not self.validate,
@@ -75,7 +74,7 @@ def run_training(cfg: Config, options: TrainOptions | None = None) -> Progress:
         cfg = prepare_config(cfg, options)
         logger = open_folder(cfg, timestamp)
         try:
-            choose_start(cfg, options.seed, options.resume)
+            choose_start(cfg, options.resume)
             return _train(cfg, options, device, timestamp, interruption)
         except Exception as error:
             log_end(logger, error)
@@ -91,7 +90,7 @@ def _train(
     timestamp: str,
     interruption: Interruption,
 ) -> Progress:
-    """Build what the config describes, say what it is, and train."""
+    """Build what the config describes, log it, and train."""
     logger, work_dir = get_logger(), Path(cfg.work_dir)
     for line in version_lines(device) + determinism_lines(device, options.deterministic):
         logger.info(line)
@@ -107,17 +106,14 @@ def _train(
     for line in training_warnings(cfg, dataset) if processes.is_main() else []:
         logger.warning(line)
     write_repro(work_dir, cfg, dataset, device, options.deterministic, options.launcher)
-    output = RunOutput(
-        work_dir,
-        interruption=interruption,
-        command=continue_command(cfg, *options.to_repeat()),
-    )
+    command = continue_command(cfg, *options.to_repeat())
+    output = RunOutput(work_dir, interruption=interruption, command=command)
     trainer = _build_trainer(model, dataset, cfg, options.validate, timestamp, output)
     return _run(trainer, dataset, cfg)
 
 
 def prepare_config(cfg: Config, options: TrainOptions) -> Config:
-    """Return the config with its work folder and the command line's seed, checked as a whole."""
+    """Return the config with its work folder and the seed of the command line, checked."""
     cfg = copy.deepcopy(cfg)
     check_keys(cfg.get("data") or {}, DATA, "data")
     stem = Path(cfg.filename or "config").stem
@@ -131,9 +127,8 @@ def prepare_config(cfg: Config, options: TrainOptions) -> Config:
 def build_method(cfg: Config) -> Any:
     """Build the training method with its initial weights; it knows its work folder."""
     cfg = copy.deepcopy(cfg)
-    train_cfg = dict(cfg.model.get("train_cfg") or {})
-    train_cfg |= {"work_dir": cfg.work_dir, "log_config": cfg.get("log_config") or {}}
-    cfg.model["train_cfg"] = train_cfg
+    own = {"work_dir": cfg.work_dir, "log_config": cfg.get("log_config") or {}}
+    cfg.model["train_cfg"] = {**(cfg.model.get("train_cfg") or {}), **own}
     method: Any = build_train_model(cfg, cfg.get("train_cfg"), cfg.get("test_cfg"))
     method.init_weights()
     return method
@@ -162,7 +157,17 @@ def train_segmentor(
     Returns:
         The number of finished iterations, and the last and the best evaluation.
     """
-    _check(model, distributed)
+    if not hasattr(model, "accumulate_gradients"):
+        raise TypeError(
+            f"expected a training method, got {type(model).__name__}; make one with "
+            "build_train_model(cfg), which wraps the network."
+        )
+    if distributed != (processes.world_size() > 1):
+        raise ValueError(
+            f"expected distributed={processes.world_size() > 1} for {processes.world_size()} "
+            f"process(es), got {distributed}; call "
+            "mmseg.system.processes.init_from_environment first."
+        )
     dataset = dataset[0] if isinstance(dataset, list | tuple) else dataset
     timestamp = timestamp or time.strftime("%Y%m%d_%H%M%S")
     output = RunOutput(cfg.work_dir, meta=meta or {})
@@ -170,8 +175,12 @@ def train_segmentor(
 
 
 def _run(trainer: Trainer, dataset: Any, cfg: Config) -> Progress:
-    """Load what the run starts from, train, and log the results."""
-    _load_start(trainer, cfg)
+    """Load what the config resumes from or starts with, train, and log the results."""
+    if cfg.get("resume_from"):
+        trainer.resume(cfg.resume_from)
+    elif cfg.get("load_from"):
+        get_logger().info(load_start(trainer.method.model, cfg.load_from))
+    processes.broadcast_module(trainer.method)  # every process starts from the same weights
     loader = build_train_loader(
         dataset,
         cfg.data.get("samples_per_gpu", 1),
@@ -186,30 +195,6 @@ def _run(trainer: Trainer, dataset: Any, cfg: Config) -> Progress:
     for line in final_lines(progress.last, progress.best):
         get_logger().info(line)
     return progress
-
-
-def _check(model: nn.Module, distributed: bool) -> None:
-    """Raise if `train_segmentor` is called with a bare network or a wrong `distributed`."""
-    if not hasattr(model, "accumulate_gradients"):
-        raise TypeError(
-            f"expected a training method, got {type(model).__name__}; make one with "
-            "build_train_model(cfg), which wraps the network."
-        )
-    if distributed != (processes.world_size() > 1):
-        raise ValueError(
-            f"expected distributed={processes.world_size() > 1} for {processes.world_size()} "
-            f"process(es), got {distributed}; call "
-            "mmseg.system.processes.init_from_environment first."
-        )
-
-
-def _load_start(trainer: Trainer, cfg: Config) -> None:
-    """Load what the config resumes from or starts with, and give every process the same."""
-    if cfg.get("resume_from"):
-        trainer.resume(cfg.resume_from)
-    elif cfg.get("load_from"):
-        get_logger().info(load_start(trainer.method.model, cfg.load_from))
-    processes.broadcast_module(trainer.method)
 
 
 def _build_trainer(
@@ -228,12 +213,19 @@ def _build_trainer(
     synchronize_batch_norm(model, uses_sync_bn(cfg), torch.device(device))
     settings = read_settings(cfg, cfg.seed)
     log_config = cfg.get("log_config") or {}
-    is_main = processes.is_main()
-    facts = (log_config, cfg.work_dir, timestamp, bool(cfg.get("resume_from")))
-    trackers = build_trackers(*facts) if is_main else []
+    is_resumed = bool(cfg.get("resume_from"))
+    trackers = (
+        build_trackers(log_config, cfg.work_dir, timestamp, is_resumed)
+        if processes.is_main()
+        else []
+    )
     classes, palette = getattr(dataset, "CLASSES", None), getattr(dataset, "PALETTE", None)
     meta = {"cfg_text": cfg.pretty_text, "classes": classes, "palette": palette, **output.meta}
-    evaluator = _build_evaluator(cfg, settings.metric) if validate else None
+    evaluator = None
+    if validate and cfg.data.get("val"):
+        val = build_dataset(cfg.data.val, test_mode=True)
+        workers = cfg.data.get("workers_per_gpu", 0)
+        evaluator = Evaluator(val, settings.metric, workers, has_synthia_source(cfg))
     return Trainer(
         model,
         build_optimizer(model, cfg.optimizer),
@@ -241,12 +233,3 @@ def _build_trainer(
         settings,
         replace(output, trackers=trackers, evaluator=evaluator, meta=meta),
     )
-
-
-def _build_evaluator(cfg: Config, metric: str | list[str]) -> Evaluator | None:
-    """Build the evaluation on `cfg.data.val`, if the config has one."""
-    if not cfg.data.get("val"):
-        return None
-    dataset = build_dataset(cfg.data.val, test_mode=True)
-    workers = cfg.data.get("workers_per_gpu", 0)
-    return Evaluator(dataset, metric, workers, has_synthia_source(cfg))

@@ -1,11 +1,12 @@
 """The config language: Python files with `_base_` inheritance, as mmsegmentation 0.16 reads them.
 
 A config file is executed; its public top-level names are the config. `_base_` names one file or a
-list of files (relative to this one) to start from; dictionaries merge, everything else replaces; a
-dictionary with `_delete_=True` replaces as well. Every dictionary remembers in `origins` which
-file set which key, so that errors can name it.
+list of files (relative to this one) to start from. Dictionaries merge; everything else replaces, as
+does a dictionary with `_delete_=True`. Every dictionary remembers in `origins` which file set which
+key, so errors can name it.
 """
 
+import ast
 import copy
 import difflib
 import importlib
@@ -31,7 +32,7 @@ KNOWN_TOP_LEVEL = frozenset(
     + ["gpu_model", "log_level", "dist_params", "workflow", "use_ddp_wrapper", "sync_bn"]
     + ["amp", "fp16"]
 )
-# Options may set keys of these also where a config leaves the section out or None.
+# Options may set keys of these sections even if a config omits them or sets them to None.
 OPTIONAL_SECTIONS = ("optimizer_config", "amp", "fp16", "checkpoint_config", "evaluation")
 
 
@@ -59,19 +60,13 @@ class Config(ConfigDict):
     @property
     def pretty_text(self) -> str:
         """The whole config as the text of a Python file."""
-        lines = [
-            f"{key} = {pprint.pformat(value, width=100, sort_dicts=False)}"
-            for key, value in self.to_dict().items()
-        ]
-        return "\n".join(lines) + "\n"
+        return python_text(self.to_dict())
 
     def dump(self, path: str | Path) -> None:
         """Write the whole config to a `.py` or `.json` file."""
-        text = self.pretty_text
-        if Path(path).suffix == ".json":
-            text = json.dumps(self.to_dict(), indent=2)
+        is_json = Path(path).suffix == ".json"
         with atomic_write(path, "w") as file:
-            file.write(text)
+            file.write(json.dumps(self.to_dict(), indent=2) if is_json else self.pretty_text)
 
     def merge_options(self, options: Mapping[str, Any], source: str = "--cfg-options") -> None:
         """Set values by dotted path: `{'data.train.source.pipeline.2.img_scale': (64, 32)}`.
@@ -97,6 +92,14 @@ class Config(ConfigDict):
                 raise ConfigError(f"{source}: {path!r} points into {node!r}, which has no keys.")
 
     merge_from_dict = merge_options  # the spelling of mmcv
+
+
+def python_text(values: Mapping[str, Any]) -> str:
+    """Write plain top-level values as the text of a Python file."""
+    return "".join(
+        f"{key} = {pprint.pformat(value, width=100, sort_dicts=False)}\n"
+        for key, value in values.items()
+    )
 
 
 def load_config(path: str | Path) -> Config:
@@ -132,8 +135,6 @@ def parse_options(options: Iterable[str]) -> dict[str, Any]:
     >>> parse_options(['uda.alpha=0.9', 'name=x', 'data.samples_per_gpu=4'])
     {'uda.alpha': 0.9, 'name': 'x', 'data.samples_per_gpu': 4}
     """
-    import ast
-
     parsed: dict[str, Any] = {}
     for option in options:
         key, equals, text = option.partition("=")
@@ -172,7 +173,7 @@ def _read(file: Path, chain: tuple[Path, ...]) -> ConfigDict:
 
 
 def _shorten(file: Path) -> Path:
-    """Drop `..` from a path, and make it relative to the current folder where that is shorter."""
+    """Drop `..` from a path, and make it relative to the current folder if it lies inside."""
     file = file.resolve()
     return file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
 
@@ -184,13 +185,11 @@ def _execute(file: Path) -> dict[str, Any]:
         return json.loads(source)
     names: dict[str, Any] = {"__file__": str(file), "__name__": file.stem}
     exec(compile(source, str(file), "exec"), names)
+    code = types.ModuleType | types.FunctionType | type
     return {
         key: value
         for key, value in names.items()
-        if key == BASE
-        or not (
-            key.startswith("_") or isinstance(value, types.ModuleType | types.FunctionType | type)
-        )
+        if key == BASE or not (key.startswith("_") or isinstance(value, code))
     }
 
 
@@ -216,7 +215,7 @@ def _merge(base: ConfigDict, child: ConfigDict) -> ConfigDict:
 
 
 def _without_marks(section: ConfigDict) -> ConfigDict:
-    """Drop `_delete_` marks that found nothing to delete."""
+    """Remove `_delete_` marks that had nothing to replace."""
     section.pop(DELETE, None)
     for value in section.values():
         if isinstance(value, ConfigDict):
@@ -235,7 +234,7 @@ def _child(node: Any, part: str, path: str, source: str) -> Any:
 
 
 def _warn_about_similar_names(cfg: Config) -> None:
-    """Warn about a top-level name that is almost a name the program reads."""
+    """Warn about a top-level name that resembles one the program reads."""
     for key in cfg:
         if key in KNOWN_TOP_LEVEL or key.startswith("name_"):
             continue
@@ -248,7 +247,7 @@ def _warn_about_similar_names(cfg: Config) -> None:
 
 
 def _import_custom_modules(cfg: Config) -> None:
-    """Import what `custom_imports=dict(imports=[...])` names, so that it can register itself."""
+    """Import the modules that `custom_imports=dict(imports=[...])` names; they register things."""
     custom = cfg.get("custom_imports")
     if not custom:
         return

@@ -23,11 +23,13 @@ def origin(cfg: Mapping[str, Any], key: str = "type") -> str:
     return f"{file}: " if file else ""
 
 
-def check_keys(cfg: Mapping[str, Any], known: Iterable[str], section: str) -> None:
-    """Raise `ConfigError` for the first key of `cfg` that is not among `known`."""
-    known = list(known)
+def check_keys(
+    cfg: Mapping[str, Any], known: Iterable[str], section: str, inert: Iterable[str] = ()
+) -> None:
+    """Raise `ConfigError` for the first key of `cfg` that is neither `known` nor `inert`."""
+    known, inert = list(known), set(inert)
     for key in cfg:
-        if key not in known:
+        if key not in known and key not in inert:
             raise ConfigError(
                 f"{origin(cfg, key)}unknown key {key!r} in {section}{nearest(key, known)}"
             )
@@ -44,7 +46,7 @@ class Registry:
     def register(
         self, name: str | None = None, inert: tuple[str, ...] = (), force: bool = False
     ) -> Callable[[T], T]:
-        """Decorate a class (or function) so that configs can name it.
+        """Make a class (or function) available to configs, as a decorator.
 
         Args:
             name: the `type` to use; the class's own name when left out.
@@ -101,10 +103,7 @@ class Registry:
             known += self._inert[inner]
         section = f"{self.kind} {kind!r}"
         if not is_open:
-            for key in arguments:
-                if key not in known:
-                    hint = nearest(key, known)
-                    raise ConfigError(f"{origin(cfg, key)}unknown key {key!r} in {section}{hint}")
+            check_keys(cfg, known, section, ("type", *inert))
         arguments = {**{k: v for k, v in defaults.items() if v is not None}, **arguments}
         missing = [k for k in required if k not in arguments]
         if missing:

@@ -1,8 +1,8 @@
 """The pipelines of the shipped data configs, as functions of what they differ in.
 
-Lists in configs replace each other, so that a config cannot inherit a pipeline and change a size in
-it. As a config is a Python file, it calls these functions instead, or writes its steps down itself.
-Config files are read before anything heavy is imported: nothing is imported here.
+Lists in configs replace each other, so a config cannot inherit a pipeline and change a size in it.
+Since a config is a Python file, it calls these functions instead, or lists its own steps.
+Config files are read before anything heavy is imported, so this module imports nothing.
 """
 
 from typing import Any
@@ -38,9 +38,7 @@ def training_steps(
 def inference_steps(img_scale: Size, img_norm_cfg: dict[str, Any]) -> Steps:
     """Return the steps from an image file to what a network is tested with.
 
-    Args:
-        img_scale: (width, height) that the image is resized to fit into.
-        img_norm_cfg: options of `Normalize`.
+    Sizes and options are as in `training_steps`.
     """
     transforms = [
         {"type": "Resize", "keep_ratio": True},

@@ -1,4 +1,4 @@
-"""The pre-cropped source images on disk that replace a drawn source crop."""
+"""The source crops on disk that replace a drawn one."""
 
 import json
 from pathlib import Path
@@ -6,24 +6,19 @@ from typing import Any
 
 import numpy as np
 
-from mmseg.datasets.image_files import read_color
+from mmseg.datasets.image_files import explained, read_color
 from mmseg.datasets.labels import IGNORE, LabelRule
 
-# What run_seg.py leaves beside the crops: the choices that decide their content.
-SETTINGS_FILE = "preprocessing.json"
+SETTINGS_FILE = "preprocessing.json"  # the choices that decide the content of the crops beside it
 DEPTH_KEY = "depth_recipe"  # in that file
-
-_COMMAND = "python run_seg.py --config … --dataset_name …"
 
 
 class CropStore:
-    """Crops `images/<i>.png` with labels `labels/<i>.png`, written by `run_seg.py`.
+    """Crops `<i>.png` in a folder of images and one of labels, written by `run_seg.py`.
 
     Args:
-        images_path: folder of the images.
-        labels_path: folder of the labels.
-        num_classes: labels are checked to hold train ids below it; None checks nothing.
-        command: makes the crops, for errors.
+        num_classes: train ids in labels must be below it; None checks nothing.
+        command: the one that makes the crops, for errors.
     """
 
     def __init__(
@@ -31,14 +26,12 @@ class CropStore:
         images_path: str | Path,
         labels_path: str | Path,
         num_classes: int | None = None,
-        command: str = _COMMAND,
+        command: str = "python run_seg.py --config … --dataset_name …",
     ) -> None:
         self.images_path = Path(images_path)
         self.labels_path = Path(labels_path)
         self._remedy = f"Make the crops with: {command}"
-        self._rule = None
-        if num_classes is not None:
-            self._rule = LabelRule(num_classes, IGNORE, self._remedy)
+        self._rule = None if num_classes is None else LabelRule(num_classes, IGNORE, self._remedy)
 
     def image_file(self, index: int) -> Path:
         """Return the path of image `index`."""
@@ -51,22 +44,19 @@ class CropStore:
     def verify(self, count: int) -> None:
         """Raise unless both folders hold the crops 0 … count - 1."""
         for folder in (self.images_path, self.labels_path):
+            expected = f"expected {count} source crops in '{folder}'"
             if not folder.is_dir():
-                raise FileNotFoundError(
-                    f"expected source crops in '{folder}', got no such folder. {self._remedy}"
-                )
+                raise FileNotFoundError(f"{expected}, got no such folder. {self._remedy}")
             present = {file.name for file in folder.iterdir()}
             missing = [i for i in range(count) if f"{i}.png" not in present]
             if missing:
-                raise FileNotFoundError(
-                    f"expected {count} source crops in '{folder}', got none for {len(missing)} of "
-                    f"them, the first '{missing[0]}.png'. {self._remedy}"
-                )
+                found = f"none for {len(missing)} of them, the first '{missing[0]}.png'"
+                raise FileNotFoundError(f"{expected}, got {found}. {self._remedy}")
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Return crop `index`: image (H, W, 3) uint8 BGR and label (H, W) uint8 train ids."""
         image = self._read(self.image_file(index))
-        # Crops made by the original program are color images: the label is in every channel.
+        # The original program wrote labels as color images, with the label in every channel.
         label = self._read(self.label_file(index))[..., 0]
         if self._rule is not None:
             self._rule.check(label, self.label_file(index))
@@ -78,24 +68,20 @@ class CropStore:
         return image, label
 
     def _read(self, path: Path) -> np.ndarray:
-        try:
+        advice = f"Delete it: run_seg.py redraws missing crops. {self._remedy}"
+        with explained("Source crop: ", advice):
             return read_color(path)
-        except (OSError, ValueError) as error:
-            raise type(error)(
-                f"Source crop: {error} Delete it: run_seg.py draws missing crops anew. "
-                f"{self._remedy}"
-            ) from error
 
 
 def read_settings(path: Path) -> dict[str, Any]:
-    """Read the settings that are beside the crops of a folder."""
+    """Read the settings file of a folder of crops."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         found = None
     if not isinstance(found, dict):
         raise ValueError(
-            f"expected the settings of the crops beside it at '{path}', got a broken file; delete "
+            f"expected the settings of the crops beside it at '{path}', got a broken file. Delete "
             "that folder or choose another --source_preprocessed_path."
         )
     return found

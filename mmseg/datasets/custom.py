@@ -12,10 +12,11 @@ from mmseg.datasets.image_files import files_below, read_label, write_label
 from mmseg.datasets.labels import IGNORE, LabelRule
 from mmseg.datasets.pipelines import Compose
 from mmseg.datasets.pipelines.fields import Results
-from mmseg.datasets.pipelines.loading import reduce_zero
+from mmseg.datasets.pipelines.reading import LoadAnnotations, reduce_zero
 from mmseg.evaluation import evaluate_dataset
 
 Sample = dict[str, Any]
+Palette = list[list[int]]  # rows of RGB
 
 
 @DATASETS.register()
@@ -26,29 +27,31 @@ class CustomDataset:
 
     Args:
         pipeline: steps that make a sample.
-        img_dir: folder of images, searched with all folders in it.
-        ann_dir: folder of labels, laid out as `img_dir`.
-        dep_dir: folder of depth maps, laid out as `img_dir`; relative to the current directory.
+        img_dir: folder of images, searched recursively.
+        ann_dir: folder of labels, laid out like `img_dir`.
+        dep_dir: folder of depth maps, laid out like `img_dir`; relative to the current directory.
             Depth is read in training only; None trains without depth.
         data_root: `img_dir`, `ann_dir` and `split` are relative to it.
         split: text file with one image name (without suffix) per line; None takes all images.
-        img_suffix: ending of image names; None takes that of the class.
+        img_suffix: ending of image names; None takes the class's own.
         seg_map_suffix: ending that replaces `img_suffix` in label names.
-        test_mode: labels are only needed for `evaluate`, depth and margins are not used.
+        test_mode: labels are only needed for `evaluate`; depth and margins are not used.
         ignore_index: label of pixels that do not count.
-        reduce_zero_label: make class 0 ignored in `gt_label` and count the others from 0.
+        reduce_zero_label: ignore class 0 in `gt_label` and count the others from 0.
         crop_pseudo_margins: [top, bottom, left, right] pixels of the image file where
             pseudo-labels are not trusted: samples get a `valid_pseudo_mask`.
     """
 
     CLASSES: tuple[str, ...] = ()
-    PALETTE: list[list[int]] | None = None
-    UNLABELED_CLASSES: tuple[int, ...] = ()  # train ids that the labels never hold
+    PALETTE: Palette | None = None
+    UNLABELED_CLASSES: tuple[int, ...] = ()  # train ids that never occur in the labels
     ID_TO_TRAIN_ID: Mapping[int, int] = {}  # of the raw label files
+    ID_PALETTE: Palette | None = None  # of label ids, if a public test server takes them
     IMG_SUFFIX = ".jpg"
     SEG_MAP_SUFFIX = ".png"
     CONVERTER: str | None = None  # file in tools/convert_datasets that makes labels and statistics
     DEPTH_LAYOUT: str | None = None  # --layout of tools/make_depth.py; None: names are kept
+    NUM_CROPS: int | None = None  # how many source crops run_seg.py draws by default
 
     def __init__(
         self,
@@ -65,11 +68,12 @@ class CustomDataset:
         reduce_zero_label: bool = False,
         crop_pseudo_margins: Sequence[int] | None = None,
     ) -> None:
+        root = data_root or ""
         self.pipeline = Compose(pipeline)
         self.data_root = data_root
-        self.img_dir = _join(data_root, img_dir)
-        self.ann_dir = None if ann_dir is None else _join(data_root, ann_dir)
-        self.split = None if split is None else _join(data_root, split)
+        self.img_dir = Path(root, img_dir)
+        self.ann_dir = None if ann_dir is None else Path(root, ann_dir)
+        self.split = None if split is None else Path(root, split)
         self.dep_dir = None if dep_dir is None or test_mode else Path(dep_dir)
         self.img_suffix = self.IMG_SUFFIX if img_suffix is None else img_suffix
         layout = self.DEPTH_LAYOUT if self.img_suffix == self.IMG_SUFFIX else None
@@ -79,7 +83,7 @@ class CustomDataset:
         self.ignore_index = ignore_index
         self.reduce_zero_label = reduce_zero_label
         self.crop_pseudo_margins = None if test_mode else _check_margins(crop_pseudo_margins)
-        self.label_rule = None  # without CLASSES every value is right
+        self.label_rule = None  # without CLASSES, any value is allowed
         if self.CLASSES:
             self.label_rule = LabelRule(len(self.CLASSES), ignore_index, self.remedy("labels"))
         self.img_infos = self._index()
@@ -96,7 +100,7 @@ class CustomDataset:
 
     def sample(self, index: int, rng: np.random.Generator) -> Sample:
         """Return sample `index`; every random choice comes from `rng`."""
-        return self.pipeline({**self._describe(index), "rng": rng})
+        return self.sampler(index)(rng)
 
     def sampler(self, index: int) -> Callable[[np.random.Generator], Sample]:
         """Return a function that draws sample `index` again and again, reading its files once."""
@@ -106,13 +110,11 @@ class CustomDataset:
     def gt_label(self, index: int) -> np.ndarray:
         """Return the label of image `index` at its full size, (H, W) uint8 train ids."""
         if self.ann_dir is None:
-            raise ValueError(f"expected labels of {self._name}, got no ann_dir. Set it.")
-        path = self.ann_dir / self.img_infos[index]["ann"]["seg_map"]
+            raise ValueError(f"expected labels of {self._name}, got none. Set ann_dir.")
+        path, remedy = self.ann_dir / self.img_infos[index]["ann"]["seg_map"], self.remedy("labels")
         if not path.is_file():
-            raise FileNotFoundError(
-                f"expected the label '{path}', got no such file. {self.remedy('labels')}"
-            )
-        label = read_label(path, self.remedy("labels"))
+            raise FileNotFoundError(f"expected the label '{path}', got no such file. {remedy}")
+        label = read_label(path, remedy)
         label = reduce_zero(label) if self.reduce_zero_label else label
         if self.label_rule is not None:
             self.label_rule.check(label, path)
@@ -135,30 +137,36 @@ class CustomDataset:
         to_label_id: bool = True,
         indices: Iterable[int] | None = None,
     ) -> list[str]:
-        """Write label maps as palette PNGs into the folder `imgfile_prefix`.
+        """Write label maps (H, W) of the images `indices` (by default all) as palette PNGs.
 
-        Args:
-            results: label maps (H, W) of the images `indices` (of all images by default).
-            imgfile_prefix: the folder; files are called as the images.
-            to_label_id: write the label ids of the public test server if the dataset has one.
-            indices: which images `results` belong to.
+        The files lie in the folder `imgfile_prefix` and are named after the images. With
+        `to_label_id` they hold the label ids of the public test server, if there is one.
         """
         files = []
         indices = range(len(self)) if indices is None else indices
         for index, result in zip(indices, results, strict=True):
-            values, palette = self._formatted(np.asarray(result), to_label_id)
+            values, palette = np.asarray(result), self.PALETTE
+            if to_label_id and self.ID_PALETTE is not None:
+                values, palette = self.to_label_id(values), self.ID_PALETTE
             name = Path(self.img_infos[index]["filename"]).with_suffix(".png").name
             files.append(str(Path(imgfile_prefix, name)))
             write_label(files[-1], values, palette)
         return files
 
+    @classmethod
+    def to_label_id(cls, label: np.ndarray) -> np.ndarray:
+        """Translate train ids to label ids; other values stay."""
+        lookup = np.arange(256, dtype=np.uint8)
+        lookup[list(cls.ID_TO_TRAIN_ID.values())] = list(cls.ID_TO_TRAIN_ID)
+        return lookup[np.asarray(label).astype(np.uint8)]
+
     @staticmethod
     def depth_name(filename: str) -> str:
-        """Return the depth map of an image, a PNG; both names are relative to their folders."""
+        """Return the PNG name of an image's depth map; both are relative to their folders."""
         return png_name(filename)
 
     def remedy(self, product: str) -> str:
-        """Say how the labels (or what else the converter makes) of this dataset come about."""
+        """Say how to make the labels (or another product of the converter) of this dataset."""
         if self.CONVERTER is None:
             return f"Check ann_dir and seg_map_suffix, or write the {product} yourself."
         root = str(self.data_root or "data/…").rstrip("/")
@@ -169,28 +177,20 @@ class CustomDataset:
     def _name(self) -> str:
         return type(self).__name__
 
-    def _formatted(
-        self, label: np.ndarray, to_label_id: bool
-    ) -> tuple[np.ndarray, list[list[int]] | None]:
-        del to_label_id  # this dataset has no numbering but train ids
-        return label, self.PALETTE
-
     def _describe(self, index: int) -> Results:
         info = self.img_infos[index]
-        described: Results = {
+        depth = self.dep_dir and str(self.dep_dir / self.depth_name(info["filename"]))
+        return {
             "img_info": info,
             "ann_info": info["ann"],
             "img_prefix": str(self.img_dir),
             "seg_prefix": None if self.ann_dir is None else str(self.ann_dir),
             "seg_fields": [],
             "label_rule": self.label_rule,
+            "depth_file": depth,
+            "depth_command": self.depth_command,
+            "crop_pseudo_margins": self.crop_pseudo_margins,
         }
-        if self.dep_dir is not None:
-            described["depth_file"] = str(self.dep_dir / self.depth_name(info["filename"]))
-            described["depth_command"] = self.depth_command
-        if self.crop_pseudo_margins is not None:
-            described["crop_pseudo_margins"] = self.crop_pseudo_margins
-        return described
 
     def _index(self) -> list[dict[str, Any]]:
         """List the images with their labels' names, sorted."""
@@ -199,39 +199,35 @@ class CustomDataset:
                 f"expected the images of {self._name} in '{self.img_dir}', got no such folder. "
                 f"Download them (docs/data.md) or correct data_root and img_dir."
             )
-        names = self._image_names()
+        names = sorted(files_below(self.img_dir, self.img_suffix))
+        if self.split is not None:
+            names = self._select(names, self.split)
         if not names:
             raise FileNotFoundError(
                 f"expected images '*{self.img_suffix}' of {self._name} in "
                 f"'{self.split or self.img_dir}', got none. Check the folder."
             )
-        stems = [name[: len(name) - len(self.img_suffix)] for name in names]
-        return [
-            {"filename": name, "ann": {"seg_map": stem + self.seg_map_suffix}}
-            for name, stem in zip(names, stems, strict=True)
-        ]
+        labels = [name.removesuffix(self.img_suffix) + self.seg_map_suffix for name in names]
+        pairs = zip(names, labels, strict=True)
+        return [{"filename": name, "ann": {"seg_map": label}} for name, label in pairs]
 
-    def _image_names(self) -> list[str]:
-        if self.split is None:
-            return sorted(files_below(self.img_dir, self.img_suffix))
-        if not self.split.is_file():
-            raise FileNotFoundError(
-                f"expected a list of images of {self._name} at '{self.split}', got no such file. "
-                f"Write one image name without suffix per line, or leave split out."
-            )
+    def _select(self, present: list[str], split: Path) -> list[str]:
+        """Return the names that `split` lists, sorted, or raise if one is not present."""
+        wanted = f"expected a list of images of {self._name} as UTF-8 text at '{split}'"
+        advice = "Write one image name without suffix per line"
         try:
-            lines = self.split.read_text(encoding="utf-8").split("\n")
+            lines = split.read_text(encoding="utf-8").split("\n")
+        except (FileNotFoundError, IsADirectoryError):
+            message = f"{wanted}, got no such file. {advice}, or leave split out."
+            raise FileNotFoundError(message) from None
         except UnicodeDecodeError as error:
-            raise ValueError(
-                f"expected a list of images of {self._name} as UTF-8 text at '{self.split}', got "
-                f"something else. Write one image name without suffix per line."
-            ) from error
+            raise ValueError(f"{wanted}, got something else. {advice}.") from error
         names = sorted(line.strip() + self.img_suffix for line in lines if line.strip())
-        present = set(files_below(self.img_dir, self.img_suffix))
-        missing = [name for name in names if name not in present]
+        known = set(present)
+        missing = [name for name in names if name not in known]
         if missing:
             raise FileNotFoundError(
-                f"expected the images that '{self.split}' lists in '{self.img_dir}', got no file "
+                f"expected the images listed in '{split}' in '{self.img_dir}', got no file "
                 f"for {len(missing)} of {len(names)}, the first '{missing[0]}'. Correct the "
                 f"list (one image name without '{self.img_suffix}' per line) or add the images."
             )
@@ -239,7 +235,7 @@ class CustomDataset:
 
     def _check_files(self) -> None:
         """Raise if a training image lacks its label or its depth map."""
-        if self.pipeline.has_step("LoadAnnotations"):
+        if any(isinstance(step, LoadAnnotations) for step in self.pipeline.steps):
             names = [info["ann"]["seg_map"] for info in self.img_infos]
             if self.ann_dir is None:
                 raise ValueError(
@@ -273,10 +269,6 @@ class CustomDataset:
 def build_dataset(cfg: Mapping[str, Any], test_mode: bool = False) -> Any:
     """Build the dataset that `cfg` (`data.train`, `data.val`, `data.test`) describes."""
     return DATASETS.build(cfg, test_mode=test_mode or None)
-
-
-def _join(root: str | None, path: str) -> Path:
-    return Path(path) if root is None else Path(root, path)
 
 
 def _check_margins(margins: Sequence[int] | None) -> list[int] | None:

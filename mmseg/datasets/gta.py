@@ -15,5 +15,6 @@ class GTADataset(CustomDataset):
     IMG_SUFFIX = ".png"
     SEG_MAP_SUFFIX = "_labelTrainIds.png"
     CONVERTER = "gta"
-    ID_TO_TRAIN_ID = CityscapesDataset.ID_TO_TRAIN_ID
+    ID_TO_TRAIN_ID = CityscapesDataset.ID_TO_TRAIN_ID  # raw labels hold the ids of Cityscapes
+    NUM_CROPS = 24966
     DEPTH_LAYOUT = "gta"

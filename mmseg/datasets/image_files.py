@@ -1,7 +1,9 @@
-"""Find, read and write image, label and depth files; failures name the file and the remedy."""
+"""Find, read and write image, label and depth files; errors name the file and the remedy."""
 
 import io
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -9,12 +11,11 @@ import numpy as np
 from PIL import Image
 
 from mmseg.datasets.integrity import damage_of
-from mmseg.datasets.labels import flat_palette
 from mmseg.system.files import atomic_write
 
 
 def files_below(folder: Path, suffix: str = "") -> list[str]:
-    """List the files in `folder` and its folders (one scan), as relative names with '/'."""
+    """List the files below `folder` (one scan), as relative names with '/'."""
     found = []
     for parent, folders, names in os.walk(folder, followlinks=True):
         folders[:] = [n for n in folders if not n.startswith(".") and not _loops(Path(parent, n))]
@@ -25,7 +26,7 @@ def files_below(folder: Path, suffix: str = "") -> list[str]:
 
 
 def _loops(folder: Path) -> bool:
-    """Tell whether a folder is a link to one that it lies in."""
+    """Tell whether a folder is a link to one of its parents."""
     return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
 
 
@@ -40,11 +41,9 @@ def read_unchanged(path: str | Path) -> np.ndarray:
 
 
 def read_label(path: str | Path, remedy: str | None = None) -> np.ndarray:
-    """Read a label PNG as (H, W) uint8: the gray value, or the palette index of a palette PNG.
+    """Read a label PNG as (H, W) uint8: the gray value, or the index of a palette PNG.
 
-    Args:
-        path: of the file.
-        remedy: what to do when the file is a picture, but no label.
+    `remedy` says what to do when the file is a picture but not a label.
     """
     data = read_bytes(path, "a label PNG")
     try:
@@ -55,8 +54,7 @@ def read_label(path: str | Path, remedy: str | None = None) -> np.ndarray:
     if label.ndim != 2 or mode not in ("L", "P", "1"):
         raise ValueError(
             f"expected one 8-bit channel (gray or palette) in the label '{path}', got PNG mode "
-            f"{mode!r} of shape {label.shape}. "
-            f"{remedy or 'Use the label files of the dataset.'}"
+            f"{mode!r} of shape {label.shape}. {remedy or 'Use the label files of the dataset.'}"
         )
     return label.astype(np.uint8, copy=False)
 
@@ -64,18 +62,23 @@ def read_label(path: str | Path, remedy: str | None = None) -> np.ndarray:
 def write_label(
     path: str | Path, label: np.ndarray, palette: list[list[int]] | None = None
 ) -> None:
-    """Write (H, W) uint8 as an 8-bit PNG: gray, or with rows of RGB as its palette."""
+    """Write (H, W) uint8 as an 8-bit PNG: gray, or with a palette of RGB rows."""
     image = Image.fromarray(np.ascontiguousarray(label, dtype=np.uint8))
     if palette is not None:
+        colors = np.zeros((256, 3), np.uint8)
+        colors[: len(palette)] = palette
         image = image.convert("P")
-        image.putpalette(flat_palette(palette))
+        image.putpalette(colors.tobytes())
     with atomic_write(path, "wb") as file:
         image.save(file, format="PNG")
 
 
-def verify_file(path: str | Path) -> None:
-    """Raise unless an image file is there and undamaged; its pixels are not decoded."""
-    read_bytes(path, "an image file")
+def encode_png(array: np.ndarray) -> bytes:
+    """Return (H, W) uint8 or uint16, or (H, W, 3) BGR, as the bytes of a PNG file."""
+    ok, data = cv2.imencode(".png", array)
+    if not ok:
+        raise ValueError(f"expected a picture, got {array.dtype} {array.shape}.")
+    return data.tobytes()
 
 
 def _decode(path: str | Path, flags: int) -> np.ndarray:
@@ -90,7 +93,7 @@ def _decode(path: str | Path, flags: int) -> np.ndarray:
 
 
 def read_bytes(path: str | Path, kind: str) -> bytes:
-    """Read a file whole; `kind` ("a label PNG") says what is expected there."""
+    """Read a whole file and verify that it is intact; `kind` says what it should be."""
     try:
         data = Path(path).read_bytes()
     except FileNotFoundError:
@@ -103,6 +106,15 @@ def read_bytes(path: str | Path, kind: str) -> bytes:
     return data
 
 
+@contextmanager
+def explained(before: str = "", advice: str = "") -> Iterator[None]:
+    """Add what was read, and what to do, to the message of an error of a file."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise type(error)(f"{before}{error} {advice}") from error
+
+
 def unreadable(path: str | Path, kind: str, reason: str) -> str:
-    """Return the sentence for a file that is there, but broken."""
+    """Return the sentence for a file that exists but is broken."""
     return f"expected {kind} at '{path}', got a broken file: {reason}. Copy or make it again."

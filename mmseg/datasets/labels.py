@@ -1,4 +1,4 @@
-"""Classes and palette of the 19-class street-scene benchmark, and what labels may hold.
+"""Classes and palette of the 19-class street-scene benchmark, and which values labels may hold.
 
 Legend: a *label id* is the number that a dataset's own label files use (its class knows them), a
 *train id* is 0…18 (255 = ignored).
@@ -12,74 +12,49 @@ import numpy as np
 
 IGNORE = 255
 
-CLASSES: tuple[str, ...] = (
-    "road",
-    "sidewalk",
-    "building",
-    "wall",
-    "fence",
-    "pole",
-    "traffic light",
-    "traffic sign",
-    "vegetation",
-    "terrain",
-    "sky",
-    "person",
-    "rider",
-    "car",
-    "truck",
-    "bus",
-    "train",
-    "motorcycle",
-    "bicycle",
-)
-
-PALETTE: list[list[int]] = [
-    [128, 64, 128],
-    [244, 35, 232],
-    [70, 70, 70],
-    [102, 102, 156],
-    [190, 153, 153],
-    [153, 153, 153],
-    [250, 170, 30],
-    [220, 220, 0],
-    [107, 142, 35],
-    [152, 251, 152],
-    [70, 130, 180],
-    [220, 20, 60],
-    [255, 0, 0],
-    [0, 0, 142],
-    [0, 0, 70],
-    [0, 60, 100],
-    [0, 80, 100],
-    [0, 0, 230],
-    [119, 11, 32],
-]
+CLASS_COLORS = {
+    "road": [128, 64, 128],
+    "sidewalk": [244, 35, 232],
+    "building": [70, 70, 70],
+    "wall": [102, 102, 156],
+    "fence": [190, 153, 153],
+    "pole": [153, 153, 153],
+    "traffic light": [250, 170, 30],
+    "traffic sign": [220, 220, 0],
+    "vegetation": [107, 142, 35],
+    "terrain": [152, 251, 152],
+    "sky": [70, 130, 180],
+    "person": [220, 20, 60],
+    "rider": [255, 0, 0],
+    "car": [0, 0, 142],
+    "truck": [0, 0, 70],
+    "bus": [0, 60, 100],
+    "train": [0, 80, 100],
+    "motorcycle": [0, 0, 230],
+    "bicycle": [119, 11, 32],
+}
+CLASSES: tuple[str, ...] = tuple(CLASS_COLORS)
+PALETTE: list[list[int]] = list(CLASS_COLORS.values())
 
 
 @dataclass(frozen=True)
 class LabelRule:
     """Which values the labels of a dataset may hold.
 
-    A network asked for another class ends on a GPU with an assertion that names nothing.
-
-    Attributes:
-        num_classes: train ids are 0 … num_classes - 1.
-        ignore_index: value of pixels that do not count; 255 is always one.
-        remedy: how right labels come about, for the error.
+    On a GPU, a class that the network lacks ends in an assertion that names no file.
     """
 
-    num_classes: int
-    ignore_index: int
-    remedy: str
+    num_classes: int  # train ids are 0 … num_classes - 1
+    ignore_index: int  # pixels that do not count; 255 is always ignored
+    remedy: str  # how to get correct labels, for the error
 
     def check(self, label: np.ndarray, path: str | Path) -> None:
-        """Raise `ValueError` if a label (H, W) uint8 holds another value."""
-        # The sum wraps, 255 + 1 = 0, so that one pass is enough (0.1 ms for 1914x1052).
+        """Raise `ValueError` if a label (H, W) uint8 holds any other value."""
+        # 255 + 1 wraps to 0, so one pass is enough (0.1 ms for 1914x1052).
         if np.add(label, 1, dtype=np.uint8).max(initial=0) <= self.num_classes:
             return
-        ids = [int(value) for value in np.unique(label)]
-        wrong = [i for i in ids if i >= self.num_classes and i not in (self.ignore_index, IGNORE)]
+        allowed = {*range(self.num_classes), self.ignore_index, IGNORE}
+        wrong = [value for value in np.unique(label).tolist() if value not in allowed]
         if wrong:
             listed = ", ".join(map(str, wrong[:5])) + (" …" if len(wrong) > 5 else "")
             raise ValueError(
@@ -89,11 +64,9 @@ class LabelRule:
 
 
 def id_to_train_id(array: np.ndarray, table: Mapping[int, int]) -> np.ndarray:
-    """Translate label ids to train ids; an id that the table lacks becomes 255.
+    """Translate label ids (integers of any shape) to train ids; ids not in `table` become 255.
 
-    Args:
-        array: integers of any shape and type.
-        table: label id -> train id, ids 0…65535.
+    `table` maps label ids 0…65535 to train ids.
 
     >>> id_to_train_id(np.array([[7, 0], [33, 40000]]), {7: 0, 33: 18}).tolist()
     [[0, 255], [18, 255]]
@@ -102,10 +75,3 @@ def id_to_train_id(array: np.ndarray, table: Mapping[int, int]) -> np.ndarray:
     lookup[list(table)] = list(table.values())
     inside = (array >= 0) & (array < len(lookup))
     return np.where(inside, lookup[np.where(inside, array, 0)], np.uint8(IGNORE))
-
-
-def flat_palette(colors: list[list[int]]) -> list[int]:
-    """Flatten rows of RGB to the 768 numbers of a PNG palette, zero where there is no row."""
-    flat = np.zeros((256, 3), np.uint8)
-    flat[: len(colors)] = colors
-    return flat.reshape(-1).tolist()

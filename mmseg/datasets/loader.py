@@ -58,8 +58,7 @@ class NumberedSamples(Dataset):
     """Sample number n of a run, for any n; `dataset` has `sample(index, rng)`."""
 
     def __init__(self, dataset: Any, seed: int) -> None:
-        self.dataset = dataset
-        self.seed = seed
+        self.dataset, self.seed = dataset, seed
 
     def __getitem__(self, number: int) -> Sample:
         rng = np.random.default_rng((self.seed, number))
@@ -94,9 +93,6 @@ class _Unpacked:
 
     def __init__(self, loader: DataLoader) -> None:
         self.loader = loader
-
-    def __len__(self) -> int:
-        return len(self.loader)
 
     def __iter__(self) -> Iterator[Any]:
         return items_of(self.loader, lambda packed: unguarded(packed.content))
@@ -137,33 +133,19 @@ def build_train_loader(
     Batch `iteration` of process `rank` holds the samples
     (iteration * world_size + rank) * samples_per_gpu + j, j = 0 … samples_per_gpu - 1.
     """
-    per_iteration = world_size * samples_per_gpu
-    firsts = range(start_iteration * per_iteration, max_iters * per_iteration, per_iteration)
-    first_of_rank = [first + rank * samples_per_gpu for first in firsts]
-    loader = DataLoader(
-        Guarded(NumberedSamples(dataset, seed)),
-        batch_sampler=[list(range(first, first + samples_per_gpu)) for first in first_of_rank],
-        collate_fn=_collate_train,
-        **_worker_options(workers),
-    )
-    return _Unpacked(loader)
+    steps = range(start_iteration, max_iters)
+    firsts = [(iteration * world_size + rank) * samples_per_gpu for iteration in steps]
+    batches = [list(range(first, first + samples_per_gpu)) for first in firsts]
+    samples = NumberedSamples(dataset, seed)
+    return _load(samples, workers, batch_sampler=batches, collate_fn=_collate_train)
 
 
 def build_test_loader(
     dataset: Any, workers: int, rank: int = 0, world_size: int = 1
 ) -> Iterable[tuple[int, Batch]]:
-    """Return an iterable of (index, batch of one) over this process's share of the dataset.
-
-    Process r takes the indices r, r + world_size, …, so no image is repeated.
-    """
-    loader = DataLoader(
-        Guarded(_IndexedSamples(dataset)),
-        batch_size=1,
-        sampler=range(rank, len(dataset), world_size),
-        collate_fn=_collate_test,
-        **_worker_options(workers),
-    )
-    return _Unpacked(loader)
+    """Return an iterable of (index, batch of one) over the indices rank, rank + world_size, …."""
+    indices = range(rank, len(dataset), world_size)
+    return _load(_IndexedSamples(dataset), workers, sampler=indices, collate_fn=_collate_test)
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
@@ -218,9 +200,10 @@ def _collate_train(samples: Sequence[Sample]) -> _Pinnable:
 
 
 def _collate_test(items: Sequence[Any]) -> _Pinnable:
-    if isinstance(items[0], Exception):
-        return _Pinnable(items[0])
-    index, sample = items[0]
+    (item,) = items
+    if isinstance(item, Exception):
+        return _Pinnable(item)
+    index, sample = item
     return _Pinnable((index, collate([sample])))
 
 
@@ -235,12 +218,12 @@ def _pin(value: Any) -> Any:
     return value
 
 
-def _worker_options(workers: int) -> dict[str, Any]:
-    options: dict[str, Any] = {"num_workers": workers, "pin_memory": torch.cuda.is_available()}
+def _load(samples: Dataset, workers: int, **options: Any) -> _Unpacked:
     if workers > 0:
         options |= {"prefetch_factor": PREFETCH, "worker_init_fn": start_worker}
         options["multiprocessing_context"] = worker_context()
-    return options
+    pins = torch.cuda.is_available()
+    return _Unpacked(DataLoader(Guarded(samples), num_workers=workers, pin_memory=pins, **options))
 
 
 def start_worker(worker: int) -> None:

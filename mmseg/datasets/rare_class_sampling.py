@@ -1,4 +1,4 @@
-"""Draw source images so that rare classes are seen often.
+"""Draw source images in a way that shows rare classes often.
 
 Legend: f_c is the share of class c among all annotated source pixels, T the temperature;
 P(c) = softmax((1 - f_c) / T). A class is drawn, then an image with enough pixels of it, then crops
@@ -7,16 +7,22 @@ of the image until one holds enough of them.
 
 import json
 from collections import defaultdict
-from collections.abc import Callable
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import Field, TypeAdapter, ValidationError
 
 from mmseg.datasets.custom import CustomDataset, Sample
 
 STATISTICS_FILE = "sample_class_stats.json"
 IMAGES_FILE = "samples_with_class.json"
+MAX_TRIES = 10  # further crops of an image
+
+TrainId = Annotated[str, Field(pattern=r"^\d+$")]
+Count = Annotated[int, Field(strict=True, ge=0)]
+ImageStatistics = list[dict[TrainId | Literal["file"], Count | str]]
+ImagesOfClasses = dict[TrainId, list[tuple[str, Count]]]
 
 
 def class_probabilities(
@@ -24,9 +30,7 @@ def class_probabilities(
 ) -> tuple[list[int], np.ndarray]:
     """Return the classes, from rare to frequent, and P(c) of each as float32.
 
-    Args:
-        statistics: per image `{train id: pixels, …, "file": path}`.
-        temperature: T; the lower it is, the more the rare classes are preferred.
+    `statistics` holds `{train id: pixels, …, "file": path}` per image.
 
     >>> class_probabilities([{"0": 3, "file": "a"}, {"4": 1, "file": "b"}], 1.0)[0]
     [4, 0]
@@ -54,18 +58,16 @@ class RareClassSampling:
             tenth further crop is used as it is. 0 tests nothing.
     """
 
-    tries = 10
-
     def __init__(
         self, source: CustomDataset, min_pixels: int, class_temp: float, min_crop_ratio: float
     ) -> None:
         self.source = source
         self.min_pixels = min_pixels
         self.min_crop_ratio = min_crop_ratio
-        statistics = _load(source, STATISTICS_FILE, _is_statistics)
+        statistics = _load(source, STATISTICS_FILE, ImageStatistics)
         self.classes, self.probabilities = class_probabilities(statistics, class_temp)
         self._cumulative = np.cumsum(self.probabilities, dtype=np.float64)
-        self.candidates = self._find_candidates(_load(source, IMAGES_FILE, _is_index))
+        self.candidates = self._find_candidates(_load(source, IMAGES_FILE, ImagesOfClasses))
 
     def sample(self, rng: np.random.Generator) -> Sample:
         """Draw a class, an image that holds it and a crop that holds it."""
@@ -75,7 +77,7 @@ class RareClassSampling:
         sample = draw(rng)
         if self.min_crop_ratio <= 0:
             return sample
-        for _ in range(self.tries):
+        for _ in range(MAX_TRIES):
             pixels = int((sample["gt_semantic_seg"] == chosen).sum())
             if pixels > self.min_pixels * self.min_crop_ratio:
                 break
@@ -89,10 +91,8 @@ class RareClassSampling:
 
     def _find_candidates(self, images: dict[str, list]) -> dict[int, list[int]]:
         """Return, per class, the indices of the images with more than `min_pixels` of it."""
-        index = {
-            PurePosixPath(info["ann"]["seg_map"]).name: i
-            for i, info in enumerate(self.source.img_infos)
-        }
+        infos = enumerate(self.source.img_infos)
+        index = {PurePosixPath(info["ann"]["seg_map"]).name: i for i, info in infos}
         self._check_files(index, images)
         candidates = {}
         for chosen in self.classes:
@@ -110,20 +110,21 @@ class RareClassSampling:
         return candidates
 
     def _check_files(self, index: dict[str, int], images: dict[str, list]) -> None:
-        """Raise if the statistics know none of the images, or classes that do not exist."""
+        """Raise if the statistics list none of the images, or classes that do not exist."""
         listed = {PurePosixPath(file).name for entries in images.values() for file, _ in entries}
+        remedy = self.source.remedy("statistics")
         path, rule = _path(self.source, IMAGES_FILE), self.source.label_rule
         if index.keys().isdisjoint(listed):
             raise ValueError(
                 f"expected the class statistics at '{path}' to list labels of this dataset, such "
                 f"as '{next(iter(index))}', got other files only, such as "
-                f"'{next(iter(listed), None)}'. {self.source.remedy('statistics')}"
+                f"'{next(iter(listed), None)}'. {remedy}"
             )
         unknown = [c for c in self.classes if rule is not None and c >= rule.num_classes]
         if rule is not None and unknown:
             raise ValueError(
                 f"expected the classes 0…{rule.num_classes - 1} in the class statistics beside "
-                f"'{path}', got class {unknown[0]}. {self.source.remedy('statistics')}"
+                f"'{path}', got class {unknown[0]}. {remedy}"
             )
 
 
@@ -131,55 +132,19 @@ def _path(source: CustomDataset, name: str) -> Path:
     return Path(source.data_root or ".", name)
 
 
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and value >= 0
-
-
-def _is_class(key: Any) -> bool:
-    return isinstance(key, str) and key.isdecimal()
-
-
-def _is_statistics(content: Any) -> bool:
-    """Tell whether this is `[{train id: pixels, …, "file": path}, …]`."""
-    return isinstance(content, list) and all(
-        isinstance(entry, dict)
-        and all(k == "file" or (_is_class(k) and _is_count(n)) for k, n in entry.items())
-        for entry in content
-    )
-
-
-def _is_index(content: Any) -> bool:
-    """Tell whether this is `{train id: [[path, pixels], …], …}`."""
-    return isinstance(content, dict) and all(
-        _is_class(key)
-        and isinstance(entries, list)
-        and all(isinstance(e, list) and len(e) == 2 and _is_count(e[1]) for e in entries)
-        for key, entries in content.items()
-    )
-
-
-def _load(source: CustomDataset, name: str, is_right: Callable[[Any], bool]) -> Any:
-    path = _path(source, name)
+def _load(source: CustomDataset, name: str, content_type: Any) -> Any:
+    path, remedy = _path(source, name), source.remedy("statistics")
+    expected = f"expected the class statistics for rare class sampling at '{path}'"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise FileNotFoundError(
-            f"expected the class statistics for rare class sampling at '{path}', got no such file. "
-            f"{source.remedy('statistics')}"
-        ) from None
+        raise FileNotFoundError(f"{expected}, got no such file. {remedy}") from None
     except ValueError as error:
-        raise ValueError(
-            f"expected the class statistics for rare class sampling at '{path}', got a broken "
-            f"file ({error}). {source.remedy('statistics')}"
-        ) from error
+        raise ValueError(f"{expected}, got a broken file ({error}). {remedy}") from error
     if not content:
-        raise ValueError(
-            f"expected the class statistics for rare class sampling at '{path}', got an empty "
-            f"list. {source.remedy('statistics')}"
-        )
-    if not is_right(content):
-        raise ValueError(
-            f"expected the class statistics for rare class sampling at '{path}', got JSON that a "
-            f"converter did not write. {source.remedy('statistics')}"
-        )
+        raise ValueError(f"{expected}, got an empty list. {remedy}")
+    try:
+        TypeAdapter(content_type).validate_python(content)
+    except ValidationError:
+        raise ValueError(f"{expected}, got JSON that no converter wrote. {remedy}") from None
     return content

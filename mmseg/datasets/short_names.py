@@ -1,9 +1,7 @@
 """Short names of datasets, as `uda.dataset` and `run_seg.py --dataset_name` use them.
 
-The short name of a registered class is its own without `Dataset`: `gta` is `GTADataset`.
+The short name of a registered class leaves out `Dataset`: `gta` is `GTADataset`.
 """
-
-from typing import Any
 
 from mmseg.config.registry import DATASETS
 from mmseg.datasets.custom import CustomDataset
@@ -19,24 +17,26 @@ def short_name(kind: str) -> str:
     return kind.lower().removesuffix("dataset")
 
 
-def unlabeled_classes_of(name: str) -> tuple[int, ...]:
-    """Return the train ids that a dataset does not annotate.
+def datasets_by_short_name() -> dict[str, type[CustomDataset]]:
+    """Return the registered datasets whose classes are known."""
+    registered = {short_name(kind): DATASETS.get(kind) for kind in DATASETS.names()}
+    return {
+        name: cls
+        for name, cls in registered.items()
+        if isinstance(cls, type) and issubclass(cls, CustomDataset) and cls.CLASSES
+    }
 
-    Args:
-        name: short name, in any case.
+
+def unlabeled_classes_of(name: str) -> tuple[int, ...]:
+    """Return the train ids that a dataset (its short name, in any case) does not annotate.
 
     Raises:
-        ConfigError: if no dataset is called so.
+        ConfigError: if there is no such dataset.
 
     >>> unlabeled_classes_of("SYNTHIA")
     (9, 14, 16)
     """
-    classes: dict[str, Any] = {short_name(kind): DATASETS.get(kind) for kind in DATASETS.names()}
-    known = {
-        key: cls
-        for key, cls in classes.items()
-        if isinstance(cls, type) and issubclass(cls, CustomDataset) and cls.CLASSES
-    }
+    known = datasets_by_short_name()
     found = known.get(short_name(name))
     if found is None:
         raise ConfigError(

@@ -14,27 +14,9 @@ class SynthiaDataset(CustomDataset):
     IMG_SUFFIX = ".png"
     SEG_MAP_SUFFIX = "_labelTrainIds.png"
     CONVERTER = "synthia"
-    # Label id -> train id; all other ids are ignored.
-    ID_TO_TRAIN_ID = {
-        3: 0,
-        4: 1,
-        2: 2,
-        21: 3,
-        5: 4,
-        7: 5,
-        15: 6,
-        9: 7,
-        6: 8,
-        16: 9,
-        1: 10,
-        10: 11,
-        17: 12,
-        8: 13,
-        18: 14,
-        19: 15,
-        20: 16,
-        12: 17,
-        11: 18,
-    }
+    # The label ids of the train ids 0…18; all others are ignored.
+    LABEL_IDS = (3, 4, 2, 21, 5, 7, 15, 9, 6, 16, 1, 10, 17, 8, 18, 19, 20, 12, 11)
+    ID_TO_TRAIN_ID = {label_id: train_id for train_id, label_id in enumerate(LABEL_IDS)}
+    NUM_CROPS = 9400
     UNLABELED_CLASSES = (9, 14, 16)  # terrain, truck, train
     DEPTH_LAYOUT = "synthia"

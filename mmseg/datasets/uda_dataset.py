@@ -11,16 +11,9 @@ from mmseg.datasets.pipelines.fields import as_pair
 from mmseg.datasets.rare_class_sampling import RareClassSampling
 from mmseg.system.errors import ConfigError
 
-_SAMPLING_KEYS = ("min_pixels", "class_temp", "min_crop_ratio")
-# the fields that share one window in `sync_crop_size`
-_MAP_KEYS = (
-    "img",
-    "gt_semantic_seg",
-    "depth",
-    "target_img",
-    "target_depth",
-    "valid_pseudo_mask",
-)
+SAMPLING_KEYS = ("min_pixels", "class_temp", "min_crop_ratio")
+TARGET_FIELDS = ("target_img", "target_depth", "valid_pseudo_mask")
+MAP_FIELDS = ("img", "gt_semantic_seg", "depth", *TARGET_FIELDS)  # share the synchronous crop
 
 
 @DATASETS.register()
@@ -28,7 +21,7 @@ class UDADataset:
     """Source samples with labels, paired with target samples.
 
     Without rare class sampling, index i means source i // len(target) and target i % len(target).
-    With it, the index means nothing: the source sample is drawn by rare class, the target sample
+    With it, the index is ignored: the source sample is drawn by rare class, the target sample
     uniformly.
 
     Args:
@@ -36,7 +29,7 @@ class UDADataset:
         target: config of the target dataset, or the dataset.
         rare_class_sampling: dict(min_pixels, class_temp, min_crop_ratio), or None.
         sync_crop_size: (height, width) of a window that is cut from both at the same place.
-        test_mode: always False; pairs are for training.
+        test_mode: must be False; pairs are for training.
     """
 
     def __init__(
@@ -48,21 +41,31 @@ class UDADataset:
         test_mode: bool = False,
     ) -> None:
         if test_mode:
-            raise ConfigError("expected a UDADataset for training, got it as val or test data.")
-        self.source: CustomDataset = _build(source)
-        self.target: CustomDataset = _build(target)
+            raise ConfigError(
+                "expected a UDADataset for training, got it as val or test data. Set a dataset of "
+                "one domain there."
+            )
+        self.source, self.target = (
+            DATASETS.build(side) if isinstance(side, Mapping) else side for side in (source, target)
+        )
         self.ignore_index = self.target.ignore_index
         self.CLASSES = self.target.CLASSES
         self.PALETTE = self.target.PALETTE
         if self.source.CLASSES != self.CLASSES or self.source.ignore_index != self.ignore_index:
             raise ConfigError(
-                f"expected source and target with the same classes and ignore_index, got "
+                "expected source and target with the same classes and ignore_index, got "
                 f"{type(self.source).__name__} and {type(self.target).__name__}, which differ."
             )
         self.sync_crop_size = (
             None if sync_crop_size is None else as_pair(sync_crop_size, "sync_crop_size")
         )
-        self.rare_class_sampling = _build_sampling(self.source, rare_class_sampling)
+        self.rare_class_sampling = None
+        if rare_class_sampling is not None:
+            check_keys(rare_class_sampling, SAMPLING_KEYS, "rare_class_sampling")
+            for key in SAMPLING_KEYS:
+                if key not in rare_class_sampling:
+                    raise ConfigError(f"expected rare_class_sampling.{key}, got none. Set it.")
+            self.rare_class_sampling = RareClassSampling(self.source, **rare_class_sampling)
 
     def __len__(self) -> int:
         return len(self.source) * len(self.target)
@@ -84,7 +87,7 @@ class UDADataset:
         return pair if self.sync_crop_size is None else self._crop_both(pair, rng)
 
     def source_sample(self, rng: np.random.Generator) -> Sample:
-        """Draw a source sample alone, by rare class if the dataset samples so."""
+        """Draw a source sample alone, by rare class if the dataset samples that way."""
         if self.rare_class_sampling is not None:
             return self.rare_class_sampling.sample(rng)
         return self.source.sample(int(rng.integers(len(self.source))), rng)
@@ -95,47 +98,28 @@ class UDADataset:
         if pair["target_img"].shape[-2:] != (height, width):
             raise ValueError(
                 f"expected source and target samples of one size for sync_crop_size, got "
-                f"{(height, width)} and {tuple(pair['target_img'].shape[-2:])}. Pad both alike."
+                f"{(height, width)} and {tuple(pair['target_img'].shape[-2:])}. Pad both to one "
+                f"size."
             )
         if height < crop_height or width < crop_width:
             raise ValueError(
                 f"expected samples of at least sync_crop_size = {self.sync_crop_size} pixels, got "
                 f"{(height, width)} for '{pair['img_metas'].get('filename')}'. Lower "
-                f"sync_crop_size, or enlarge or pad the images before."
+                f"sync_crop_size, or enlarge or pad the images first."
             )
         y = int(rng.integers(0, height - crop_height + 1))
         x = int(rng.integers(0, width - crop_width + 1))
         window = (..., slice(y, y + crop_height), slice(x, x + crop_width))
-        cropped = {**pair, **{k: pair[k][window].contiguous() for k in _MAP_KEYS if k in pair}}
+        cropped = {**pair, **{k: pair[k][window].contiguous() for k in MAP_FIELDS if k in pair}}
         shape = (*cropped["img"].shape[-2:], 3)
         for key in ("img_metas", "target_img_metas"):
             cropped[key] = {**pair[key], "img_shape": shape, "pad_shape": shape}
         return cropped
 
 
-def _build(cfg: Mapping[str, Any] | CustomDataset) -> Any:
-    return DATASETS.build(cfg) if isinstance(cfg, Mapping) else cfg
-
-
-def _build_sampling(
-    source: CustomDataset, cfg: Mapping[str, Any] | None
-) -> RareClassSampling | None:
-    if cfg is None:
-        return None
-    check_keys(cfg, _SAMPLING_KEYS, "rare_class_sampling")
-    missing = [key for key in _SAMPLING_KEYS if key not in cfg]
-    if missing:
-        raise ConfigError(f"rare_class_sampling needs the key {missing[0]!r}, which is not set.")
-    return RareClassSampling(source, **cfg)
-
-
 def _join(source: Sample, target: Sample) -> Sample:
-    """Put a source and a target sample into one; labels of the target stay behind."""
+    """Join a source and a target sample, without the labels of the target."""
     pair = {key: value for key, value in source.items() if key != "valid_pseudo_mask"}
-    pair["target_img"] = target["img"]
-    pair["target_img_metas"] = target["img_metas"]
-    if "depth" in target:
-        pair["target_depth"] = target["depth"]
-    if "valid_pseudo_mask" in target:
-        pair["valid_pseudo_mask"] = target["valid_pseudo_mask"]
-    return pair
+    names = {key: f"target_{key}" for key in ("img", "img_metas", "depth")}
+    names["valid_pseudo_mask"] = "valid_pseudo_mask"
+    return pair | {name: target[key] for key, name in names.items() if key in target}

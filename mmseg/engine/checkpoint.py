@@ -1,11 +1,11 @@
 """Read and write checkpoints; fit those of the whole family of programs into a network.
 
 A checkpoint is a dictionary: `meta` (plain values), `state_dict` (with the prefixes `model.` for
-the student and `ema_model.` for the teacher), `optimizer`, `schedule`, `iteration`, `seed`, `best`.
+the student and `ema_model.` for the teacher), and what `RunState.content` adds for resuming.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +37,15 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         The dictionary of the file; a bare state dict comes back as {'state_dict': …}.
 
     Raises:
-        FileNotFoundError: naming the checkpoints that the folder does have.
+        FileNotFoundError: naming the checkpoints that are in the folder.
         UnsafeFileError: for a file that asks for more than tensors and plain values.
         CheckpointError: for a file that is not a checkpoint.
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"No checkpoint at {str(path)!r}. {_neighbors(path)}")
+        names = ", ".join(sorted(p.name for p in path.parent.glob("*.pth")))
+        hint = f"The folder has {names}." if names else "Train a run first, or give a .pth file."
+        raise FileNotFoundError(f"No checkpoint at {str(path)!r}. {hint}")
     try:
         content = load_safely(path, "a checkpoint")
     except (UnreadableFileError, OSError) as error:
@@ -65,7 +67,8 @@ def student_state(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
     >>> list(student_state({'module.model.neck.weight': torch.ones(1), 'ema_model.neck.weight': 0}))
     ['neck.weight']
     """
-    return _renamed(state_dict, _student_name)
+    named = ((_student_name(str(key)), value) for key, value in state_dict.items())
+    return {n: v for n, v in named if n is not None and isinstance(v, Tensor)}
 
 
 def teacher_state(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -74,34 +77,40 @@ def teacher_state(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
     >>> list(teacher_state({'model.neck.bias': 0, 'module.ema_model.neck.bias': torch.ones(1)}))
     ['neck.bias']
     """
-    return _renamed(state_dict, _teacher_name)
+    state = {}
+    for key, value in state_dict.items():
+        name = _without(PARALLEL, str(key))
+        if name.startswith(TEACHER) and isinstance(value, Tensor):
+            state[_without(PARALLEL, name.removeprefix(TEACHER))] = value
+    return state
 
 
 def network_state(state_dict: Mapping[str, Any], network: str, path: str | Path) -> dict[str, Any]:
     """Return the weights of the 'student' or the 'teacher' of the checkpoint at `path`.
 
-    Raises:
-        CheckpointError: if there is no such network in it.
+    `CheckpointError` if it does not hold this network.
     """
     if network not in NETWORKS:
         raise ValueError(f"expected a network among {', '.join(NETWORKS)}, got {network!r}.")
-    is_teacher = network == "teacher"
-    state = teacher_state(state_dict) if is_teacher else student_state(state_dict)
-    if not state:
-        remedy = "Test the student, or give" if is_teacher else "Give"
-        keys = f"keys starting with {TEACHER!r}" if is_teacher else "keys of a network"
-        raise CheckpointError(
-            f"expected a {network} ({keys}) in the checkpoint {str(path)!r}, got none. "
-            f"{remedy} a checkpoint of a {'self-' if is_teacher else ''}training run."
-        )
-    return state
+    state = student_state(state_dict) if network == "student" else teacher_state(state_dict)
+    if state:
+        return state
+    wanted, remedy = {
+        "student": ("keys of a network", "give a checkpoint of a training run"),
+        "teacher": (
+            f"keys starting with {TEACHER!r}",
+            "test the student, or give a checkpoint of a self-training run",
+        ),
+    }[network]
+    raise CheckpointError(
+        f"expected a {network} ({wanted}) in the checkpoint {str(path)!r}, got none; {remedy}."
+    )
 
 
 def load_weights(network: nn.Module, path: str | Path, which: str = "student") -> dict[str, Any]:
     """Load a checkpoint's student (or teacher) into a bare network, and return its `meta`.
 
-    Raises:
-        CheckpointError: naming the first keys that do not fit.
+    `CheckpointError` for weights that do not fit.
     """
     checkpoint = read_checkpoint(path)
     state = network_state(checkpoint["state_dict"], which, path)
@@ -114,21 +123,16 @@ def load_start(network: nn.Module, path: str | Path) -> str:
     """Load a checkpoint's student as the start of a new run.
 
     HRDA also starts from a network of one scale, whose head becomes the head of both scales; its
-    scale attention then keeps the weights that it was initialized with.
-
-    Returns:
-        A sentence for the log, which says so.
-
-    Raises:
-        CheckpointError: naming the first keys that do not fit.
+    scale attention then keeps its initial weights. The returned sentence for the log says so.
+    `CheckpointError` for weights that do not fit.
     """
     state = network_state(read_checkpoint(path)["state_dict"], "student", path)
     said = f"Loaded the student's weights from {path}."
     own, optional = network.state_dict(), ()
     if _has(own, INNER_HEAD) and not _has(state, INNER_HEAD):
         optional = (ATTENTION,)
-        said += " They are of one scale"
-        said += f": {ATTENTION}* keeps its initial weights." if _has(own, ATTENTION) else "."
+        fate = f": {ATTENTION}* keeps its initial weights." if _has(own, ATTENTION) else "."
+        said += f" They are of one scale{fate}"
         state = {
             INNER_HEAD + k.removeprefix(HEAD) if k.startswith(HEAD) else k: v
             for k, v in state.items()
@@ -138,43 +142,26 @@ def load_start(network: nn.Module, path: str | Path) -> str:
 
 
 def load_state(
-    module: nn.Module,
-    state: Mapping[str, Tensor],
-    what: str,
-    optional: tuple[str, ...] = (),
+    module: nn.Module, state: Mapping[str, Tensor], what: str, optional: tuple[str, ...] = ()
 ) -> None:
-    """Load a state dict that has to fit exactly.
+    """Load a state dict that has to fit exactly; keys with an `optional` prefix may be missing.
 
-    Args:
-        module: what to fill.
-        state: its new values.
-        what: how an error message calls `state`.
-        optional: prefixes of keys that may be missing.
-
-    Raises:
-        CheckpointError: naming missing and unexpected keys and shapes that differ.
+    `CheckpointError`, naming the file as `what`, for missing or unexpected keys or other shapes.
     """
     own = module.state_dict()
-    missing = [k for k in own if k not in state and not k.startswith(optional)]
-    unexpected = [k for k in state if k not in own]
-    shapes = [
-        f"{k} {tuple(state[k].shape)} instead of {tuple(own[k].shape)}"
-        for k in own
-        if k in state and state[k].shape != own[k].shape
-    ]
-    if missing or unexpected or shapes:
+    wrong = {
+        "missing": [k for k in own if k not in state and not k.startswith(optional)],
+        "unexpected": [k for k in state if k not in own],
+        "of another shape": [
+            f"{k} {tuple(state[k].shape)} instead of {tuple(own[k].shape)}"
+            for k in own
+            if k in state and state[k].shape != own[k].shape
+        ],
+    }
+    if found := [_first_of(title, keys) for title, keys in wrong.items() if keys]:
         raise CheckpointError(
             f"expected the weights of this {type(module).__name__}, got others in the {what}: "
-            + "; ".join(
-                part
-                for part in (
-                    _some("missing", missing),
-                    _some("unexpected", unexpected),
-                    _some("of another shape", shapes),
-                )
-                if part
-            )
-            + ". Use the config that the checkpoint was trained with."
+            f"{'; '.join(found)}. Use the config that the checkpoint was trained with."
         )
     module.load_state_dict(dict(state), strict=False)
 
@@ -185,21 +172,31 @@ def saved_state(method: nn.Module) -> dict[str, Tensor]:
 
 
 def load_method(method: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
-    """Restore student and teacher from the state dict of an interrupted run."""
-    load_state(method, _own_names(method, state), what, optional=NOT_SAVED)
+    """Restore student and teacher from the state dict of an interrupted run.
+
+    Prefixes of wrappers that the method itself does not use are dropped.
+    """
+    own, named = method.state_dict(), {}
+    for key, value in state.items():
+        name = key
+        while name not in own and name.startswith(PARALLEL):
+            name = name.partition(".")[2]
+        if not name.startswith(NOT_SAVED):
+            named[name] = value
+    load_state(method, named, what, optional=NOT_SAVED)
 
 
 def write_checkpoint(path: str | Path, content: Mapping[str, Any]) -> None:
     """Write a checkpoint under a temporary name and rename it when it is complete.
 
-    It holds CPU tensors, so that a plain `torch.load` reads it on a machine without a GPU.
+    It holds CPU tensors, so a plain `torch.load` reads it on a machine without a GPU.
     """
-    with atomic_write(path, "wb") as file:
+    with atomic_write(path) as file:
         torch.save(_on_cpu(dict(content)), file)
 
 
 def make_meta(
-    cfg_text: str, classes: Any, palette: Any, iteration: int, seed: int | None, **facts: Any
+    cfg_text: str, classes: Any, palette: Any, iteration: int, seed: int | None, **more: Any
 ) -> dict[str, Any]:
     """Return the `meta` of a checkpoint: plain values, readable by any program."""
     import mmseg
@@ -213,7 +210,7 @@ def make_meta(
         "seed": seed,
         "time": time.ctime(),
         "versions": {"cdda-seg": mmseg.__version__, "torch": str(torch.__version__)},
-        **facts,
+        **more,
     }
 
 
@@ -228,27 +225,6 @@ def _on_cpu(value: Any) -> Any:
     return value
 
 
-def _own_names(method: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Drop wrappers' prefixes that the method itself does not use, and what it never reads."""
-    own = method.state_dict()
-    names = {}
-    for key, value in state.items():
-        name = key
-        while name not in own and name.startswith(PARALLEL):
-            name = name.partition(".")[2]
-        if not name.startswith(NOT_SAVED):
-            names[name] = value
-    return names
-
-
-def _renamed(
-    state_dict: Mapping[str, Any], rename: Callable[[str], str | None]
-) -> dict[str, Tensor]:
-    """Return the tensors whose key has a new name, under that name."""
-    named = ((rename(str(key)), value) for key, value in state_dict.items())
-    return {n: v for n, v in named if n is not None and isinstance(v, Tensor)}
-
-
 def _student_name(key: str) -> str | None:
     """Return a key's name in the bare network; None for a key of another network."""
     while True:
@@ -259,33 +235,18 @@ def _student_name(key: str) -> str | None:
         key = key.partition(".")[2]
 
 
-def _teacher_name(key: str) -> str | None:
-    """Return a key's name in the bare network; None for a key of another network."""
-    key = _without(PARALLEL, key)
-    return _without(PARALLEL, key.removeprefix(TEACHER)) if key.startswith(TEACHER) else None
-
-
 def _without(prefixes: tuple[str, ...], key: str) -> str:
-    """Take prefixes off a key, in any order and number."""
+    """Remove prefixes from a key, in any order and number."""
     while key.startswith(prefixes):
         key = key.partition(".")[2]
     return key
 
 
 def _has(state: Mapping[str, Any], prefix: str) -> bool:
-    """Tell whether any key starts with a prefix."""
     return any(key.startswith(prefix) for key in state)
 
 
-def _some(title: str, keys: list[str]) -> str:
-    """List the first few keys under a title, or return an empty string."""
+def _first_of(title: str, keys: list[str]) -> str:
+    """List the first few keys under a title."""
     more = f", … ({len(keys)} in all)" if len(keys) > SHOWN_KEYS else ""
-    return f"{title}: {', '.join(keys[:SHOWN_KEYS])}{more}" if keys else ""
-
-
-def _neighbors(path: Path) -> str:
-    """Say which checkpoints lie in a file's folder."""
-    names = sorted(p.name for p in path.parent.glob("*.pth")) if path.parent.is_dir() else []
-    if not names:
-        return "Train a run first, or give the path of a .pth file."
-    return f"The folder has {', '.join(names)}."
+    return f"{title}: {', '.join(keys[:SHOWN_KEYS])}{more}"

@@ -1,4 +1,7 @@
-"""The checkpoint files of one run: `iter_N.pth`, `latest.pth`, `best_mIoU_iter_N.pth`."""
+"""The checkpoint files of one run: `iter_N.pth`, `latest.pth`, `best_mIoU_iter_N.pth`.
+
+They are written here, and the one that `--resume` continues from is chosen here.
+"""
 
 import os
 import re
@@ -12,16 +15,14 @@ from typing import Any
 
 from mmseg.engine.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
 from mmseg.engine.logs import get_logger
+from mmseg.system import processes
 from mmseg.system.files import atomic_write, partial_of, sync_folder
 
 LATEST = "latest.pth"
 SAVED = r"iter_(\d+)\.pth"
 BEST = r"best_mIoU_iter_(\d+)\.pth"
-# What zipfile raises for an archive of which a byte is wrong.
-DAMAGED = (
-    zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError, struct.error,
-    zlib.error,
-)  # fmt: skip
+# What zipfile raises for an archive with a wrong byte.
+DAMAGED = (zipfile.BadZipFile, EOFError, RuntimeError, ValueError, struct.error, zlib.error)
 
 
 class CheckpointFolder:
@@ -29,10 +30,13 @@ class CheckpointFolder:
 
     After `save`, `latest.pth` is a second name of the newest `iter_N.pth` (or a copy, where the
     file system has no hard links), so it stays when that file is deleted.
+
+    Args:
+        path: the folder.
+        max_keep: how many of the newest `iter_N.pth` to keep; all of them if negative.
     """
 
     def __init__(self, path: str | Path, max_keep: int = -1) -> None:
-        """Use `path`; keep the newest `max_keep` of the `iter_N.pth`, all of them if negative."""
         self.path = Path(path)
         self.max_keep = max_keep
 
@@ -41,12 +45,6 @@ class CheckpointFolder:
         """The newest checkpoint, if there is one."""
         file = self.path / LATEST
         return file if file.is_file() else None
-
-    @property
-    def best(self) -> Path | None:
-        """The checkpoint with the best evaluation, if there is one."""
-        found = _numbered(self.path, BEST)
-        return found[-1][1] if found else None
 
     @property
     def files(self) -> list[Path]:
@@ -71,21 +69,10 @@ class CheckpointFolder:
         write_checkpoint(file, content)
         return file
 
-    def save_best(
-        self, iteration: int, content: Mapping[str, Any], saved: Path | None = None
-    ) -> Path:
-        """Write `best_mIoU_iter_<iteration>.pth` and delete the best one before it.
-
-        Args:
-            iteration: number of finished iterations.
-            content: the checkpoint.
-            saved: a file that holds the same checkpoint already.
-        """
+    def save_best(self, iteration: int, content: Mapping[str, Any]) -> Path:
+        """Write `best_mIoU_iter_<iteration>.pth` and delete the best one before it."""
         file = self.path / f"best_mIoU_iter_{iteration}.pth"
-        if saved is None:
-            write_checkpoint(file, content)
-        else:
-            same_file(saved, file)
+        write_checkpoint(file, content)
         for _, old in _numbered(self.path, BEST):
             if old != file:
                 old.unlink(missing_ok=True)
@@ -94,8 +81,7 @@ class CheckpointFolder:
     def newest_complete(self) -> Path | None:
         """Return the checkpoint of the highest iteration that a run can continue from.
 
-        Every file that is looked at is read as a whole. Half-written and damaged ones are skipped
-        with a warning.
+        Candidates are read as a whole; half-written and damaged ones are skipped with a warning.
         """
         latest = self.latest
         newest = _iteration_if_complete(latest) if latest else None
@@ -106,6 +92,41 @@ class CheckpointFolder:
             if _iteration_if_complete(file) is not None:
                 return file
         return latest if newest is not None else None
+
+
+def resume_path(option: str | None, work_dir: str | Path, configured: str | None) -> Path | None:
+    """Return the checkpoint to resume from, or None for a fresh start.
+
+    Process 0 decides, so call it on all processes together.
+
+    Args:
+        option: `--resume`: a path; 'auto' for the newest complete checkpoint of the work folder,
+            if it has any; 'none'; or None to follow the config.
+        work_dir: of the run.
+        configured: `cfg.resume_from`.
+
+    Raises:
+        CheckpointError: if the work folder has checkpoints, none of which is complete.
+    """
+    if option == "none":
+        return None
+    if option != "auto":
+        chosen = option or configured
+        return Path(chosen) if chosen else None
+    folder = CheckpointFolder(work_dir)
+    decision: Any = None
+    if processes.is_main():  # another process may see an older state of the folder
+        decision = folder.newest_complete(), [file.name for file in folder.files]
+    found, names = processes.broadcast_object(decision)
+    if found is None and names:
+        raise CheckpointError(
+            f"expected a complete checkpoint in {str(work_dir)!r}, got none: the run cannot "
+            f"continue from {', '.join(names)} (the log says why); delete them or use --resume "
+            "none to train from the start, or name another file with --resume PATH."
+        )
+    if found is None:
+        get_logger().info(f"No checkpoint in {str(work_dir)!r}: the run starts from the beginning.")
+    return found
 
 
 def same_file(source: Path, target: Path) -> None:
@@ -133,33 +154,14 @@ def iteration_of(checkpoint: Mapping[str, Any]) -> int:
     return int(checkpoint.get("iteration", meta.get("iter", 0)))
 
 
-def require_complete(path: Path) -> int:
-    """Read a checkpoint with all that a run continues from, and return its iteration.
-
-    torch.load does not notice a wrong byte in a tensor; the check sums of the archive tell.
-
-    Raises:
-        CheckpointError: for a file that is cut off, damaged, or not one of an interrupted run.
-    """
-    try:
-        size = path.stat().st_size
-        damage = _damage(path) if size else "it is empty"
-    except OSError as error:
-        damage = f"it cannot be read: {error.strerror}"
-    if damage:
-        raise CheckpointError(damage)
-    content = read_checkpoint(path)
-    if not content.get("optimizer"):
-        raise CheckpointError("it holds no state of the optimizer")
-    return iteration_of(content)
-
-
 def _damage(path: Path) -> str | None:
     """Say what is wrong with a file of torch.save, None if its check sums are right."""
+    if not path.stat().st_size:
+        return "it is empty"
     with path.open("rb") as file:
         start = file.read(2)
     if start == b"\0\0":
-        return "it begins with zeros, as a file that lost power before it reached the disk"
+        return "it begins with zeros, like a file that lost power before it reached the disk"
     if start != b"PK":  # not an archive: the format before torch 1.6, or no checkpoint
         return None
     try:
@@ -171,12 +173,23 @@ def _damage(path: Path) -> str | None:
 
 
 def _iteration_if_complete(path: Path) -> int | None:
-    """Return the iteration of a complete checkpoint, None with a warning for any other file."""
+    """Return the iteration of a checkpoint that a run can continue from, else None with a warning.
+
+    torch.load does not notice a wrong byte in a tensor; the check sums of the archive do.
+    """
     try:
-        return require_complete(path)
-    except (CheckpointError, ValueError, OSError) as error:
-        get_logger().warning(f"Skipped the checkpoint {str(path)!r}: {error}")
-        return None
+        reason = _damage(path)
+        if reason is None:
+            content = read_checkpoint(path)
+            if content.get("optimizer"):
+                return iteration_of(content)
+            reason = "it holds no state of the optimizer"
+    except OSError as error:
+        reason = f"it cannot be read: {error.strerror or error}"
+    except (CheckpointError, ValueError) as error:
+        reason = str(error)
+    get_logger().warning(f"Skipped the checkpoint {str(path)!r}: {reason}")
+    return None
 
 
 def _numbered(folder: Path, pattern: str) -> list[tuple[int, Path]]:

@@ -1,21 +1,21 @@
-"""Let a network label a dataset, and measure how right it is.
+"""Label a dataset with a network, and measure how right it is.
 
 Legend: C classes, H×W pixels of the original image.
 """
 
 import json
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from mmseg.engine.full_memory import explains_full_evaluation
 from mmseg.engine.logs import get_logger
+from mmseg.engine.memory_advice import explains_full_evaluation
 from mmseg.evaluation.collapse import ClassBest, find_collapse
 from mmseg.evaluation.confusion import ConfusionMatrix
 from mmseg.evaluation.metrics import class_metrics, summarize
@@ -68,71 +68,29 @@ class Evaluator:
         self.with_subsets = with_subsets
         self.shows_progress = shows_progress
 
-    @overload
-    def __call__(
-        self,
-        segmentor: nn.Module,
-        on_prediction: Callable[[int, np.ndarray], None] | None = None,
-        should_stop: None = None,
-        **facts: Any,
-    ) -> Evaluation: ...
-
-    @overload
     def __call__(
         self,
         segmentor: nn.Module,
         on_prediction: Callable[[int, np.ndarray], None] | None = None,
         should_stop: Callable[[], bool] | None = None,
-        **facts: Any,
-    ) -> Evaluation | None: ...
-
-    def __call__(
-        self,
-        segmentor: nn.Module,
-        on_prediction: Callable[[int, np.ndarray], None] | None = None,
-        should_stop: Callable[[], bool] | None = None,
-        **facts: Any,
+        **details: Any,
     ) -> Evaluation | None:
         """Label every image, compare with its label, and log the tables.
 
         Args:
             segmentor: the network; it is in eval mode during the call only.
             on_prediction: called with (index, (H, W) uint8 label map) of every image.
-            should_stop: asked between two images; True makes this process predict no further.
-            **facts: what the record should say besides, for example the checkpoint.
+            should_stop: asked before every image; True makes this process predict no further.
+            **details: further entries of the record, for example the checkpoint.
 
         Returns:
             None, on every process, if `should_stop` was True on any of them.
         """
         matrix = ConfusionMatrix(len(self.dataset.CLASSES), self.dataset.ignore_index)
-        is_stopped = self._count(matrix, segmentor, on_prediction, should_stop or _never)
+        is_stopped = self._count(matrix, segmentor, on_prediction, should_stop or (lambda: False))
         if processes.any_process(is_stopped):
             return None
         matrix.reduce()
-        return self._conclude(matrix, facts)
-
-    def _count(
-        self,
-        matrix: ConfusionMatrix,
-        segmentor: nn.Module,
-        on_prediction: Callable[[int, np.ndarray], None] | None,
-        should_stop: Callable[[], bool],
-    ) -> bool:
-        """Count this process's images, and tell whether `should_stop` has ended that."""
-        if should_stop():
-            return True
-        images = predictions(segmentor, self.dataset, self.workers, self.shows_progress)
-        with closing(images):  # also when it stops: the network back in its mode, no worker left
-            for index, prediction in images:
-                matrix.update(prediction, self.dataset.gt_label(index))
-                if on_prediction is not None:
-                    on_prediction(index, prediction)
-                if should_stop():
-                    return True
-        return False
-
-    def _conclude(self, matrix: ConfusionMatrix, facts: Mapping[str, Any]) -> Evaluation:
-        """Turn counts into metrics, and log them."""
         names, split = self.dataset.CLASSES, split_name(self.dataset)
         values = class_metrics(matrix, self.metrics)
         get_logger().info(f"Results on {split}, {matrix.images} images:")
@@ -141,35 +99,45 @@ class Evaluator:
         if self.with_subsets:
             log_subsets(values, get_logger())
             summary |= {k: round(v, 4) for k, v in subset_miou(values["IoU"]).items()}
-        facts = {"split": split, **facts}
-        record = result_record(values, names, matrix.images, self.with_subsets, **facts)
+        details = {"split": split, **details}
+        record = result_record(values, names, matrix.images, self.with_subsets, **details)
         return Evaluation(values, summary, record)
+
+    def _count(
+        self,
+        matrix: ConfusionMatrix,
+        segmentor: nn.Module,
+        on_prediction: Callable[[int, np.ndarray], None] | None,
+        should_stop: Callable[[], bool],
+    ) -> bool:
+        """Count this process's images, and tell whether `should_stop` ended that early."""
+        if should_stop():
+            return True
+        images = predictions(segmentor, self.dataset, self.workers, self.shows_progress)
+        with closing(images):  # on an early stop, it restores the network's mode and ends workers
+            for index, prediction in images:
+                matrix.update(prediction, self.dataset.gt_label(index))
+                if on_prediction is not None:
+                    on_prediction(index, prediction)
+                if should_stop():
+                    return True
+        return False
 
 
 def note_collapse(
     evaluation: Evaluation, class_best: ClassBest, iteration: int
 ) -> tuple[Evaluation, ClassBest]:
-    """Call out, in log and records, classes below 1 % during training.
+    """Name classes below 1 % in the log, and as 'below_1_percent' in summary and record.
 
-    Args:
-        evaluation: of this iteration.
-        class_best: best IoU per class of the run so far; empty at the first evaluation.
-        iteration: how many are finished.
-
-    Returns:
-        The evaluation with 'below_1_percent' (names) in summary and record, and the new best.
+    `class_best` is the best IoU per class so far; it comes back with this evaluation included.
     """
     names = list(evaluation.record["per_class"])
     found = find_collapse(evaluation.values, names, class_best, iteration)
     if found.warning is not None:
         get_logger().warning(found.warning)
     below = {"below_1_percent": found.below}
-    noted = replace(
-        evaluation,
-        summary={**evaluation.summary, **below},
-        record={**evaluation.record, **below},
-    )
-    return noted, found.class_best
+    summary, record = {**evaluation.summary, **below}, {**evaluation.record, **below}
+    return replace(evaluation, summary=summary, record=record), found.class_best
 
 
 def predictions(
@@ -182,7 +150,7 @@ def predictions(
     """Yield (index, (H, W) map) for this process's share of a dataset, one after the other.
 
     Args:
-        segmentor: the network.
+        segmentor: the network; it is in eval mode until the last map.
         dataset: the images; their labels are not read.
         workers: processes that read images.
         shows_progress: draw a progress bar.
@@ -193,12 +161,8 @@ def predictions(
     from mmseg.datasets.loader import build_test_loader
 
     loader = build_test_loader(dataset, workers, processes.rank(), processes.world_size())
-    bar = tqdm(
-        total=len(dataset),
-        desc="Testing",
-        unit="image",
-        disable=not (shows_progress and processes.is_main()),
-    )
+    is_hidden = not (shows_progress and processes.is_main())
+    bar = tqdm(total=len(dataset), desc="Testing", unit="image", disable=is_hidden)
     label, device = label or predict, next(segmentor.parameters()).device
     was_training = segmentor.training
     segmentor.eval()
@@ -214,33 +178,30 @@ def predictions(
 
 
 @torch.no_grad()
-def predict(segmentor: nn.Module, batch: Mapping[str, Any]) -> np.ndarray:
+def predict(segmentor: Any, batch: Mapping[str, Any]) -> np.ndarray:
     """Return the (H, W) uint8 label map of one image, given as one entry per augmentation."""
-    forward_test: Callable[..., Any] = segmentor.forward_test  # pyright: ignore[reportAssignmentType]
-    labels = forward_test(_on_device(segmentor, batch["img"]), batch["img_metas"])
+    labels = segmentor.forward_test(_on_device(segmentor, batch["img"]), batch["img_metas"])
     return np.asarray(labels[0]).astype(np.uint8)
 
 
 @torch.no_grad()
-def predict_attention(segmentor: nn.Module, batch: Mapping[str, Any]) -> np.ndarray:
-    """Return where HRDA trusts its details in one image, given as one entry per augmentation.
+def predict_attention(segmentor: Any, batch: Mapping[str, Any]) -> np.ndarray:
+    """Return HRDA's attention in one image, given as one entry per augmentation.
 
-    Returns:
-        (H, W) float32 from 0 (context alone) to 1 (detail alone).
+    It is (H, W) float32 from 0 (context alone) to 1 (detail alone).
     """
-    attention_map: Callable[..., Any] = segmentor.attention_map  # pyright: ignore[reportAssignmentType]
     pairs = zip(_on_device(segmentor, batch["img"]), batch["img_metas"], strict=True)
-    maps = [attention_map(image, metas, rescale=True) for image, metas in pairs]
+    maps = [segmentor.attention_map(image, metas, rescale=True) for image, metas in pairs]
     return torch.stack(maps).mean(0)[0].float().cpu().numpy()
 
 
-def _on_device(segmentor: nn.Module, images: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+def _on_device(segmentor: nn.Module, images: Iterable[torch.Tensor]) -> list[torch.Tensor]:
     device = next(segmentor.parameters()).device
     return [image.to(device, non_blocking=True) for image in images]
 
 
 def split_name(dataset: Any) -> str:
-    """Name what is evaluated: the folder of the images (and the list of them)."""
+    """Name what is evaluated: the folder of the images, and the file that lists them, if any."""
     folder = str(getattr(dataset, "img_dir", None) or type(dataset).__name__)
     split = getattr(dataset, "split", None)
     return f"{folder} ({split})" if split else folder
@@ -260,7 +221,3 @@ def write_results(folder: str | Path, record: Mapping[str, Any], name: str = RES
         with atomic_write(file, "w") as stream:
             json.dump(record, stream, indent=2, allow_nan=False)
     return file
-
-
-def _never() -> bool:
-    return False

@@ -1,20 +1,18 @@
-"""The log of a run: lines for people, lines of JSON for programs."""
+"""The log of a run, on the console and in a file."""
 
-import json
 import logging
 import sys
 from pathlib import Path
-from typing import Any
 
 from mmseg.system import processes
 
 LOGGER = "mmseg"
-FILE_ONLY = {"is_for_file_only": True}  # `extra=` of a message that reaches the console otherwise
+FILE_ONLY = {"is_for_file_only": True}  # `extra=` of a message that the command itself prints
 FORMAT = "%(asctime)s - %(levelname)s - %(message)s"
 
 
 def get_logger() -> logging.Logger:
-    """Return the logger that all messages of the program go through."""
+    """Return the logger of all messages of the program."""
     return logging.getLogger(LOGGER)
 
 
@@ -46,20 +44,3 @@ def stop_logging() -> None:
         if type(handler) in (logging.StreamHandler, logging.FileHandler):
             logger.removeHandler(handler)
             handler.close()
-
-
-class JsonLines:
-    """Appends one JSON object per line to a file; NaN becomes null."""
-
-    def __init__(self, file: str | Path) -> None:
-        self.path = Path(file)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-
-    def write(self, record: dict[str, Any]) -> None:
-        """Append one record."""
-        plain = {
-            key: None if isinstance(value, float) and value != value else value
-            for key, value in record.items()
-        }
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(plain) + "\n")

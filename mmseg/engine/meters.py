@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ NEVER = -1
 
 @dataclass
 class _Terms:
-    """Losses that always come together: one stacked vector, so that adding is a few kernels."""
+    """Losses that always come together: in one vector, so adding them takes only a few kernels."""
 
     sums: Tensor  # (K,) float32
     bad_iterations: Tensor  # (K,) int64, the first iteration with a value that was not finite
@@ -65,7 +66,11 @@ class LossMeter:
         parts = processes.gather_objects((own, bad))
         worst = [(*entry, rank) for rank, (_, found) in enumerate(parts) for entry in found]
         if worst:
-            raise FloatingPointError(_not_finite(*min(worst, key=lambda entry: entry[0])))
+            iteration, name, value, rank = min(worst, key=lambda entry: entry[0])
+            where = f" on process {rank}" if processes.world_size() > 1 else ""
+            raise FloatingPointError(
+                f"expected finite losses, got {name} = {value} at iteration {iteration}{where}"
+            )
         totals: dict[str, tuple[float, int]] = {}
         for values, _ in parts:
             for name, value, count in values:
@@ -97,7 +102,7 @@ class LossMeter:
         if not self._groups:
             return [], []
         groups = self._groups.values()
-        # float64 holds each of the numbers exactly, so that one copy brings all of them.
+        # float64 holds each of the numbers exactly, so one copy brings all of them.
         parts = [(g.sums, g.bad_iterations, g.bad_values) for g in groups]
         table = torch.cat([torch.stack([t.double() for t in part]) for part in parts], dim=1)
         sums, iterations, values = table.tolist()
@@ -113,20 +118,13 @@ def _terms(sums: Tensor) -> _Terms:
     return _Terms(sums, never, torch.zeros_like(sums))
 
 
-def _not_finite(iteration: int, name: str, value: float, rank: int) -> str:
-    """Say which loss was not finite first."""
-    where = f" on process {rank}" if processes.world_size() > 1 else ""
-    return f"expected finite losses, got {name} = {value} at iteration {iteration}{where}"
-
-
 class StepClock:
     """Mean data and step times since the last reading, and the time that is left."""
 
     def __init__(self, iteration: int, max_iters: int) -> None:
         self.max_iters = max_iters
         self._start = self._lap = self._end_of_step = time.perf_counter()
-        self._first = iteration
-        self._lap_first = iteration
+        self._first = self._lap_first = iteration
         self._data_time = 0.0
 
     def data_is_here(self) -> None:
@@ -153,25 +151,11 @@ class StepClock:
         """Return the time that is left at the mean speed so far, as `1 day, 2:03:04`."""
         done = max(1, iteration - self._first)
         seconds = (time.perf_counter() - self._start) / done * (self.max_iters - iteration)
-        return duration(seconds)
-
-
-def duration(seconds: float) -> str:
-    """Write seconds as hours, minutes and seconds.
-
-    >>> duration(93784.2)
-    '1 day, 2:03:04'
-    """
-    import datetime
-
-    return str(datetime.timedelta(seconds=int(seconds)))
+        return str(timedelta(seconds=int(seconds)))
 
 
 def memory_in_use(device: torch.device) -> int | None:
-    """Return the largest amount of memory used so far, in MB: of the GPU, else of the process.
-
-    None where the system does not tell a process its own.
-    """
+    """Return the peak memory in MB of the GPU, else of the process; None if it is unknown."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) // 2**20
     if resource is None:

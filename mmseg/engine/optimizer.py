@@ -4,7 +4,7 @@
 longest key that its name contains (the alphabetically first of equal length) and no other rule.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +28,7 @@ CONSTRUCTOR = "DefaultOptimizerConstructor"  # the only `constructor` that confi
 
 @dataclass(frozen=True)
 class Multipliers:
-    """What the learning rate and the weight decay of a parameter are multiplied with."""
+    """Factors for the learning rate and the weight decay of a parameter."""
 
     lr: float = 1.0
     decay: float = 1.0
@@ -42,9 +42,6 @@ def build_optimizer(model: nn.Module, cfg: Mapping[str, Any]) -> torch.optim.Opt
     Args:
         model: a training method (its `trainable_parameters()` count) or a network.
         cfg: `type`, the arguments of that optimizer, and `paramwise_cfg`.
-
-    Raises:
-        ConfigError: for an unknown type or key.
     """
     arguments = cfg.copy() if hasattr(cfg, "copy") else dict(cfg)  # type: ignore[attr-defined]
     rules = arguments.pop("paramwise_cfg", None) or {}
@@ -56,16 +53,23 @@ def build_optimizer(model: nn.Module, cfg: Mapping[str, Any]) -> torch.optim.Opt
         )
     if "lr" not in arguments:
         raise ConfigError(f"{origin(cfg)}the optimizer needs the key 'lr', which is not set.")
-    check_rules(rules)
+    _check_rules(rules)
     trainable = {id(p) for p in trainable_parameters(model)}
+    layers = dict(model.named_modules())
     groups: dict[Multipliers, list[nn.Parameter]] = {}
-    for name, parameter, module in _named_parameters(model):
+    for name, parameter in model.named_parameters():
         if id(parameter) in trainable:
-            groups.setdefault(multipliers(name, module, rules), []).append(parameter)
+            factors = multipliers(name, layers[name.rpartition(".")[0]], rules)
+            groups.setdefault(factors, []).append(parameter)
     decay = arguments.get("weight_decay")
     settings = [_group(m, members, arguments["lr"], decay) for m, members in groups.items()]
-    fused = _can_be_fused(groups.values()) or None
-    return OPTIMIZERS.build(arguments, params=settings, fused=fused)
+    # One kernel can update all parameters if they are real and on the CPU or a GPU.
+    is_fusible = all(
+        p.is_floating_point() and p.device.type in ("cpu", "cuda")
+        for members in groups.values()
+        for p in members
+    )
+    return OPTIMIZERS.build(arguments, params=settings, fused=is_fusible or None)
 
 
 def trainable_parameters(model: nn.Module) -> list[nn.Parameter]:
@@ -75,13 +79,7 @@ def trainable_parameters(model: nn.Module) -> list[nn.Parameter]:
 
 
 def multipliers(name: str, module: nn.Module, rules: Mapping[str, Any]) -> Multipliers:
-    """Return the multipliers of one parameter.
-
-    Args:
-        name: its full name.
-        module: the layer that owns it.
-        rules: the `paramwise_cfg`.
-    """
+    """Return the multipliers of parameter `name` of layer `module` by the `paramwise_cfg`."""
     custom = rules.get("custom_keys") or {}
     for key in sorted(sorted(custom), key=len, reverse=True):
         if key in name:
@@ -98,7 +96,7 @@ def multipliers(name: str, module: nn.Module, rules: Mapping[str, Any]) -> Multi
     return Multipliers(lr, decay)
 
 
-def check_rules(rules: Mapping[str, Any]) -> None:
+def _check_rules(rules: Mapping[str, Any]) -> None:
     """Raise `ConfigError` for an unknown key of a `paramwise_cfg`."""
     check_keys(rules, RULES, "optimizer.paramwise_cfg")
     for key, values in (rules.get("custom_keys") or {}).items():
@@ -114,19 +112,3 @@ def _group(
     if decay is not None:
         group["weight_decay"] = decay * factors.decay
     return group
-
-
-def _named_parameters(model: nn.Module) -> Iterable[tuple[str, nn.Parameter, nn.Module]]:
-    """Yield (full name, parameter, owning layer) in the order of `model.named_parameters()`."""
-    layers = dict(model.named_modules())
-    for name, parameter in model.named_parameters():
-        yield name, parameter, layers[name.rpartition(".")[0]]
-
-
-def _can_be_fused(groups: Iterable[list[nn.Parameter]]) -> bool:
-    """Tell whether one kernel can update all parameters: real ones on the CPU or a GPU."""
-    return all(
-        p.is_floating_point() and p.device.type in ("cpu", "cuda")
-        for group in groups
-        for p in group
-    )

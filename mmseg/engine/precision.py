@@ -1,7 +1,7 @@
-"""Half precision: what forward passes compute in, and the scale that keeps small gradients alive.
+"""Half precision: the type of forward passes, and the scale that keeps small gradients alive.
 
-Weights, gradients and optimizers stay in float32. float16 has few exponents, so its losses are
-multiplied with a scale before back-propagation; gradients are divided by it before the step, and a
+Weights, gradients and optimizers stay in float32. float16 has a small range, so its losses are
+multiplied by a scale before back-propagation; gradients are divided by it before the step, and a
 step with gradients that are not finite is skipped. bfloat16 needs none of that.
 """
 
@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from mmseg.config.registry import check_keys, origin
 from mmseg.system.errors import ConfigError, nearest
@@ -21,23 +20,22 @@ DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 SCALER = ("init_scale", "growth_factor", "backoff_factor", "growth_interval")
 INERT_SCALER = ("mode", "enabled")
 BFLOAT16_SINCE = (8, 0)  # compute capability of the first GPUs that have it
-FAMILY_SCALE = 512.0  # of a config that says fp16=dict() alone
+FAMILY_SCALE = 512.0  # for configs with fp16=dict() alone
 
 
 @dataclass(frozen=True)
 class PrecisionSettings:
-    """What a config says about precision; `dtype` None is full precision."""
+    """Precision as a config sets it; `dtype` None is full precision."""
 
     dtype: str | None = None
-    fixed_scale: float | None = None  # of the loss; None with float16 lets it follow the gradients
+    fixed_scale: float | None = None  # of the loss; with float16, None adapts it to the gradients
     scaler: Mapping[str, Any] = field(default_factory=dict)  # arguments of the gradient scaler
 
 
 def read_precision(cfg: Mapping[str, Any]) -> PrecisionSettings:
     """Read `fp16=dict(loss_scale=…)`, its older place `optimizer_config`, or `amp=dict(dtype=…)`.
 
-    Raises:
-        ConfigError: for an unknown key or type, or two answers.
+    `ConfigError` for an unknown key or type, or both fp16 and amp.
     """
     hook = cfg.get("optimizer_config") or {}
     is_half_hook = "Fp16" in str(hook.get("type", ""))
@@ -67,14 +65,9 @@ def read_precision(cfg: Mapping[str, Any]) -> PrecisionSettings:
 
 
 class Precision:
-    """Runs forward passes in the type of the settings and scales losses if that needs it.
+    """Runs forward passes in the type of the settings; its `scaler` scales losses if necessary.
 
-    Args:
-        settings: of the config.
-        device: where the run computes.
-
-    Raises:
-        ConfigError: if that is a GPU without the type.
+    `ConfigError` for a GPU that lacks the type.
     """
 
     def __init__(self, settings: PrecisionSettings, device: torch.device) -> None:
@@ -82,12 +75,10 @@ class Precision:
             _require_bfloat16(device)
         self.dtype = DTYPES[settings.dtype] if settings.dtype else None
         self.device = device
-        self.fixed_scale = settings.fixed_scale
-        self.scaler: torch.amp.GradScaler | None = None
-        if self.dtype is torch.float16:
-            scale = settings.fixed_scale
-            arguments = {"init_scale": scale} if scale is not None else settings.scaler
-            self.scaler = torch.amp.GradScaler(device.type, **arguments)
+        scale = self.fixed_scale = settings.fixed_scale
+        arguments = settings.scaler if scale is None else {"init_scale": scale}
+        is_scaling = self.dtype is torch.float16  # without it, the scaler changes nothing
+        self.scaler = torch.amp.GradScaler(device.type, enabled=is_scaling, **arguments)
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Return the context for forward passes."""
@@ -95,39 +86,13 @@ class Precision:
             return nullcontext()
         return torch.autocast(self.device.type, self.dtype)
 
-    def scale_loss(self, loss: Tensor) -> Tensor:
-        """Return what to back-propagate for a loss."""
-        return loss if self.scaler is None else self.scaler.scale(loss)
-
-    def unscale(self, optimizer: torch.optim.Optimizer) -> None:
-        """Divide an optimizer's gradients by the scale of the loss."""
-        if self.scaler is not None:
-            self.scaler.unscale_(optimizer)
-
-    def step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Let an optimizer step, unless a scaled gradient was not finite."""
-        if self.scaler is None:
-            optimizer.step()
-        else:
-            self.scaler.step(optimizer)
-
-    def update(self) -> None:
-        """Adapt the scale; call it once after all optimizers have stepped."""
-        if self.scaler is not None:
-            self.scaler.update(self.fixed_scale)
-
     def scale(self) -> float | None:
         """Return the scale now (reads the device), None where nothing is scaled."""
-        return None if self.scaler is None else self.scaler.get_scale()
+        return self.scaler.get_scale() if self.scaler.is_enabled() else None
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps; empty without a scale."""
-        return {} if self.scaler is None else self.scaler.state_dict()
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore the scale."""
-        if self.scaler is not None and state:
-            self.scaler.load_state_dict(dict(state))
+        """Return the part of a checkpoint about the scale; empty without one."""
+        return self.scaler.state_dict()
 
 
 def half_for(device: torch.device) -> str:

@@ -1,4 +1,4 @@
-"""`repro.json`: what a run was started with, so that it can be told apart and repeated."""
+"""`repro.json`: what a run was started with, so it can be told apart and repeated."""
 
 import hashlib
 import json
@@ -18,15 +18,16 @@ import torch
 import mmseg
 from mmseg.datasets.fingerprint import dataset_fingerprint
 from mmseg.datasets.rare_class_sampling import IMAGES_FILE, STATISTICS_FILE
-from mmseg.engine.environment import CUBLAS_WORKSPACE, git_output
 from mmseg.engine.logs import get_logger
+from mmseg.engine.seed import CUBLAS_WORKSPACE
 from mmseg.system import processes
 from mmseg.system.files import atomic_write
 
+PROGRAM = Path(__file__).parents[2]
 REPRO = "repro.json"
 EARLIER = "earlier_starts"
 CROP_SETTINGS = "preprocessing.json"  # run_seg.py leaves it beside the crops
-# They name a run or say where it goes on, not what it computes.
+# They name a run or say where it continues, not what it computes.
 NOT_HASHED = ("work_dir", "resume_from", "name", "git_rev")
 CHUNK = 2**20  # bytes
 
@@ -42,78 +43,80 @@ def write_repro(
     """Write `repro.json` into the work folder; all processes call it, the main one writes.
 
     The record of this start is on top; those of earlier starts in the same folder are kept in its
-    list `earlier_starts`, newest first. What cannot be found is recorded as missing.
+    list `earlier_starts`, newest first. A file that cannot be found is recorded as missing.
 
     Args:
         work_dir: of the run.
         cfg: the resolved config, `seed` included.
         dataset: for training.
         device: of this process.
-        deterministic: whether --deterministic was given.
-        launcher: how processes were started.
+        deterministic, launcher: options of the command.
     """
-    devices = processes.gather_objects(device_name(device))
+    devices = processes.gather_objects(_device_name(device))
     if not processes.is_main():
         return
+    path = Path(work_dir) / REPRO
+    note = "hash of the values, whatever their order and formatting; without "
+    files = {name: file_hash(file) for name, file in files_of_run(cfg, dataset)}
     record = {
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "command": {"arguments": sys.argv, "folder": str(Path.cwd()), "launcher": launcher},
-        "code": code_state(Path(__file__).parents[2]),
-        "versions": versions(),
+        "code": code_state(PROGRAM),
+        "versions": {
+            "cdda-seg": mmseg.__version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "opencv": cv2.__version__,
+            "cuda": torch.version.cuda,
+            "cudnn": torch.backends.cudnn.version(),
+            "os": platform.platform(),
+        },
         "processes": len(devices),
         "devices": devices,
         "threads_per_process": torch.get_num_threads(),
         "seed": cfg.get("seed"),
         "deterministic": deterministic,
         CUBLAS_WORKSPACE: os.environ.get(CUBLAS_WORKSPACE),
-        "config": {
-            "sha256": config_hash(cfg),
-            "note": "hash of the values, whatever their order and formatting; without "
-            + ", ".join(NOT_HASHED),
-        },
-        "data": data_fingerprints(dataset),
-        "files": {name: file_hash(path) for name, path in files_of_run(cfg, dataset)},
+        "config": {"sha256": config_hash(cfg), "note": note + ", ".join(NOT_HASHED)},
+        "data": _data_fingerprints(dataset),
+        "files": files,
+        EARLIER: _earlier_starts(path),
     }
-    path = Path(work_dir) / REPRO
-    record[EARLIER] = _earlier_starts(path)
     with atomic_write(path, "w") as stream:
         json.dump(record, stream, indent=2)
 
 
-def versions() -> dict[str, Any]:
-    """Return the versions of everything that computes; None is not there."""
-    return {
-        "cdda-seg": mmseg.__version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "opencv": cv2.__version__,
-        "cuda": torch.version.cuda,
-        "cudnn": torch.backends.cudnn.version() if torch.backends.cudnn.is_available() else None,
-        "os": platform.platform(),
-    }
-
-
-def device_name(device: torch.device) -> str:
-    """Return the GPU's name, or `CPU` with what is known of it."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"CPU {platform.processor() or platform.machine()}"
+def version_lines(device: torch.device) -> list[str]:
+    """Return what a log should start with: versions, device and number of processes."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
+    return [
+        f"cdda-seg {mmseg.__version__}, Python {platform.python_version()}, "
+        f"torch {torch.__version__}, numpy {np.__version__}, {platform.system()}",
+        f"Device: {device} {name}; {processes.world_size()} process(es), "
+        f"{torch.get_num_threads()} thread(s) each",
+    ]
 
 
 def code_state(folder: Path) -> dict[str, str | None]:
     """Return the git revision of the program in `folder`, and whether its files are changed.
 
-    'tree' is 'clean', 'uncommitted changes' (in files that git knows) or 'not a checkout'.
+    'tree' is 'clean', 'uncommitted changes' (in files that git tracks) or 'not a checkout'.
     """
     try:
-        # An installed copy may lie inside of another project's checkout, which does not know it.
-        git_output(folder, "ls-files", "--error-unmatch", "mmseg/__init__.py")
-        revision = git_output(folder, "rev-parse", "HEAD")
-        changes = git_output(folder, "status", "--porcelain", "-uno")
+        # An installed copy may lie inside another project's checkout, which does not track it.
+        _git(folder, "ls-files", "--error-unmatch", "mmseg/__init__.py")
+        revision = _git(folder, "rev-parse", "HEAD")
+        changes = _git(folder, "status", "--porcelain", "-uno")
     except (OSError, subprocess.SubprocessError):
         return {"revision": None, "tree": "not a checkout"}
     return {"revision": revision, "tree": "uncommitted changes" if changes else "clean"}
+
+
+def git_revision(folder: Path = PROGRAM) -> str | None:
+    """Return the commit of the program in `folder`, with `+changes`; None outside a checkout."""
+    state = code_state(folder)
+    return f"{state['revision']}+changes" if "changes" in str(state["tree"]) else state["revision"]
 
 
 def config_hash(cfg: Mapping[str, Any]) -> str:
@@ -126,17 +129,8 @@ def config_hash(cfg: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(_ordered(values), default=str).encode()).hexdigest()
 
 
-def data_fingerprints(dataset: Any) -> dict[str, Any]:
-    """Return the fingerprints of source and target, or of the one dataset that is trained on."""
-    if hasattr(dataset, "source") and hasattr(dataset, "target"):
-        domains = {"source": dataset.source, "target": dataset.target}
-    else:
-        domains = {"train": dataset}
-    return {name: dataset_fingerprint(domain) for name, domain in domains.items()}
-
-
 def files_of_run(cfg: Mapping[str, Any], dataset: Any) -> Iterator[tuple[str, Path]]:
-    """Yield (key of the config, path) of the files whose content decides what is computed."""
+    """Yield (config key, path) of the files whose content decides what is computed."""
     yield from _pretrained(cfg.get("model") or {}, "model")
     uda = cfg.get("uda") or {}
     named = {key: cfg.get(key) for key in ("load_from", "resume_from")}
@@ -151,7 +145,7 @@ def files_of_run(cfg: Mapping[str, Any], dataset: Any) -> Iterator[tuple[str, Pa
 
 
 def file_hash(path: Path) -> dict[str, Any]:
-    """Return path, size in bytes and SHA-256 of a file; without the latter two, it is missing."""
+    """Return path, size in bytes and SHA-256 of a file, or that it is missing."""
     if not path.is_file():
         return {"path": str(path), "missing": True}
     digest = hashlib.sha256()
@@ -159,6 +153,29 @@ def file_hash(path: Path) -> dict[str, Any]:
         while chunk := stream.read(CHUNK):
             digest.update(chunk)
     return {"path": str(path), "bytes": path.stat().st_size, "sha256": digest.hexdigest()}
+
+
+def _device_name(device: torch.device) -> str:
+    """Return the GPU's name, or `CPU` and its kind."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU {platform.processor() or platform.machine()}"
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    """Run a git command in `folder` and return its output."""
+    command = ["git", *arguments]
+    return subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, check=True, timeout=20
+    ).stdout.strip()
+
+
+def _data_fingerprints(dataset: Any) -> dict[str, Any]:
+    """Return the fingerprints of source and target, or of the one dataset that is trained on."""
+    names = ("source", "target")
+    if not all(hasattr(dataset, name) for name in names):
+        return {"train": dataset_fingerprint(dataset)}
+    return {name: dataset_fingerprint(getattr(dataset, name)) for name in names}
 
 
 def _ordered(value: Any) -> Any:

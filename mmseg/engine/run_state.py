@@ -11,14 +11,25 @@ from mmseg.engine.checkpoint import CheckpointError, load_method, make_meta, sav
 from mmseg.engine.checkpoint_folder import iteration_of
 from mmseg.engine.logs import get_logger
 from mmseg.engine.meters import LossMeter
-from mmseg.engine.resume import restore_optimizer
+from mmseg.engine.run_settings import LoopSettings
 from mmseg.engine.schedule import Schedule
-from mmseg.engine.settings import LoopSettings
 from mmseg.engine.updates import Gradients, Updates
 from mmseg.evaluation.collapse import ClassBest
 from mmseg.system import processes
 
-NOT_COMPARED = ("params", "lr")  # of a parameter group; the schedule sets the rate of an iteration
+NOT_COMPARED = {"params", "lr"}  # of a parameter group; the schedule sets the learning rate
+# How an optimizer computes: it decides on which device torch restores the step counts.
+KERNELS = ("fused", "foreach", "capturable")
+CONSEQUENCES = {  # of what differs between a checkpoint and the run that continues from it
+    "seed": "the run goes on with other samples and draws",
+    "world_size": "the run goes on with other samples per iteration, without what waited for the "
+    "next line of the log and the next step",
+    "samples_per_gpu": "the run goes on with another batch size",
+    "cumulative_iters": "the run goes on with another number of images per step, and gradients "
+    "that waited for their step are dropped",
+    "schedule": "from here on, the new schedule sets the learning rate",
+    "scaler": "the run goes on in another precision",
+}
 
 
 @dataclass
@@ -33,7 +44,7 @@ class Progress:
 
 @dataclass
 class RunState:
-    """Everything that an interrupted run needs to go on as if nothing had happened.
+    """Everything that an interrupted run needs to continue as if nothing had happened.
 
     Samples and draws are functions of seed, iteration and process, so they have no state.
     """
@@ -48,7 +59,7 @@ class RunState:
     losses: LossMeter = field(default_factory=LossMeter)
 
     def content(self) -> dict[str, Any]:
-        """Return what a checkpoint holds now; all processes have to call it."""
+        """Return the content of a checkpoint; all processes have to call it."""
         iteration, settings = self.progress.iteration, self.settings
         pending = self.updates.pending_gradients(iteration)
         gradients = {} if pending is None else {"gradients": processes.gather_objects(pending)}
@@ -68,23 +79,13 @@ class RunState:
         }
 
     def restore(self, checkpoint: Mapping[str, Any], what: str) -> None:
-        """Take over the content of a checkpoint.
-
-        Args:
-            checkpoint: its content.
-            what: how messages call it.
-
-        Raises:
-            CheckpointError: if it does not fit this run.
-        """
+        """Restore a checkpoint, called `what` in messages; `CheckpointError` if it does not fit."""
         load_method(self.method, checkpoint["state_dict"], what)
         self._restore_optimizers(checkpoint, what)
         records = checkpoint.get("progress") or {}
+        best, last = records.get("best"), records.get("last")
         self.progress = Progress(
-            iteration_of(checkpoint),
-            records.get("best"),
-            records.get("last"),
-            records.get("class_best") or {},
+            iteration_of(checkpoint), best, last, records.get("class_best") or {}
         )
         for warning in self._changes(checkpoint):
             get_logger().warning(f"The {what} {warning}")
@@ -94,12 +95,12 @@ class RunState:
     def _restore_optimizers(self, checkpoint: Mapping[str, Any], what: str) -> None:
         """Restore the state of all optimizers, and the scale of the loss."""
         optimizer = self.updates.optimizer
-        asked = [dict(group) for group in optimizer.param_groups]
+        wanted = [dict(group) for group in optimizer.param_groups]
         restore_optimizer(optimizer, checkpoint, what)
-        if changed := _keep_settings(asked, optimizer.param_groups):
+        if changed := _keep_settings(wanted, optimizer.param_groups):
             get_logger().warning(
                 f"The {what} was trained with other optimizer settings ({', '.join(changed)}); "
-                "from here on those of the config hold."
+                "from here on, those of the config apply."
             )
         saved = checkpoint.get("own_optimizers") or {}
         for name, own in self.updates.own_optimizers.items():
@@ -109,10 +110,11 @@ class RunState:
                     f"{', '.join(saved) or 'none'}; resume with the config of the interrupted run."
                 )
             restore_optimizer(own, {"optimizer": saved[name]}, f"{what} ({name})")
-        self.updates.precision.load_state_dict(checkpoint.get("scaler") or {})
+        if scale := checkpoint.get("scaler"):
+            self.updates.precision.scaler.load_state_dict(dict(scale))
 
     def _restore_own_part(self, checkpoint: Mapping[str, Any]) -> None:
-        """Restore what each process has of its own: losses of the interval, gradients."""
+        """Restore what belongs to this process alone: losses of the interval, gradients."""
         rank = processes.rank()
         if losses := checkpoint.get("losses"):
             self.losses.load_state_dict(losses[rank], self.device)
@@ -122,48 +124,29 @@ class RunState:
 
     def _changes(self, checkpoint: Mapping[str, Any]) -> list[str]:
         """Say what differs from the run that wrote a checkpoint, and what that means."""
-        settings = self.settings
-        facts = {
-            "seed": (settings.seed, "the run goes on with other samples and draws"),
-            "world_size": (
-                processes.world_size(),
-                "the run goes on with other samples per iteration, without what waited for the "
-                "next line of the log and the next step",
-            ),
-            "samples_per_gpu": (
-                settings.samples_per_gpu, "the run goes on with another batch size"
-            ),
-            "cumulative_iters": (
-                settings.cumulative_iters,
-                "the run goes on with another number of images per step, and gradients that "
-                "waited for their step are dropped",
-            ),
-            "schedule": (
-                self.schedule.state_dict(),
-                "from here on the learning rate is what the new schedule gives at this iteration",
-            ),
-            "scaler": (
-                bool(self.updates.precision.state_dict()),
-                "the run goes on in another precision",
-            ),
-        }  # fmt: skip
+        current = {
+            "seed": self.settings.seed,
+            "world_size": processes.world_size(),
+            "samples_per_gpu": self.settings.samples_per_gpu,
+            "cumulative_iters": self.settings.cumulative_iters,
+            "schedule": self.schedule.state_dict(),
+            "scaler": bool(self.updates.precision.state_dict()),
+        }
         stated = dict(checkpoint)
         if "iteration" in checkpoint:  # of this program, not of another one of the family
             stated["scaler"] = bool(checkpoint.get("scaler"))
         return [
-            f"was trained with {name} {_shown(stated[name])}; with {name} {_shown(now)} {meaning}."
-            for name, (now, meaning) in facts.items()
+            f"was trained with {name} {_text(stated[name])}; with {name} {_text(now)} "
+            f"{CONSEQUENCES[name]}."
+            for name, now in current.items()
             if name in stated and stated[name] != now
         ]
 
 
 def require_finite_weights(network: nn.Module, iteration: int) -> None:
-    """Raise unless all parameters are finite (reads the device once).
+    """Raise `FloatingPointError` unless all parameters are finite (reads the device once).
 
     A finite loss can be followed by a step along gradients that were not finite.
-
-    Raises:
-        FloatingPointError: naming the first parameter that is not.
     """
     named = list(network.named_parameters())
     if not named:
@@ -177,11 +160,45 @@ def require_finite_weights(network: nn.Module, iteration: int) -> None:
         )
 
 
-def _keep_settings(asked: list[dict[str, Any]], restored: list[dict[str, Any]]) -> list[str]:
-    """Give parameter groups back what the config asks for, and name what a checkpoint changed."""
+def restore_optimizer(
+    optimizer: torch.optim.Optimizer, checkpoint: Mapping[str, Any], what: str
+) -> None:
+    """Restore the optimizer's state from a checkpoint of the same run.
+
+    `CheckpointError` if the checkpoint has none, or one of other parameters.
+    """
+    state = checkpoint.get("optimizer")
+    if not state:
+        raise CheckpointError(
+            f"expected the optimizer's state in the {what}, got none; test it, or start a new run "
+            "from it with --cfg-options load_from=PATH, instead of resuming."
+        )
+    ours = [len(group["params"]) for group in optimizer.param_groups]
+    theirs = [len(group["params"]) for group in state["param_groups"]]
+    if ours != theirs:
+        raise CheckpointError(
+            f"expected the optimizer's state of {len(ours)} groups of {_sizes(ours)} parameters in "
+            f"the {what}, got {len(theirs)} groups of {_sizes(theirs)}; resume with the config of "
+            "the interrupted run, or start a new one with --cfg-options load_from=PATH."
+        )
+    groups = [
+        {**saved, **{key: own[key] for key in KERNELS if key in own}}
+        for own, saved in zip(optimizer.param_groups, state["param_groups"], strict=True)
+    ]
+    optimizer.load_state_dict({**state, "param_groups": groups})
+
+
+def _sizes(counts: list[int]) -> str:
+    """Write the sizes of the first few groups."""
+    return ", ".join(map(str, counts[:4])) + (", …" if len(counts) > 4 else "")
+
+
+def _keep_settings(wanted: list[dict[str, Any]], restored: list[dict[str, Any]]) -> list[str]:
+    """Reset parameter groups to what the config says, and name what the checkpoint had changed."""
     changed = set()
-    for ours, theirs in zip(asked, restored, strict=True):
-        for key in ours.keys() - set(NOT_COMPARED):
+    for ours, theirs in zip(wanted, restored, strict=True):
+        for key in ours.keys() - NOT_COMPARED:
+            # A checkpoint may hold a tuple (Adam's betas) as a list.
             if key in theirs and _plain(theirs[key]) != _plain(ours[key]):
                 changed.add(key)
             theirs[key] = ours[key]
@@ -192,7 +209,7 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _shown(value: Any) -> str:
+def _text(value: Any) -> str:
     """Write a value for a message."""
     if isinstance(value, Mapping):
         return "(" + ", ".join(f"{k}={v}" for k, v in value.items()) + ")"

@@ -8,10 +8,7 @@ import torch
 from mmseg.config.registry import check_keys, origin
 from mmseg.system.errors import ConfigError, nearest
 
-KEYS = {
-    "poly": ("power", "min_lr"),
-    "fixed": (),
-}
+KEYS = {"poly": ("power", "min_lr"), "fixed": ()}
 COMMON = ("policy", "by_epoch", "warmup", "warmup_iters", "warmup_ratio", "warmup_by_epoch")
 
 # factor = warmup(progress, ratio), progress from 0 to 1 over the warm-up's iterations
@@ -26,7 +23,7 @@ class Schedule:
     """Sets the learning rate of every parameter group before an iteration.
 
     `poly` falls from the group's initial rate to `min_lr`, (lr - min_lr)(1 - t/T)^power + min_lr;
-    `fixed` stays. During the first `warmup_iters` iterations the rate is multiplied with a factor
+    `fixed` stays. During the first `warmup_iters` iterations, the rate is multiplied by a factor
     that rises from `warmup_ratio` to 1 (`linear`, `exp`) or is `warmup_ratio` (`constant`).
 
     >>> schedule = Schedule({'policy': 'poly', 'power': 1.0, 'min_lr': 0.0}, max_iters=4)
@@ -52,10 +49,6 @@ class Schedule:
         self.max_iters = max_iters
         self.power: float = cfg.get("power", 1.0)
         self.min_lr: float = cfg.get("min_lr", 0.0)
-        self._read_warmup(cfg)
-
-    def _read_warmup(self, cfg: Mapping[str, Any]) -> None:
-        """Take over the warm-up's keys."""
         self.warmup = cfg.get("warmup")
         self.warmup_iters: int = cfg.get("warmup_iters", 0) if self.warmup else 0
         self.warmup_ratio: float = cfg.get("warmup_ratio", 0.1)
@@ -76,12 +69,12 @@ class Schedule:
         return rate
 
     def apply(self, optimizer: torch.optim.Optimizer, iteration: int) -> None:
-        """Set the learning rates that hold during `iteration`."""
+        """Set the learning rates of `iteration`."""
         for group in optimizer.param_groups:
             group["lr"] = self.rate(group.setdefault("initial_lr", group["lr"]), iteration)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps: the schedule has no state besides its settings."""
+        """Return the part of a checkpoint about the schedule: its settings."""
         state: dict[str, Any] = {"policy": self.policy, "max_iters": self.max_iters}
         if self.policy == "poly":
             state |= {"power": self.power, "min_lr": self.min_lr}

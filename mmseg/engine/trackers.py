@@ -1,11 +1,12 @@
 """Where the numbers of a run go: text and JSON lines always, TensorBoard and wandb on request."""
 
+import importlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from mmseg.config.registry import Registry, check_keys
-from mmseg.engine.logs import JsonLines, get_logger
 from mmseg.system.errors import ConfigError
 from mmseg.system.files import atomic_write
 
@@ -15,8 +16,8 @@ LOG_CONFIG = ("interval", "img_interval", "hooks")
 INERT = ("by_epoch", "interval", "ignore_last", "reset_flag", "interval_exp_name")
 
 
-class Tracker(Protocol):
-    """Takes the records of training ('train') and evaluation ('val')."""
+class Tracker:
+    """Takes the records of training ('train') and evaluation ('val'); this one ignores them."""
 
     def track(self, record: Mapping[str, Any]) -> None:
         """Take one record: `mode`, `iter` and numbers."""
@@ -25,49 +26,37 @@ class Tracker(Protocol):
         """Finish writing."""
 
 
-class JsonTracker:
-    """Writes every record as one line of JSON."""
+@TRACKERS.register("TextLoggerHook", inert=INERT)
+class TextTracker(Tracker):
+    """Stands for the text log, which the engine writes anyway."""
+
+
+class JsonTracker(Tracker):
+    """Appends every record to a file as one line of JSON; NaN becomes null."""
 
     def __init__(self, file: Path) -> None:
-        self.lines = JsonLines(file)
+        self.file = file
+        file.parent.mkdir(parents=True, exist_ok=True)
 
     def track(self, record: Mapping[str, Any]) -> None:
         """Append the record."""
-        self.lines.write(dict(record))
-
-    def close(self) -> None:
-        """Do nothing: every line is on the disk already."""
-
-
-@TRACKERS.register("TextLoggerHook", inert=INERT)
-class TextTracker:
-    """Stands for the text log, which the engine writes anyway."""
-
-    def track(self, record: Mapping[str, Any]) -> None:
-        """Do nothing."""
-
-    def close(self) -> None:
-        """Do nothing."""
+        plain = {key: None if value != value else value for key, value in record.items()}
+        with self.file.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(plain) + "\n")
 
 
 @TRACKERS.register("TensorboardLoggerHook", inert=INERT)
-class TensorboardTracker:
+class TensorboardTracker(Tracker):
     """Writes scalars to `tf_logs/` in the work folder."""
 
     def __init__(self, work_dir: str, log_dir: str | None = None) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            raise ConfigError(
-                "log_config.hooks names TensorboardLoggerHook, but tensorboard is not installed; "
-                "run: pip install tensorboard"
-            ) from error
-        self.writer = SummaryWriter(log_dir or str(Path(work_dir) / "tf_logs"))
+        tensorboard = _installed("torch.utils.tensorboard", "TensorboardLoggerHook")
+        self.writer = tensorboard.SummaryWriter(log_dir or str(Path(work_dir) / "tf_logs"))
 
     def track(self, record: Mapping[str, Any]) -> None:
-        """Write each number as `<mode>/<name>`."""
-        for key, value in _numbers(record).items():
-            self.writer.add_scalar(f"{record['mode']}/{key}", value, record["iter"])
+        """Write each number."""
+        for name, value in _numbers(record).items():
+            self.writer.add_scalar(name, value, record["iter"])
 
     def close(self) -> None:
         """Flush the event file."""
@@ -75,11 +64,10 @@ class TensorboardTracker:
 
 
 @TRACKERS.register("WandbLoggerHook", inert=(*INERT, "commit", "with_step"))
-class WandbTracker:
+class WandbTracker(Tracker):
     """Sends scalars to Weights & Biases.
 
-    A resumed run goes on in the same run there; steps that it repeats are already known and are
-    left out by wandb.
+    A resumed run continues the same run there; wandb ignores steps that it has already.
     """
 
     def __init__(
@@ -88,13 +76,7 @@ class WandbTracker:
         init_kwargs: Mapping[str, Any] | None = None,
         is_resumed: bool = False,
     ) -> None:
-        try:
-            import wandb  # pyright: ignore[reportMissingImports]
-        except ImportError as error:
-            raise ConfigError(
-                "log_config.hooks names WandbLoggerHook, but wandb is not installed; "
-                "run: pip install wandb"
-            ) from error
+        wandb = _installed("wandb", "WandbLoggerHook")
         file = Path(work_dir) / WANDB_ID
         is_known = is_resumed and file.is_file()
         same = {"id": file.read_text(encoding="utf-8"), "resume": "allow"} if is_known else {}
@@ -103,9 +85,8 @@ class WandbTracker:
             stream.write(self.run.id)
 
     def track(self, record: Mapping[str, Any]) -> None:
-        """Send each number as `<mode>/<name>`."""
-        values = {f"{record['mode']}/{key}": value for key, value in _numbers(record).items()}
-        self.run.log(values, step=record["iter"])
+        """Send each number."""
+        self.run.log(_numbers(record), step=record["iter"])
 
     def close(self) -> None:
         """Finish the run."""
@@ -115,20 +96,16 @@ class WandbTracker:
 def build_trackers(
     log_config: Mapping[str, Any], work_dir: str, timestamp: str, is_resumed: bool = False
 ) -> list[Tracker]:
-    """Build what `log_config.hooks` names, and the JSON lines.
-
-    Raises:
-        ConfigError: for an unknown hook or key.
-    """
+    """Build what `log_config.hooks` names, and the JSON lines; check their keys."""
     check_keys(log_config, LOG_CONFIG, "log_config")
-    facts: dict[Any, dict[str, Any]] = {
+    arguments: dict[Any, dict[str, Any]] = {
         "TensorboardLoggerHook": {"work_dir": work_dir},
         "WandbLoggerHook": {"work_dir": work_dir, "is_resumed": is_resumed},
     }
-    named: list[Tracker] = []
+    trackers: list[Tracker] = [JsonTracker(Path(work_dir) / f"{timestamp}.log.json")]
     for hook in log_config.get("hooks") or []:
-        named.append(TRACKERS.build(hook, **facts.get(hook.get("type"), {})))
-    return [JsonTracker(Path(work_dir) / f"{timestamp}.log.json"), *named]
+        trackers.append(TRACKERS.build(hook, **arguments.get(hook.get("type"), {})))
+    return trackers
 
 
 def text_line(record: Mapping[str, Any], max_iters: int, eta: str) -> str:
@@ -141,19 +118,22 @@ def text_line(record: Mapping[str, Any], max_iters: int, eta: str) -> str:
     return ", ".join([rate, times, f"memory: {memory}", *losses])
 
 
-def log_train_record(
-    trackers: list[Tracker], record: Mapping[str, Any], max_iters: int, eta: str
-) -> None:
-    """Write a training record to the log and to every tracker."""
-    get_logger().info(text_line(record, max_iters, eta))
-    for tracker in trackers:
-        tracker.track(record)
+def _installed(module: str, hook: str) -> Any:
+    """Import what a hook needs; say what to install if it is missing."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        package = module.rpartition(".")[2]
+        raise ConfigError(
+            f"log_config.hooks names {hook}, but {package} is not installed; run: pip install "
+            f"{package}"
+        ) from error
 
 
 def _numbers(record: Mapping[str, Any]) -> dict[str, float]:
-    """Return the numbers of a record, without its iteration."""
+    """Return the numbers of a record as `<mode>/<name>`, without its iteration."""
     return {
-        key: value
+        f"{record['mode']}/{key}": value
         for key, value in record.items()
         if isinstance(value, int | float) and key != "iter"
     }

@@ -1,12 +1,11 @@
 """The training loop.
 
-One iteration: gradients gather in the method's backward passes, are averaged over the processes
-once, and every optimizer steps once. The loop knows nothing of what the method computes.
+In one iteration, gradients gather in the method's backward passes and are averaged over the
+processes once; then every optimizer steps once. The loop does not know what the method computes.
 """
 
 import time
-from collections.abc import Generator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,14 +16,14 @@ from torch import Tensor, nn
 from mmseg.engine.checkpoint import read_checkpoint
 from mmseg.engine.checkpoint_folder import LATEST, CheckpointFolder
 from mmseg.engine.evaluator import Evaluator, note_collapse, write_results
-from mmseg.engine.full_memory import explains_full_step
 from mmseg.engine.logs import get_logger
+from mmseg.engine.memory_advice import explains_full_step
 from mmseg.engine.meters import StepClock, memory_in_use
 from mmseg.engine.precision import Precision
+from mmseg.engine.run_settings import LoopSettings
 from mmseg.engine.run_state import Progress, RunState, require_finite_weights
 from mmseg.engine.schedule import Schedule
-from mmseg.engine.settings import LoopSettings
-from mmseg.engine.trackers import Tracker, log_train_record
+from mmseg.engine.trackers import Tracker, text_line
 from mmseg.engine.updates import Updates
 from mmseg.system import processes
 from mmseg.system.interruption import Interruption, RunInterrupted
@@ -32,28 +31,20 @@ from mmseg.system.interruption import Interruption, RunInterrupted
 
 @dataclass(frozen=True)
 class RunOutput:
-    """Where the results of a run go, and what ends it early.
-
-    `meta` is for checkpoints: config text, classes, palette and further plain values.
-    """
+    """Where the results of a run go, and what ends it early."""
 
     work_dir: str | Path
     trackers: Iterable[Tracker] = ()
     evaluator: Evaluator | None = None  # None trains without evaluation
-    meta: Mapping[str, Any] = field(default_factory=dict)
-    interruption: Interruption | None = None  # None lets signals do what they do
-    command: str = "the same command with --resume auto"  # that continues an interrupted run
+    meta: Mapping[str, Any] = field(default_factory=dict)  # config text, classes, palette, …
+    interruption: Interruption | None = None  # None leaves signals alone
+    command: str = "the same command with --resume auto"  # continues an interrupted run
 
 
 class Trainer:
     """Runs a training method from its current iteration to the last one.
 
-    Args:
-        method: accumulates gradients; `method.model` is the student, which is evaluated.
-        optimizer: of the student.
-        schedule: of the learning rate.
-        settings: intervals, lengths and precision.
-        output: work folder, trackers, evaluation and interruption.
+    The method accumulates gradients; its `model` is the student, which is optimized and evaluated.
     """
 
     def __init__(
@@ -74,12 +65,12 @@ class Trainer:
         self.folder = CheckpointFolder(self.work_dir, settings.max_keep_checkpoints)
         self.device = next(method.parameters()).device
         self.precision = Precision(settings.precision, self.device)
-        self.method.scale_loss = self.precision.scale_loss
+        self.method.scale_loss = self.precision.scaler.scale
         self.updates = Updates(method, optimizer, settings, self.precision)
         meta = {"cfg_text": "", "classes": None, "palette": None, **output.meta}
         self.state = RunState(method, self.updates, schedule, settings, self.device, meta)
-        self._last_good: Path | None = None  # the newest checkpoint that this run knows of
-        self._latest_iteration = -1  # of `latest.pth`, as far as this run has written or read it
+        self._last_checkpoint: Path | None = None  # that this run has written or read
+        self._latest_iteration = -1  # of `latest.pth`, if this run has written or read it
 
     @property
     def progress(self) -> Progress:
@@ -90,8 +81,9 @@ class Trainer:
         """Train on the batches of `loader`, which starts at the current iteration.
 
         Raises:
-            RunInterrupted: after a signal, when the run is saved.
-            FloatingPointError, FullMemoryError: losses or weights are not finite; memory is full.
+            RunInterrupted: after a signal, once the run is saved.
+            FloatingPointError: when losses or weights are not finite.
+            FullMemoryError: when the memory is full.
         """
         self.method.train()
         clock = StepClock(self.progress.iteration, self.settings.max_iters)
@@ -107,9 +99,15 @@ class Trainer:
                 self._evaluate_and_save(clock, self._is_evaluation_due())
                 self._stop_if_interrupted()
                 clock.step_is_done()
+        except FloatingPointError as error:
+            good = self._last_checkpoint
+            start = f"resume from '{good}', which was written before" if good else "start again"
+            raise FloatingPointError(
+                f"{error}; look at the data or lower the learning rate, and {start}."
+            ) from error
         finally:
             if isinstance(batches, Generator):
-                batches.close()  # ends the loader's workers, also while an error is on its way
+                batches.close()  # ends the loader's workers, also after an error
             for tracker in self.trackers:
                 tracker.close()
         return self.progress
@@ -131,29 +129,23 @@ class Trainer:
             write_debug_panels(output.pictures, self.work_dir / "debug", iteration)
 
     def resume(self, path: str | Path) -> None:
-        """Continue the run that wrote a checkpoint.
-
-        Raises:
-            CheckpointError: if it does not fit this run.
-        """
+        """Continue the run that wrote a checkpoint; `CheckpointError` if it does not fit."""
         path = Path(path)
         self.state.restore(read_checkpoint(path), f"checkpoint {str(path)!r}")
-        iteration, self._last_good = self.progress.iteration, path
+        iteration, self._last_checkpoint = self.progress.iteration, path
         if path.absolute() == (self.work_dir / LATEST).absolute():
             self._latest_iteration = iteration
         get_logger().info(f"Resumed from {path} after iteration {iteration}.")
 
     def content(self) -> dict[str, Any]:
-        """Return what a checkpoint holds now; all processes have to call it."""
+        """Return the content of a checkpoint; all processes have to call it."""
         return self.state.content()
 
     def evaluate(self, is_saved: bool = False) -> bool:
         """Evaluate the student, log and keep the result, and tell whether it is the best so far.
 
-        A signal ends it without a result.
-
-        Args:
-            is_saved: whether a checkpoint of this iteration is about to be written.
+        A signal ends the evaluation without a result. The record names `iter_N.pth` if that file
+        is about to be written.
         """
         evaluator, interruption = self.output.evaluator, self.output.interruption
         assert evaluator is not None
@@ -175,16 +167,19 @@ class Trainer:
         if is_best:
             self.progress.best = {**evaluation.record, "checkpoint": f"best_mIoU_{name}"}
         write_results(self.work_dir, {**evaluation.record, "best": self.progress.best})
-        for tracker in self.trackers:
-            tracker.track({"mode": "val", "iter": iteration, **evaluation.summary})
+        self._track({"mode": "val", "iter": iteration, **evaluation.summary})
         return is_best
 
+    def _track(self, record: Mapping[str, Any]) -> None:
+        for tracker in self.trackers:
+            tracker.track(record)
+
     def _log(self, clock: StepClock) -> None:
-        """Write a line of the log at its interval and after the last iteration."""
+        """Write a line of the log if it is due after this iteration."""
         if not self._is_due(self.settings.log_interval):
             return
         iteration, scale = self.progress.iteration, self.precision.scale()
-        means = self._finite_losses()
+        means = self.state.losses.means()
         self.state.losses.reset()
         record = {
             "mode": "train",
@@ -196,13 +191,11 @@ class Trainer:
             **({} if scale is None else {"loss_scale": scale}),
         }
         if processes.is_main():
-            log_train_record(self.trackers, record, self.settings.max_iters, clock.eta(iteration))
+            get_logger().info(text_line(record, self.settings.max_iters, clock.eta(iteration)))
+            self._track(record)
 
     def _complete_restored_iteration(self, clock: StepClock) -> None:
-        """Do what the interrupted run had left to do after its last iteration.
-
-        It may have been stopped before or during an evaluation, or between two files.
-        """
+        """Do what the interrupted run did not finish: an evaluation, or one of two files."""
         iteration, last = self.progress.iteration, self.progress.last
         is_missing = self._is_evaluation_due() and (last or {}).get("iteration") != iteration
         if iteration > 0 and (is_missing or self._latest_iteration != iteration):
@@ -212,7 +205,7 @@ class Trainer:
     def _evaluate_and_save(self, clock: StepClock, is_evaluated: bool) -> None:
         """Evaluate, and write the checkpoints that are due after this iteration.
 
-        The best comes first, so that no moment to be killed at loses it, and `latest.pth` last.
+        The best one comes first and `latest.pth` last, so being killed at any moment loses neither.
         """
         is_saved = self._is_due(self.settings.checkpoint_interval)
         interval = self.settings.resume_interval
@@ -239,7 +232,7 @@ class Trainer:
                 file = self.folder.save_latest(content)
         if is_saved or is_rolling:
             self._latest_iteration = iteration
-        self._last_good = file = processes.broadcast_object(file)
+        self._last_checkpoint = file = processes.broadcast_object(file)
         return file
 
     def _stop_if_interrupted(self) -> None:
@@ -248,7 +241,7 @@ class Trainer:
         is_requested = interruption is not None and interruption.requested
         if not processes.any_process(is_requested):
             return
-        iteration, file = self.progress.iteration, self._last_good
+        iteration, file = self.progress.iteration, self._last_checkpoint
         if iteration > 0 and self._latest_iteration != iteration:
             self._require_finite()
             file = self._save(is_best=False, is_saved=False, is_rolling=True)
@@ -261,32 +254,14 @@ class Trainer:
 
     def _require_finite(self) -> None:
         """Raise if what is about to be saved is worthless."""
-        self._finite_losses()
-        with self._names_good_checkpoint():
-            require_finite_weights(self.method.model, self.progress.iteration)
-
-    def _finite_losses(self) -> dict[str, float]:
-        """Return the mean losses since the last line of the log."""
-        with self._names_good_checkpoint():
-            return self.state.losses.means()
-
-    @contextmanager
-    def _names_good_checkpoint(self) -> Iterator[None]:
-        """Add to the error of a run that diverged what can be done."""
-        try:
-            yield
-        except FloatingPointError as error:
-            good = self._last_good
-            start = f"resume from '{good}', which was written before" if good else "start again"
-            raise FloatingPointError(
-                f"{error}; look at the data or lower the learning rate, and {start}."
-            ) from error
+        self.state.losses.means()
+        require_finite_weights(self.method.model, self.progress.iteration)
 
     def _is_evaluation_due(self) -> bool:
         return bool(self.output.evaluator) and self._is_due(self.settings.evaluation_interval)
 
     def _is_due(self, interval: int) -> bool:
-        """Tell whether something of this interval happens after the current iteration."""
+        """Tell whether `interval`, or the run, ends with the current iteration."""
         done = self.progress.iteration
         return done == self.settings.max_iters or (interval > 0 and done % interval == 0)
 

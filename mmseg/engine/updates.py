@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from mmseg.engine.optimizer import trainable_parameters
 from mmseg.engine.precision import Precision
-from mmseg.engine.settings import LoopSettings
-from mmseg.system import processes
+from mmseg.engine.run_settings import LoopSettings
+from mmseg.system.gradient_averaging import average_gradients
 
 Gradients = dict[str, Tensor]  # by the name of the parameter
 
@@ -19,13 +19,7 @@ class Updates:
 
     An iteration is one batch. `cumulative_iters` of them make a group (the last one may be
     shorter), whose mean gradient over iterations and processes makes one step. Groups start at
-    multiples of `cumulative_iters`, so the iteration alone says where a run is in its group.
-
-    Args:
-        method: names the student's parameters, and optimizers of its own.
-        optimizer: of the student.
-        settings: length of a group, clipping (of the student's gradients), end of the run.
-        precision: says whether gradients are scaled.
+    multiples of `cumulative_iters`. `optimizer` is the student's; the method may have its own.
     """
 
     def __init__(
@@ -37,9 +31,8 @@ class Updates:
     ) -> None:
         self.method = method
         self.optimizer = optimizer
-        self.own_optimizers: dict[str, torch.optim.Optimizer] = getattr(
-            method, "own_optimizers", dict
-        )()
+        own: Any = getattr(method, "own_optimizers", dict)
+        self.own_optimizers: dict[str, torch.optim.Optimizer] = own()
         self.settings = settings
         self.precision = precision
 
@@ -55,13 +48,13 @@ class Updates:
                 optimizer.zero_grad(set_to_none=True)
 
     def after(self, iteration: int) -> dict[str, Tensor]:
-        """Step if `iteration` ends a group, and return what there is to log of it."""
+        """Step if `iteration` ends a group, and return values to log."""
         done = iteration + 1
         size = done - iteration // self.settings.cumulative_iters * self.settings.cumulative_iters
         if size < self.settings.cumulative_iters and done < self.settings.max_iters:
             return {}
         parameters = [p for o in self.optimizers for g in o.param_groups for p in g["params"]]
-        processes.reduce_gradients(parameters)
+        average_gradients(parameters)
         gradients = [p.grad for p in parameters if p.grad is not None]
         if size > 1 and gradients:
             torch._foreach_div_(gradients, float(size))  # pyright: ignore[reportPrivateImportUsage]
@@ -69,14 +62,19 @@ class Updates:
 
     def _step(self) -> dict[str, Tensor]:
         """Unscale, clip and step."""
-        used = [o for o in self.optimizers if _has_gradients(o)]
+        scaler = self.precision.scaler
+        used = [
+            optimizer
+            for optimizer in self.optimizers
+            if any(p.grad is not None for g in optimizer.param_groups for p in g["params"])
+        ]
         for optimizer in used:
-            self.precision.unscale(optimizer)
+            scaler.unscale_(optimizer)
         logged = self._clip()
         for optimizer in used:
-            self.precision.step(optimizer)
+            scaler.step(optimizer)  # leaves it out if a scaled gradient is not finite
         if used:
-            self.precision.update()
+            scaler.update(self.precision.fixed_scale)
         return logged
 
     def _clip(self) -> dict[str, Tensor]:
@@ -86,12 +84,12 @@ class Updates:
         parameters = trainable_parameters(self.method)
         norm = nn.utils.clip_grad_norm_(parameters, **self.settings.grad_clip)
         # A scaled gradient may overflow (the step is skipped then), and logged values must not.
-        return {} if self.precision.scaler is not None else {"grad_norm": norm}
+        return {} if self.precision.scaler.is_enabled() else {"grad_norm": norm}
 
     def pending_gradients(self, iteration: int) -> Gradients | None:
         """Return this process's gradients that wait for the end of their group.
 
-        None between two groups; `iteration` iterations have been done.
+        None between two groups; `iteration` iterations are finished.
         """
         is_between = iteration % self.settings.cumulative_iters == 0
         if is_between or iteration == self.settings.max_iters:
@@ -103,11 +101,10 @@ class Updates:
         """Put back what `pending_gradients` returned."""
         parameters = dict(self.method.named_parameters())
         for name, gradient in gradients.items():
-            parameter = parameters[name]
-            parameter.grad = gradient.to(parameter, copy=True)
+            parameters[name].grad = gradient.to(parameters[name], copy=True)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint holds of optimizers and scale."""
+        """Return the part of a checkpoint about optimizers and the scale of the loss."""
         own = {name: o.state_dict() for name, o in self.own_optimizers.items()}
         scaler = self.precision.state_dict()
         return {
@@ -115,7 +112,3 @@ class Updates:
             **({"own_optimizers": own} if own else {}),
             **({"scaler": scaler} if scaler else {}),
         }
-
-
-def _has_gradients(optimizer: torch.optim.Optimizer) -> bool:
-    return any(p.grad is not None for group in optimizer.param_groups for p in group["params"])

@@ -11,8 +11,13 @@ from mmseg.evaluation.metrics import (
     mean_iou,
     summarize,
 )
-from mmseg.evaluation.report import evaluate_dataset, result_record, subset_miou
-from mmseg.evaluation.tables import metric_tables, text_table
+from mmseg.evaluation.report import (
+    evaluate_dataset,
+    metric_tables,
+    result_record,
+    subset_miou,
+    text_table,
+)
 
 __all__ = [
     "METRICS",

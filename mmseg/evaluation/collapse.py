@@ -1,6 +1,6 @@
-"""Notice classes that a network no longer predicts, although the labels have them.
+"""Notice classes that a network no longer predicts although the data has labels of them.
 
-Legend: C classes; IoU are fractions.
+Legend: C classes; IoU values are fractions.
 """
 
 import math
@@ -15,7 +15,7 @@ ClassBest = dict[str, list[Any]]  # class -> [its best IoU, after how many itera
 
 @dataclass(frozen=True)
 class Collapse:
-    """What one evaluation says about classes below 1 %."""
+    """Classes below 1 % in one evaluation."""
 
     below: list[str]  # their names
     warning: str | None  # one line that names them; None without any
@@ -33,7 +33,7 @@ def find_collapse(
     Args:
         values: 'IoU' and 'Acc', (C,) each, from `class_metrics`; Acc is NaN without labels.
         class_names: one name per class.
-        class_best: what the evaluation before this one returned; empty at the first.
+        class_best: from the evaluation before this one; empty at the first.
         iteration: how many are finished.
 
     >>> values = {"IoU": [0.5, 0.002], "Acc": [0.6, 0.1]}
@@ -48,18 +48,14 @@ def find_collapse(
             continue
         if iou < COLLAPSED:
             below.append(name)
-            parts.append(f"{name} {_percent(iou)} ({_history(best.get(name))})")
+            highest, when = best.get(name, [0.0, 0])
+            was_above = f"fell from {100 * highest:.1f} % at iteration {when}"
+            history = "never above 1 % so far" if highest < COLLAPSED else was_above
+            parts.append(f"{name} {_percent(iou)} ({history})")
         if name not in best or iou > best[name][0]:
             best[name] = [iou, iteration]
     warning = f"IoU below 1 % although the data has labels: {', '.join(parts)}" if below else None
     return Collapse(below, warning, best)
-
-
-def _history(best: Sequence[Any] | None) -> str:
-    """Say how good the class has been."""
-    if best is None or best[0] < COLLAPSED:
-        return "never above 1 % so far"
-    return f"fell from {100 * best[0]:.1f} % at iteration {best[1]}"
 
 
 def _percent(iou: float) -> str:
@@ -68,5 +64,5 @@ def _percent(iou: float) -> str:
     >>> _percent(0.00999)
     '0.99 %'
     """
-    # Six decimals more than are shown: 0.0058 * 1e4 is 57.99… in binary.
+    # Rounded to six decimals more than are shown, because 0.0058 * 1e4 is 57.99… in binary.
     return f"{math.floor(round(iou * 1e4, 6)) / 100:.2f} %"

@@ -12,7 +12,7 @@ from mmseg.system import processes
 
 
 class ConfusionMatrix:
-    """Pixel counts by (label, prediction), added up over images and processes.
+    """Pixel counts by (label, prediction), summed over images and processes.
 
     >>> matrix = ConfusionMatrix(num_classes=2, ignore_index=255)
     >>> matrix.update(np.array([[0, 1, 1]]), np.array([[0, 0, 255]]))
@@ -23,7 +23,7 @@ class ConfusionMatrix:
     def __init__(self, num_classes: int, ignore_index: int = 255) -> None:
         self.num_classes = num_classes
         self.ignore_index = ignore_index
-        # The last row and column hold labels and predictions that are no class of the 0…C-1.
+        # The last row and column hold labels and predictions outside 0…C-1.
         self._all = np.zeros((num_classes + 1, num_classes + 1), np.int64)
         self.images = 0
 
@@ -39,7 +39,7 @@ class ConfusionMatrix:
 
     @property
     def label_pixels(self) -> np.ndarray:
-        """Labelled pixels of each class, (C,) int64."""
+        """Labeled pixels of each class, (C,) int64."""
         return self._all.sum(1)[:-1]
 
     @property
@@ -53,7 +53,10 @@ class ConfusionMatrix:
         Raises:
             ValueError: when the shapes differ.
         """
-        prediction, label = _as_array(prediction), _as_array(label)
+        prediction, label = (
+            v.cpu().numpy() if isinstance(v, torch.Tensor) else np.asarray(v)
+            for v in (prediction, label)
+        )
         if prediction.shape != label.shape:
             raise ValueError(
                 f"expected prediction and label of one size, got {prediction.shape} and "
@@ -73,12 +76,7 @@ class ConfusionMatrix:
         self.images = int(total[-1])
 
     def _bin(self, values: np.ndarray) -> np.ndarray:
-        """Return the row or column of each value; what is no class goes to the last one."""
+        """Return the row or column of each value; the last one is for all that is no class."""
         values = values.astype(np.int64)
         is_class = (values >= 0) & (values < self.num_classes)
         return np.where(is_class, values, self.num_classes)
-
-
-def _as_array(values: Any) -> np.ndarray:
-    """Return integers as a numpy array, from an array, a tensor or nested lists."""
-    return values.cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)

@@ -1,10 +1,11 @@
 """IoU, accuracy, Dice and F-score per class from pixel counts.
 
-Legend: C classes; I = pixels where prediction and label agree, P = predicted, L = labelled pixels.
+Legend: C classes; I = pixels where prediction and label agree, P = predicted, L = labeled pixels.
 A class without the pixels that a metric divides by is NaN and left out of the mean.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,18 +26,12 @@ def intersect_and_union(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Count (intersection, union, prediction, label) pixels per class of one image, (C,) each.
 
-    Args:
-        prediction: (H, W) classes.
-        label: (H, W) classes; `ignore_index` does not count.
-        num_classes: C.
-        ignore_index: the label of pixels that do not count.
-        label_map: labels to replace before counting, old → new.
-        reduce_zero_label: label 0 means "ignored" and label n means class n - 1.
+    Prediction and label are (H, W) classes; the other arguments are those of `eval_metrics`.
     """
     matrix = ConfusionMatrix(num_classes, ignore_index)
     matrix.update(prediction, _prepare_label(label, label_map, reduce_zero_label))
-    inter, predicted, labelled = matrix.intersection, matrix.predicted_pixels, matrix.label_pixels
-    return inter, predicted + labelled - inter, predicted, labelled
+    inter, predicted, labeled = matrix.intersection, matrix.predicted_pixels, matrix.label_pixels
+    return inter, predicted + labeled - inter, predicted, labeled
 
 
 def eval_metrics(
@@ -58,10 +53,10 @@ def eval_metrics(
         num_classes: C.
         ignore_index: the label of pixels that do not count.
         metrics: any of 'mIoU', 'mDice', 'mFscore'.
-        nan_to_num: a number to put in the place of NaN.
+        nan_to_num: a number that replaces NaN.
         label_map: labels to replace before counting, old → new.
         reduce_zero_label: label 0 means "ignored" and label n means class n - 1.
-        beta: how many times as much recall weighs as precision in the F-score.
+        beta: how many times as much recall counts as precision in the F-score.
 
     Returns:
         'aAcc' (a number) and (C,) float64 arrays 'IoU', 'Acc', 'Dice', 'Fscore', … .
@@ -75,19 +70,10 @@ def eval_metrics(
     return values
 
 
-def mean_iou(*args: Any, **kwargs: Any) -> dict[str, Any]:
-    """Return `eval_metrics` for 'mIoU'."""
-    return eval_metrics(*args, **kwargs, metrics="mIoU")
-
-
-def mean_dice(*args: Any, **kwargs: Any) -> dict[str, Any]:
-    """Return `eval_metrics` for 'mDice'."""
-    return eval_metrics(*args, **kwargs, metrics="mDice")
-
-
-def mean_fscore(*args: Any, **kwargs: Any) -> dict[str, Any]:
-    """Return `eval_metrics` for 'mFscore'."""
-    return eval_metrics(*args, **kwargs, metrics="mFscore")
+# `eval_metrics` for one metric each, under mmsegmentation's names.
+mean_iou = partial(eval_metrics, metrics="mIoU")
+mean_dice = partial(eval_metrics, metrics="mDice")
+mean_fscore = partial(eval_metrics, metrics="mFscore")
 
 
 def class_metrics(
@@ -96,17 +82,17 @@ def class_metrics(
     """Return 'aAcc' and the per-class arrays (C,) of the named metrics, as fractions."""
     inter = matrix.intersection.astype(np.float64)
     predicted = matrix.predicted_pixels.astype(np.float64)
-    labelled = matrix.label_pixels.astype(np.float64)
+    labeled = matrix.label_pixels.astype(np.float64)
     values: dict[str, Any] = {}
     with np.errstate(divide="ignore", invalid="ignore"):
-        values["aAcc"] = inter.sum() / labelled.sum()
-        recall, precision = inter / labelled, inter / predicted
+        values["aAcc"] = inter.sum() / labeled.sum()
+        recall, precision = inter / labeled, inter / predicted
         for metric in check_metrics(metrics):
             if metric == "mIoU":
-                values["IoU"] = inter / (predicted + labelled - inter)
+                values["IoU"] = inter / (predicted + labeled - inter)
                 values["Acc"] = recall
             elif metric == "mDice":
-                values["Dice"] = 2 * inter / (predicted + labelled)
+                values["Dice"] = 2 * inter / (predicted + labeled)
                 values["Acc"] = recall
             else:
                 weighted = (1 + beta**2) * precision * recall
@@ -117,23 +103,24 @@ def class_metrics(
 
 
 def summarize(values: Mapping[str, Any], class_names: Sequence[str]) -> dict[str, float]:
-    """Return means and per-class values rounded to four decimals, as logs and hooks read them.
-
-    Args:
-        values: what `class_metrics` returned.
-        class_names: one name per class.
+    """Round what `class_metrics` returned to four decimals, as logs and hooks read it.
 
     Returns:
         'aAcc', 'm<metric>' for each metric, then '<metric>.<class>'.
     """
-    per_class = {key: value for key, value in values.items() if key != "aAcc"}
-    summary = {"aAcc": rounded(values["aAcc"])}
-    for key, value in per_class.items():
-        summary[f"m{key}"] = rounded(nan_mean(value))
+    means, per_class = means_and_classes(values)
+    summary = {key: rounded(value) for key, value in means.items()}
     for key, value in per_class.items():
         for name, one in zip(class_names, value, strict=True):
             summary[f"{key}.{name}"] = rounded(one)
     return summary
+
+
+def means_and_classes(values: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, Any]]:
+    """Split what `class_metrics` returned: 'aAcc' with a mean per metric; the (C,) arrays."""
+    per_class = {key: value for key, value in values.items() if key != "aAcc"}
+    means = {f"m{key}": nan_mean(value) for key, value in per_class.items()}
+    return {"aAcc": values["aAcc"], **means}, per_class
 
 
 def rounded(fraction: float) -> float:
@@ -149,7 +136,7 @@ def nan_mean(values: Any) -> float:
 
 
 def check_metrics(metrics: str | Sequence[str]) -> list[str]:
-    """Return the metrics as a list; raise `ConfigError` for a name that is none."""
+    """Return the metrics as a list; raise `ConfigError` for an unknown one."""
     names = [metrics] if isinstance(metrics, str) else list(metrics)
     for name in names:
         if name not in METRICS:

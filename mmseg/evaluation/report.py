@@ -1,4 +1,4 @@
-"""Turn predictions or a confusion matrix into the log's tables and `results.json`."""
+"""Turn predictions or metrics into the log's tables (in percent) and `results.json`."""
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,10 +7,15 @@ from typing import Any
 import numpy as np
 
 from mmseg.evaluation.confusion import ConfusionMatrix
-from mmseg.evaluation.metrics import class_metrics, nan_mean, rounded, summarize
-from mmseg.evaluation.tables import metric_tables, percent, text_table
+from mmseg.evaluation.metrics import (
+    class_metrics,
+    means_and_classes,
+    nan_mean,
+    rounded,
+    summarize,
+)
 
-# By which classes results with SYNTHIA as source are published: the 16 that it labels, and those
+# Results with SYNTHIA as source are published for the 16 classes that it labels, and for these
 # without wall, fence and pole.
 SYNTHIA_16 = tuple(c for c in range(19) if c not in (9, 14, 16))
 SYNTHIA_13 = tuple(c for c in SYNTHIA_16 if c not in (3, 4, 5))
@@ -46,11 +51,18 @@ def log_tables(
         logger.info(line)
 
 
+def metric_tables(values: Mapping[str, Any], class_names: Sequence[str]) -> tuple[str, str]:
+    """Return the table per class and the table of means for what `class_metrics` returned."""
+    means, per_class = means_and_classes(values)
+    classes = {key: percent(value) for key, value in per_class.items()}
+    shown = {key: percent([value]) for key, value in means.items()}
+    return text_table({"Class": list(class_names), **classes}), text_table(shown)
+
+
 def subset_miou(iou: Sequence[float]) -> dict[str, float]:
     """Return mIoU over 19, 16 and 13 classes, which runs with SYNTHIA as source report.
 
-    Args:
-        iou: (19,) IoU per class, as fractions; NaN is left out of the means.
+    `iou` are (19,) fractions; NaN is left out of the means.
     """
     values = np.asarray(iou, np.float64)
     subsets = {"mIoU19": range(len(values)), "mIoU16": SYNTHIA_16, "mIoU13": SYNTHIA_13}
@@ -69,21 +81,14 @@ def result_record(
     class_names: Sequence[str],
     images: int,
     with_subsets: bool = False,
-    **facts: Any,
+    **details: Any,
 ) -> dict[str, Any]:
-    """Return what `results.json` holds: facts of the run, means, and values per class.
+    """Return the content of `results.json`: details of the run, means, and values per class.
 
-    Values are fractions rounded to four decimals; what is undefined (NaN) becomes None.
-
-    Args:
-        values: what `class_metrics` returned.
-        class_names: one name per class.
-        images: how many images were evaluated.
-        with_subsets: add mIoU over 19, 16 and 13 classes.
-        **facts: further entries, for example split and checkpoint.
+    Values, from `class_metrics`, are fractions rounded to four decimals; what is undefined (NaN)
+    becomes None. `with_subsets` adds mIoU over 19, 16 and 13 classes.
     """
-    per_class = {key: value for key, value in values.items() if key != "aAcc"}
-    means = {"aAcc": values["aAcc"]} | {f"m{k}": nan_mean(v) for k, v in per_class.items()}
+    means, per_class = means_and_classes(values)
     if with_subsets:
         means |= subset_miou(values["IoU"])
     classes = {
@@ -91,15 +96,11 @@ def result_record(
         for c, name in enumerate(class_names)
     }
     means = {key: _number(value) for key, value in means.items()}
-    return {**facts, "num_images": images, **means, "per_class": classes}
+    return {**details, "num_images": images, **means, "per_class": classes}
 
 
 def final_lines(last: Mapping[str, Any] | None, best: Mapping[str, Any] | None) -> list[str]:
-    """Return what a run says at its end: the last and the best evaluation, side by side.
-
-    Args:
-        last, best: records as `result_record` makes them, with 'iteration'.
-    """
+    """Return the log's last lines: the last and the best record with 'iteration', side by side."""
     records = {title: r for title, r in (("last", last), ("best", best)) if r is not None}
     if not records:
         return []
@@ -114,6 +115,32 @@ def final_lines(last: Mapping[str, Any] | None, best: Mapping[str, Any] | None) 
             f"(on {record['split']}, {record['num_images']} images)"
         )
     return ["\n" + text_table(columns), *lines]
+
+
+def text_table(columns: Mapping[str, Sequence[Any]]) -> str:
+    """Draw centered columns in a frame.
+
+    >>> print(text_table({'Class': ['road', 'sky'], 'IoU': [97.5, 'nan']}))
+    +-------+------+
+    | Class | IoU  |
+    +-------+------+
+    |  road | 97.5 |
+    |  sky  | nan  |
+    +-------+------+
+    """
+    cells = [[title, *map(str, column)] for title, column in columns.items()]
+    widths = [max(map(len, column)) for column in cells]
+    rule = "+" + "+".join("-" * (width + 2) for width in widths) + "+"
+    rows = [
+        "|" + "|".join(f" {c.center(w)} " for c, w in zip(row, widths, strict=True)) + "|"
+        for row in zip(*cells, strict=True)
+    ]
+    return "\n".join([rule, rows[0], rule, *rows[1:], rule])
+
+
+def percent(fractions: Any) -> list[float]:
+    """Return fractions in percent, rounded to two decimals."""
+    return [float(v) for v in np.round(np.asarray(fractions, np.float64) * 100, 2)]
 
 
 def _nan(value: float | None) -> float:

@@ -1,23 +1,7 @@
 """Networks, losses and training methods."""
 
-from mmseg.models.builder import (
-    BACKBONES,
-    HEADS,
-    LOSSES,
-    NECKS,
-    SEGMENTORS,
-    UDA,
-    build_segmentor,
-    build_train_model,
-)
+from mmseg.config.registry import BACKBONES, HEADS, LOSSES, NECKS, SEGMENTORS, UDA
+from mmseg.models.builder import build_segmentor, build_train_model
 
-__all__ = [
-    "BACKBONES",
-    "HEADS",
-    "LOSSES",
-    "NECKS",
-    "SEGMENTORS",
-    "UDA",
-    "build_segmentor",
-    "build_train_model",
-]
+__all__ = ["BACKBONES", "HEADS", "LOSSES", "NECKS", "SEGMENTORS", "UDA"]
+__all__ += ["build_segmentor", "build_train_model"]

@@ -1,4 +1,4 @@
-"""Names that configs of the family used before its networks got their present ones."""
+"""Names that older configs of the family used for its networks."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,26 +12,21 @@ RENAMED = {
     "MultiResAttentionWrapper": "HRDAHead",
 }
 NAMING_KEYS = ("type", "single_scale_head")  # what names a class
-DROPPED = ("ema_drop_path_rate",)  # said what a teacher without stochastic depth has anyway
+DROPPED = ("ema_drop_path_rate",)  # teachers never use stochastic depth
 
 
 def with_present_names(section: Any) -> Any:
-    """Return a copy of a config section in which old names are replaced by present ones.
+    """Return a copy of a config section with old names replaced by present ones.
 
-    A class that somebody has registered under an old name keeps it.
+    A class that a user has registered under an old name keeps it.
 
     >>> with_present_names({'type': 'UniHead', 'decoder_params': {'fusion': None, 'embed_dims': 8}})
     {'type': 'DAFormerHead', 'decoder_params': {'embed_dims': 8}}
     """
-    if isinstance(section, Mapping):
-        return _present(section)
     if type(section) in (list, tuple):
         return type(section)(with_present_names(item) for item in section)
-    return section
-
-
-def _present(section: Mapping[str, Any]) -> Any:
-    """Return a copy of a mapping; a `ConfigDict` still knows the files of its keys."""
+    if not isinstance(section, Mapping):
+        return section
     values = {k: with_present_names(v) for k, v in section.items() if k not in DROPPED}
     for key in NAMING_KEYS:
         name = values.get(key)
@@ -40,7 +35,7 @@ def _present(section: Mapping[str, Any]) -> Any:
         values[key] = RENAMED[name]
         if name == "UniHead":
             _drop_fusion(values)
-    if isinstance(section, ConfigDict):
+    if isinstance(section, ConfigDict):  # keeps the files of its keys
         return rebuild(type(section), values, dict(section.origins))
     return values
 

@@ -9,69 +9,60 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from mmseg.datasets import GTADataset, SynthiaDataset
+from mmseg.datasets import CityscapesDataset, GTADataset, SynthiaDataset
 from mmseg.datasets.image_files import files_below, read_label, read_unchanged, write_label
 from mmseg.datasets.labels import IGNORE, id_to_train_id
+from mmseg.datasets.rare_class_sampling import IMAGES_FILE, STATISTICS_FILE
 from mmseg.system.files import atomic_write, remove_partials, require_writable
 from mmseg.system.interruption import Interruption, Watch, shield_worker
 
+Folder = str | Path
 Statistics = dict[str, Any]
-SUFFIX = "_labelTrainIds.png"
-POLYGONS = "_gtFine_polygons.json"
+NUMBERED = "*[0-9].png"  # raw labels of GTA and SYNTHIA, not the converted ones
 SPLITS = ("train", "val", "test")
 
 
 def convert_gta(
-    root: str | Path,
-    gt_dir: str = "labels",
-    out_dir: str | Path | None = None,
-    processes: int = 4,
+    root: Folder, gt_dir: str = "labels", out_dir: Folder | None = None, processes: int = 4
 ) -> list[Statistics]:
     """Convert palette PNGs with Cityscapes' label ids and write the statistics to `out_dir`."""
-    return _convert_numbered(convert_gta_label, Path(root), gt_dir, out_dir, processes)
+    return _convert_numbered(
+        convert_gta_label, Path(root, gt_dir), Path(out_dir or root), processes
+    )
 
 
 def convert_synthia(
-    root: str | Path,
-    gt_dir: str = "GT/LABELS",
-    out_dir: str | Path | None = None,
-    processes: int = 4,
+    root: Folder, gt_dir: str = "GT/LABELS", out_dir: Folder | None = None, processes: int = 4
 ) -> list[Statistics]:
     """Convert 16-bit three-channel PNGs and write the statistics to `out_dir`."""
-    return _convert_numbered(convert_synthia_label, Path(root), gt_dir, out_dir, processes)
+    folder = Path(root, gt_dir)
+    return _convert_numbered(convert_synthia_label, folder, Path(out_dir or root), processes)
 
 
 def convert_cityscapes(
-    root: str | Path,
-    gt_dir: str = "gtFine",
-    out_dir: str | Path | None = None,
-    processes: int = 4,
+    root: Folder, gt_dir: str = "gtFine", out_dir: Folder | None = None, processes: int = 4
 ) -> list[Statistics]:
     """Draw the polygons of all splits; write statistics of `train` and lists of each split."""
-    root = Path(root)
-    folder = root / gt_dir
-    files = _list_files(folder, POLYGONS, lambda name: name.endswith(POLYGONS))
-    target = root if out_dir is None else Path(out_dir)
-    _prepare(files, target)
-    statistics = _run(convert_cityscapes_label, files, processes)
+    folder, target = Path(root, gt_dir), Path(out_dir or root)
+    suffix = CityscapesDataset.POLYGON_SUFFIX
+    files = _list_files(folder, f"*{suffix}")
+    statistics = _run(convert_cityscapes_label, files, target, processes)
+    names = [file.relative_to(folder).as_posix() for file in files]
     for split in SPLITS:
-        names = [file.relative_to(folder).as_posix() for file in files]
         inside = [name for name in names if name.startswith(f"{split}/")]
         if inside:
-            lines = [name[len(split) + 1 : -len(POLYGONS)] + "\n" for name in inside]
+            lines = [name[len(split) + 1 : -len(suffix)] + "\n" for name in inside]
             with atomic_write(target / f"{split}.txt", "w") as file:
                 file.writelines(lines)
-    train = [
-        entry
-        for file, entry in zip(files, statistics, strict=True)
-        if file.relative_to(folder).parts[0] == "train"
-    ]
+    pairs = zip(names, statistics, strict=True)
+    train = [entry for name, entry in pairs if name.startswith("train/")]
     if train:
         write_statistics(train, target)
     return train
@@ -79,7 +70,8 @@ def convert_cityscapes(
 
 def convert_gta_label(path: Path) -> Statistics:
     """Convert one label file and return its statistics."""
-    return _write_converted(path, id_to_train_id(read_label(path), GTADataset.ID_TO_TRAIN_ID))
+    label = id_to_train_id(read_label(path), GTADataset.ID_TO_TRAIN_ID)
+    return _write_converted(path, label, path.stem + GTADataset.SEG_MAP_SUFFIX)
 
 
 def convert_synthia_label(path: Path) -> Statistics:
@@ -90,7 +82,8 @@ def convert_synthia_label(path: Path) -> Statistics:
             f"expected a three-channel PNG (class, instance, unused) at '{path}', got one channel. "
             f"Use the files of GT/LABELS as they are downloaded."
         )
-    return _write_converted(path, id_to_train_id(stored[..., 2], SynthiaDataset.ID_TO_TRAIN_ID))
+    label = id_to_train_id(stored[..., 2], SynthiaDataset.ID_TO_TRAIN_ID)
+    return _write_converted(path, label, path.stem + SynthiaDataset.SEG_MAP_SUFFIX)
 
 
 def convert_cityscapes_label(path: Path) -> Statistics:
@@ -102,13 +95,14 @@ def convert_cityscapes_label(path: Path) -> Statistics:
     try:
         annotation.fromJsonText(path.read_text(encoding="utf-8"))
         label = np.array(createLabelImage(annotation, "trainIds"), np.uint8)
-    # cityscapesScripts leaves the program where it meets a class that it does not know.
+    # cityscapesScripts exits the program at a class that it does not know.
     except (ValueError, KeyError, TypeError, SystemExit) as error:
         raise ValueError(
             f"expected polygons of Cityscapes in '{path}', got a broken file "
             f"({type(error).__name__}: {error}). Copy it again."
         ) from error
-    return _write_converted(path, label, path.name.replace("_polygons.json", SUFFIX))
+    stem = path.name.removesuffix(CityscapesDataset.POLYGON_SUFFIX)
+    return _write_converted(path, label, stem + CityscapesDataset.SEG_MAP_SUFFIX)
 
 
 def write_statistics(statistics: Sequence[Statistics], out_dir: Path) -> None:
@@ -122,9 +116,9 @@ def write_statistics(statistics: Sequence[Statistics], out_dir: Path) -> None:
         for key in classes
     }
     contents = {
-        "sample_class_stats.json": list(statistics),
+        STATISTICS_FILE: list(statistics),
         "sample_class_stats_dict.json": by_file,
-        "samples_with_class.json": by_class,
+        IMAGES_FILE: by_class,
     }
     for name, content in contents.items():
         with atomic_write(out_dir / name, "w") as file:
@@ -132,39 +126,35 @@ def write_statistics(statistics: Sequence[Statistics], out_dir: Path) -> None:
 
 
 def _convert_numbered(
-    convert: Callable[[Path], Statistics],
-    root: Path,
-    gt_dir: str,
-    out_dir: str | Path | None,
-    processes: int,
+    convert: Callable[[Path], Statistics], folder: Path, target: Path, processes: int
 ) -> list[Statistics]:
-    files = _list_files(root / gt_dir, "<…digit>.png", lambda name: name[-5:-4].isdecimal())
-    target = root if out_dir is None else Path(out_dir)
-    _prepare(files, target)
-    statistics = _run(convert, files, processes)
+    statistics = _run(convert, _list_files(folder, NUMBERED), target, processes)
     write_statistics(statistics, target)
     return statistics
 
 
-def _list_files(folder: Path, pattern: str, is_wanted: Callable[[str], bool]) -> list[Path]:
+def _list_files(folder: Path, pattern: str) -> list[Path]:
     if not folder.is_dir():
         raise FileNotFoundError(
             f"expected the label folder '{folder}', got no such folder. Give the dataset's "
             f"folder as the first argument and the labels' folder below it as --gt-dir."
         )
-    suffix = Path(pattern).suffix
-    files = [folder / name for name in sorted(files_below(folder, suffix)) if is_wanted(name)]
+    names = sorted(files_below(folder, Path(pattern).suffix))
+    files = [folder / name for name in names if fnmatchcase(name, pattern)]
     if not files:
         raise FileNotFoundError(
-            f"expected label files '*{pattern}' in '{folder}', got none. Check --gt-dir."
+            f"expected label files '{pattern}' in '{folder}', got none. Check --gt-dir."
         )
     return files
 
 
 def _run(
-    convert: Callable[[Path], Statistics], files: Sequence[Path], processes: int
+    convert: Callable[[Path], Statistics], files: Sequence[Path], target: Path, processes: int
 ) -> list[Statistics]:
-    """Convert all files, in their order, in several processes when more than one is asked for."""
+    """Convert all files, in their order; before, make sure that all folders can be written."""
+    for folder in sorted({target, *(file.parent for file in files)}):
+        require_writable(folder)
+        remove_partials(folder)  # of killed runs
     with Interruption() as interruption:
         watch = Watch(interruption, "label files", len(files))
 
@@ -173,30 +163,23 @@ def _run(
 
         if processes <= 1:
             return gather(map(convert, files))
-        # A worker that is not shielded would wait for ever for a main process that was killed.
+        # An unshielded worker would wait forever for a main process that was killed.
         with ProcessPoolExecutor(processes, initializer=shield_worker) as pool:
             try:
                 return gather(pool.map(convert, files))
             except BrokenProcessPool as error:
                 raise ChildProcessError(
                     f"expected {processes} processes to run to the end, got: one of them was "
-                    "killed. Start the same command again, with a smaller --nproc if the memory "
-                    "was full."
+                    "killed. Start the same command again, with a smaller --nproc if memory was "
+                    "full."
                 ) from error
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _prepare(files: Sequence[Path], out_dir: Path) -> None:
-    """Raise unless labels and statistics can be written; remove what a killed run left."""
-    for folder in sorted({out_dir, *(file.parent for file in files)}):
-        require_writable(folder)
-        remove_partials(folder)
-
-
-def _write_converted(path: Path, label: np.ndarray, name: str | None = None) -> Statistics:
+def _write_converted(path: Path, label: np.ndarray, name: str) -> Statistics:
     """Write train ids beside `path` and return `{train id: pixels, …, "file": path}`."""
-    target = path.with_name(path.stem + SUFFIX if name is None else name)
+    target = path.with_name(name)
     write_label(target, label)
     counts = np.bincount(label.ravel(), minlength=256)
     present = {str(c): int(n) for c, n in enumerate(counts) if n > 0 and c != IGNORE}

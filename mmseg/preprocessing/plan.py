@@ -1,4 +1,4 @@
-"""Before anything is written: how much there is to do, and whether the folder may take it."""
+"""Before anything is written: how much work is ahead, and whether the folder is suitable."""
 
 import hashlib
 import json
@@ -7,11 +7,13 @@ import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from statistics import median
 from typing import Any
 
 from mmseg.datasets.crop_store import DEPTH_KEY, SETTINGS_FILE, read_settings
 from mmseg.datasets.depth.bins import NUM_BINS
 from mmseg.datasets.fingerprint import add_files
+from mmseg.datasets.image_files import encode_png
 from mmseg.preprocessing.crops import PARTS, CropFolder, draw_crop
 from mmseg.system.files import atomic_write
 
@@ -27,8 +29,8 @@ class Settings:
     source: str  # hash of the source side of the config and of its list of files
     seed: int
     num: int
-    crop_size: tuple[int, int]  # (H, W)
-    depth_recipe: str | None = None  # hash of how the depth maps were made, if that is known
+    crop_size: tuple[int, ...]  # (H, W)
+    depth_recipe: str | None = None  # hash of how the depth maps were made, if known
 
     def write(self, folder: CropFolder) -> None:
         """Leave the settings beside the crops."""
@@ -43,16 +45,16 @@ class Settings:
         if not path.is_file():
             raise ValueError(
                 f"expected {folder.root} to be empty or written by run_seg.py, got crops without "
-                f"{SETTINGS_FILE}; delete them, choose another --source_preprocessed_path or reuse "
+                f"{SETTINGS_FILE}. Delete them, choose another --source_preprocessed_path or reuse "
                 "them with --not_get_images."
             )
         found = read_settings(path)
         for key, value in json.loads(json.dumps(asdict(self))).items():
-            # Folders of earlier versions do not say of which depth maps they are.
+            # Folders of earlier versions do not name their depth maps.
             if found.get(key) != value and (key in found or key != DEPTH_KEY):
                 raise ValueError(
                     f"expected {folder.root} to hold crops with {key} = {value!r}, got "
-                    f"{found.get(key)!r}; delete that folder or choose another "
+                    f"{found.get(key)!r}. Delete that folder or choose another "
                     "--source_preprocessed_path."
                 )
 
@@ -74,25 +76,19 @@ def estimate(
 ) -> Estimate:
     """Extrapolate from a few crops that are drawn and encoded, but not kept.
 
-    Args:
-        dataset: the `UDADataset` whose source side is drawn from.
-        seed: of the run.
-        num_crops: how many crops are still to be drawn.
-        bank_size: (crops, classes) of the bank; no crops for none.
-        workers: processes that share the work.
+    `num_crops` are still to be drawn; `bank_size` is (crops, classes), with 0 crops for no bank.
     """
     num_histograms, num_classes = bank_size
     encoded_bytes, seconds = 0, []
     count = min(MEASURED_CROPS, num_crops)
     for index in range(count):
         start = time.perf_counter()
-        parts = draw_crop(dataset, seed, index).encode()
+        parts = [encode_png(pixels) for pixels in draw_crop(dataset, seed, index).values()]
         seconds.append(time.perf_counter() - start)
         encoded_bytes += sum(math.ceil(len(part) / DISK_BLOCK) * DISK_BLOCK for part in parts)
     bank_bytes = num_histograms * num_classes * NUM_BINS * 4
-    # The first crop also pays for opening things; reading and counting costs a fifth of drawing.
-    per_crop = min(seconds[0], sum(seconds[-4:]) / len(seconds[-4:])) if seconds else 0.05
-    work = per_crop * (num_crops + 0.2 * num_histograms)
+    # The median, as the first crop also pays for opening things. Counting costs a fifth of drawing.
+    work = (median(seconds) if seconds else 0.05) * (num_crops + 0.2 * num_histograms)
     return Estimate(
         files=len(PARTS) * num_crops + (num_histograms > 0),
         bytes=round(encoded_bytes / max(count, 1) * num_crops) + bank_bytes,
@@ -107,16 +103,15 @@ def check_disk(folder: CropFolder, needed: int) -> None:
     if free < needed:
         raise OSError(
             f"expected {size_text(needed)} of free disk space at {folder.root}, got "
-            f"{size_text(free)}; free some, choose another --source_preprocessed_path, or draw "
+            f"{size_text(free)}. Free some, choose another --source_preprocessed_path, or draw "
             "fewer crops with --num."
         )
 
 
 def source_fingerprint(train_cfg: Mapping[str, Any], dataset: Any) -> str:
-    """Hash what the crops depend on: the source side of `data.train` and the files it reads.
+    """Hash what the crops depend on: `data.train` without its target, and the source's files.
 
-    The target domain does not enter, nor does anything about training. Of the files, all names
-    and the sizes of a few dozen count: enough to notice a replaced dataset within a second.
+    Of the files, all names and the sizes of a few dozen count: enough to notice another dataset.
     """
     digest = hashlib.sha256()
     relevant = {key: value for key, value in train_cfg.items() if key != "target"}
@@ -130,13 +125,9 @@ def size_text(num_bytes: float) -> str:
     """Write a number of bytes for people.
 
     >>> size_text(1_530_000_000)
-    '1.5 GB'
+    '1,530.0 MB'
     """
-    for unit in ("B", "kB", "MB", "GB"):
-        if num_bytes < 1000:
-            return f"{num_bytes:.3g} {unit}" if unit != "GB" else f"{num_bytes:.1f} {unit}"
-        num_bytes /= 1000
-    return f"{num_bytes:.2f} TB"
+    return f"{num_bytes / 1e6:,.1f} MB"
 
 
 def time_text(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""Which errors are sentences for the user, and which are mistakes of the program."""
+"""Which errors are sentences for the user, and which are bugs."""
 
 import difflib
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ PACKAGE = Path(__file__).resolve().parents[1]
 
 
 class ConfigError(ValueError):
-    """A config says something that cannot be built."""
+    """A config describes something that cannot be built."""
 
 
 def nearest(name: object, known: Iterable[str]) -> str:
@@ -21,19 +21,15 @@ def nearest(name: object, known: Iterable[str]) -> str:
 
 
 def is_for_user(error: BaseException) -> bool:
-    """Tell whether the message of an error says what to do, so that nobody needs a traceback.
+    """Tell whether the message of an error says what to do, so nobody needs a traceback.
 
-    That is so for errors of files and of configs, and for every ValueError or ImportError that
-    this package raises itself. One that comes out of a library is a mistake of the program.
+    True for errors of files and configs, and for every ValueError or ImportError that this package
+    raises itself. One that comes from a library is a bug.
     """
     if isinstance(error, ConfigError | OSError):
         return True
-    return isinstance(error, ValueError | ImportError) and _is_raised_here(error)
-
-
-def _is_raised_here(error: BaseException) -> bool:
     trace = error.__traceback__
-    if trace is None:
+    if trace is None or not isinstance(error, ValueError | ImportError):
         return False
     while trace.tb_next is not None:
         trace = trace.tb_next

@@ -1,4 +1,4 @@
-"""Write files so that a reader never sees a half-written one, and say why a write failed."""
+"""Write files that nobody ever sees half-written, and say why a write failed."""
 
 import errno
 import io
@@ -14,7 +14,7 @@ from typing import IO, Any
 
 SUFFIX = ".partial"
 PROBE = b"\0" * 4096  # a full disk still takes empty files
-# A temporary file of another machine is left over when nothing was written to it for so long.
+# A temporary file of another machine counts as left over after this time without a write.
 QUIET_SECONDS = 600
 SPACE = "free space there, or write to another disk"
 RIGHTS = "choose a folder that you may write to"
@@ -67,12 +67,11 @@ class _Stream(io.FileIO):
 def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
     """Open a temporary file beside `path` and rename it to `path` when the block ends.
 
-    The data is flushed to the disk before the rename, the new name after it. When the block
-    raises, `path` is left as it was and the temporary file is removed. Missing parent folders are
-    created.
+    The data is flushed to the disk before the rename, the new name after it. If the block raises,
+    `path` stays as it was and the temporary file is removed. Missing parent folders are created.
 
     Raises:
-        OSError: with a sentence for the user when the file cannot be written.
+        OSError: with a sentence for the user if the file cannot be written.
     """
     path = Path(path)
     partial = partial_of(path)
@@ -81,8 +80,9 @@ def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
         stream = _new(partial)
     except OSError as error:
         raise _explained(error, path) from error
+    buffer = io.BufferedWriter(stream)
     try:
-        with _buffered(stream, mode) as file:
+        with buffer if "b" in mode else io.TextIOWrapper(buffer, encoding="utf-8") as file:
             yield file
             file.flush()
             stream.sync()
@@ -90,7 +90,7 @@ def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
             partial.replace(path)
         sync_folder(path.parent)
     except (OSError, RuntimeError) as error:
-        if stream.failure is None:  # not from writing: an error of the block
+        if stream.failure is None:  # an error of the block, not of writing
             raise
         raise _explained(stream.failure, path) from error
     finally:
@@ -100,18 +100,14 @@ def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
 def partial_of(path: Path) -> Path:
     """Return the name of the temporary file beside `path`: machine, process, final name.
 
-    It is short, because the final name may already be as long as the file system allows.
+    It is short because the final name may already be as long as the file system allows.
     """
     name = zlib.crc32(os.fsencode(path.name))
     return path.with_name(f".{_machine()}-{os.getpid()}-{name:08x}{SUFFIX}")
 
 
 def require_writable(folder: str | Path) -> None:
-    """Create a folder and prove that a file can be written there.
-
-    Raises:
-        OSError: with a sentence for the user when that is not so.
-    """
+    """Create a folder if necessary, and raise `OSError` unless files can be written there."""
     folder = Path(folder)
     probe = partial_of(folder / "probe")
     try:
@@ -127,10 +123,7 @@ def require_writable(folder: str | Path) -> None:
 
 
 def remove_partials(folder: str | Path) -> list[Path]:
-    """Delete temporary files that killed processes left in a folder, and return their paths.
-
-    Files that a running process is still writing stay.
-    """
+    """Delete temporary files of processes that no longer run, and return their paths."""
     removed = [file for file in Path(folder).glob(f".*{SUFFIX}") if _is_left_over(file)]
     for file in removed:
         file.unlink(missing_ok=True)
@@ -138,7 +131,7 @@ def remove_partials(folder: str | Path) -> list[Path]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a rename in `folder` last through a crash, where the file system can do that."""
+    """Make a rename in `folder` survive a crash, where the file system supports it."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -148,25 +141,19 @@ def sync_folder(folder: Path) -> None:
 
 
 def _new(partial: Path) -> _Stream:
-    """Open a file that did not exist: a left-over one may be the second name of a good file."""
+    """Open a new file, deleting a left-over one, which may be the second name of a good file."""
     partial.unlink(missing_ok=True)
     return _Stream(partial, "x")
-
-
-def _buffered(stream: _Stream, mode: str) -> IO[Any]:
-    """Put a buffer, and for texts an encoder, before a file."""
-    buffer = io.BufferedWriter(stream)
-    return buffer if "b" in mode else io.TextIOWrapper(buffer, encoding="utf-8")
 
 
 def _explained(error: OSError, path: Path) -> OSError:
     """Return an error of the same kind that says what to do."""
     number = error.errno or errno.EIO
-    advice = ADVICE.get(number, "check the disk")
     return OSError(
         number,
-        f"expected to write {str(path)!r}, got: {os.strerror(number)}; {advice}, then start the "
-        "command again (a training with --resume auto). What was there before is unchanged.",
+        f"expected to write {str(path)!r}, got: {os.strerror(number)}; "
+        f"{ADVICE.get(number, 'check the disk')}, then start the command again (a training with "
+        "--resume auto). What was there before is unchanged.",
     )
 
 
@@ -176,14 +163,14 @@ def _machine() -> str:
 
 
 def _is_left_over(file: Path) -> bool:
-    """Tell whether nobody writes to a temporary file any more."""
+    """Tell whether nobody writes to a temporary file anymore."""
     machine, _, rest = file.name.removeprefix(".").partition("-")
     process = rest.partition("-")[0]
     if machine == _machine() and process.isdecimal():
-        # Where processes are numbered from 1 again, a killed one had the number of this one.
+        # In a new container, process numbers start over: a killed process had this one's number.
         if int(process) == os.getpid():
             return True
-        if sys.platform != "win32":  # where to ask a process would be to send it Ctrl-C
+        if sys.platform != "win32":  # there, asking a process would send it Ctrl-C
             return not _is_running(int(process))
     with suppress(FileNotFoundError):
         return time.time() - file.stat().st_mtime > QUIET_SECONDS
@@ -198,7 +185,7 @@ def _is_running(process: int) -> bool:
         return False
     except PermissionError:
         pass  # somebody else's
-    # A killed one exists until its parent asks for its end, which in some containers nobody does.
+    # A killed process exists until its parent reaps it, which nobody does in some containers.
     with suppress(OSError):
         state = Path(f"/proc/{process}/stat").read_bytes().rpartition(b")")[2].split()[0]
         return state not in (b"Z", b"X")

@@ -1,4 +1,4 @@
-"""A full memory, as torch, CUDA and the allocators say it, turned into a sentence."""
+"""Turn what torch, CUDA and allocators say about a full memory into a sentence."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -6,11 +6,11 @@ from contextlib import contextmanager
 
 import torch
 
-# How CUDA and its libraries, and the allocators of CPUs, say it in a plain RuntimeError.
+# What CUDA, its libraries, and the allocators of CPUs say in a plain RuntimeError.
 FULL_MEMORY = re.compile(
     r"out of memory|(can't|cannot) allocate memory|not enough memory|ALLOC_FAILED", re.IGNORECASE
 )
-FULL_MEMORY_SENTENCES = 3  # of torch's message: what was asked for, what there is
+FULL_MEMORY_SENTENCES = 3  # of torch's message: how much was requested, how much is free
 
 
 class FullMemoryError(ValueError):
@@ -30,15 +30,7 @@ def is_full_memory(error: BaseException) -> bool:
 
 @contextmanager
 def explains_full_memory(what: Callable[[], str], advice: Callable[[], str]) -> Iterator[None]:
-    """Turn what torch says about a full memory into a sentence.
-
-    Args:
-        what: names what should have fitted, and into which memory.
-        advice: says what to do next.
-
-    Raises:
-        FullMemoryError: with that sentence.
-    """
+    """Raise `FullMemoryError` for a full memory: `what` did not fit, and what to do next."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:

@@ -1,4 +1,4 @@
-"""Signals that end a run: the run saves first, its loader workers stay until it has."""
+"""Signals that end a run: it saves first, and its loader workers stay until then."""
 
 import multiprocessing
 import os
@@ -7,27 +7,25 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any
 
 EXIT_STATUS = 75  # of a command that saved and stopped: "temporary failure", start it again
 SIGNALS = ("SIGTERM", "SIGUSR1", "SIGINT")
+TORCHRUN = "TORCHELASTIC_RUN_ID"  # is set where torchrun repeats Ctrl-C to its processes
 ECHO_SECONDS = 1.0
 POLL_SECONDS = 1.0
 
 
 class RunInterrupted(Exception):  # noqa: N818  # not an error: the run did what it was asked to
-    """A run was saved and stopped because of a signal.
-
-    The message names signal, iteration and file, and the command that continues the run.
-    """
+    """A run was saved and stopped after a signal; the message says how to continue it."""
 
 
 class Interruption:
     """Notes signals that ask the run to end, instead of dying from them.
 
-    `with Interruption() as interruption:` installs the handlers and puts the former ones back at
-    the end. Outside of the main thread, where Python allows no handlers, it does nothing.
+    `with Interruption() as interruption:` installs the handlers and restores the former ones at
+    the end. Outside the main thread, where Python allows no handlers, it does nothing.
     A second Ctrl-C raises KeyboardInterrupt at once.
     """
 
@@ -47,41 +45,25 @@ class Interruption:
                 self._former[number] = signal.signal(number, self._note)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         for number, handler in self._former.items():
-            # None: a handler that was not installed from Python cannot be put back.
+            # None: a handler that was not installed from Python cannot be restored.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         self._former.clear()
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        """Remember the first signal."""
-        del frame
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        """Remember the first signal; raise at the second Ctrl-C."""
         if number == signal.SIGINT:
-            self._note_ctrl_c()
+            now = time.monotonic()
+            if self._interrupted_at is None:
+                self._interrupted_at = now
+            elif TORCHRUN not in os.environ or now - self._interrupted_at > ECHO_SECONDS:
+                raise KeyboardInterrupt
         self.signal_name = self.signal_name or signal.Signals(number).name
-
-    def _note_ctrl_c(self) -> None:
-        """Raise at the second one; torchrun's repetition of the first does not count."""
-        now = time.monotonic()
-        if self._interrupted_at is None:
-            self._interrupted_at = now
-        elif "TORCHELASTIC_RUN_ID" not in os.environ or now - self._interrupted_at > ECHO_SECONDS:
-            raise KeyboardInterrupt
 
 
 class Watch:
-    """Ends a long work between two items when a signal asks for it.
-
-    Args:
-        interruption: notes the signals.
-        what: the items, for the message.
-        total: how many there are.
-    """
+    """Ends long work on `total` items, called `what`, between two of them after a signal."""
 
     def __init__(self, interruption: Interruption, what: str, total: int) -> None:
         self.interruption, self.what, self.total = interruption, what, total
@@ -99,10 +81,7 @@ class Watch:
 
 @contextmanager
 def signals_held() -> Iterator[None]:
-    """Hold the signals back for the block, which starts workers.
-
-    A worker inherits that, so that none of them reaches it before it is shielded.
-    """
+    """Block the signals while workers start; a worker inherits that until it is shielded."""
     if not hasattr(signal, "sigtimedwait"):  # where shield_worker would not release them
         yield
         return
@@ -114,12 +93,12 @@ def signals_held() -> Iterator[None]:
 
 
 def shield_worker() -> None:
-    """Let a loader worker live exactly as long as the process that started it.
+    """Make a loader worker live exactly as long as the process that started it.
 
     Schedulers and terminals send their signals to all processes of a job, and a run that loses a
     worker cannot go on to its next checkpoint. So a worker ignores them, ends when its main process
     terminates it, and ends by itself, even in the middle of a sample, when that process is gone.
-    Call it in the worker. Outside of a child of multiprocessing it does nothing.
+    Call it in the worker. Outside a child of multiprocessing it does nothing.
     """
     parent = multiprocessing.parent_process()
     if parent is None:
@@ -127,10 +106,9 @@ def shield_worker() -> None:
     for number in _signals_here():
         if number != signal.SIGTERM:
             signal.signal(number, signal.SIG_IGN)
-    # Only Linux says who has sent a signal; elsewhere SIGTERM ends a worker, whoever sends it.
+    # Only Linux says who sent a signal; elsewhere SIGTERM ends a worker, whoever sends it.
     if hasattr(signal, "sigtimedwait"):
-        # Blocked here and in all later threads, the signal waits for the thread below, which
-        # learns who sent it.
+        # Blocked here and in all later threads, the signal waits for the thread below.
         signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGTERM})
         threading.Thread(target=_end_with, args=(parent, os.getppid()), daemon=True).start()
 
@@ -141,15 +119,13 @@ def _signals_here() -> list[signal.Signals]:
 
 
 def _end_with(main: Any, starter: int) -> None:
-    """End this process when its main process terminates it or is gone.
+    """End this process when its main process, which built the loader, terminates it or is gone.
 
-    Args:
-        main: the main process, which builds the loader.
-        starter: number of the process that forked this one: the main process or its fork server.
+    `starter` is the number of the process that forked this one: `main` or its fork server.
     """
     while os.getppid() == starter and main.is_alive():
         sent = signal.sigtimedwait({signal.SIGTERM}, POLL_SECONDS)
         if sent is not None and sent.si_pid == main.pid:
             break
-    # At once and with success: the main process takes any other status for a failed worker.
+    # At once and with success: the main process treats any other status as a failed worker.
     os._exit(0)

@@ -1,8 +1,7 @@
 """Learn from a launcher which process of a run this is.
 
-`torchrun`, `python -m torch.distributed.launch` and `accelerate launch` tell every process its
-place through the variables below; SLURM's `srun` has variables of its own, which stand in for
-those that are missing.
+`torchrun`, `python -m torch.distributed.launch` and `accelerate launch` set the variables below
+for every process; those of SLURM's `srun` replace missing ones.
 """
 
 import os
@@ -25,7 +24,7 @@ START = "torchrun --nproc_per_node NUMBER_OF_GPUS tools/train.py CONFIG --launch
 
 
 class LauncherError(ValueError):
-    """What the launcher says is incomplete, contradicts itself, or does not fit the machine."""
+    """The launcher's variables are incomplete, contradictory, or do not fit the machine."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +41,11 @@ def find_place(launcher: str = "none", local_rank: int | None = None) -> Place |
 
     Args:
         launcher: 'slurm' also reads SLURM's own variables and sets those of torchrun from them;
-            'pytorch' insists on variables; 'none' takes them if they are there.
-        local_rank: what `torch.distributed.launch` gave as `--local_rank`.
+            'pytorch' requires variables; 'none' uses them if they are there.
+        local_rank: the `--local_rank` passed by `torch.distributed.launch`.
 
     Raises:
-        LauncherError: when the variables are incomplete or contradict each other or the option.
+        LauncherError: if the variables are incomplete or contradict each other or the option.
     """
     if launcher not in LAUNCHERS:
         raise LauncherError(f"expected a launcher among {', '.join(LAUNCHERS)}, got {launcher!r}.")
@@ -61,12 +60,11 @@ def find_place(launcher: str = "none", local_rank: int | None = None) -> Place |
                 f"start the run with: {START} (or leave the option out for one process)."
             )
         return None
-    if local_rank is not None and found.setdefault("LOCAL_RANK", str(local_rank)) != str(
-        local_rank
-    ):
+    own = str(local_rank)
+    if local_rank is not None and found.setdefault("LOCAL_RANK", own) != own:
         raise LauncherError(
-            f"expected --local_rank {found['LOCAL_RANK']} as the variable LOCAL_RANK says, got "
-            f"{local_rank}; leave the option out."
+            f"expected --local_rank {found['LOCAL_RANK']}, the value of the variable LOCAL_RANK, "
+            f"got {local_rank}; leave the option out."
         )
     return _read_place(found)
 
@@ -77,12 +75,12 @@ def first_host(node_list: str) -> str:
     >>> first_host("gpu[007-009,12],login1"), first_host("a-1,a-2"), first_host("r[1-2]n[3,5]-ib")
     ('gpu007', 'a-1', 'r1n3-ib')
     """
-    first = re.split(r",(?![^\[]*\])", node_list)[0]  # a comma outside of brackets
+    first = re.split(r",(?![^\[]*\])", node_list)[0]  # a comma outside brackets
     return re.sub(r"\[([^\],-]+)[^\]]*\]", r"\1", first)
 
 
 def _from_slurm(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return torchrun's variables that are missing, made of SLURM's."""
+    """Return torchrun's variables that are missing, made from SLURM's."""
     made = {}
     for name, slurm_name in SLURM_VARIABLES.items():
         if name in environment:

@@ -1,14 +1,11 @@
 """Share tensors between the processes of one run; everything is a no-op for a single process.
 
-A launcher (`torchrun`, `accelerate launch`, SLURM) starts the processes, see `launchers`.
-Gradients are averaged by one flattened all-reduce per data type after the last backward pass of an
-iteration.
+A launcher (`torchrun`, `accelerate launch`, SLURM) starts the processes; see `launchers`.
 
-A process that loses another one learns it from the next collective, which then raises
-`ProcessGroupError`: at once where the other has ended (its connections close), after
-`TIMEOUT_MINUTES` where it hangs. NCCL knows only the latter: its kernels wait on the device, and
-with them whoever reads a result. So the processes meet with gloo (`barrier`) before they queue what
-they will wait for.
+When a process is lost, the next collective raises `ProcessGroupError` in the others: at once if it
+has ended (its connections close), after `TIMEOUT_MINUTES` if it hangs. NCCL notices only the
+timeout: its kernels wait on the device, and so does whoever reads a result. So the processes meet
+with gloo (`barrier`) before they queue what they will wait for.
 """
 
 import re
@@ -27,23 +24,21 @@ from mmseg.system.launchers import LauncherError, find_place
 
 T = TypeVar("T")
 
-# Longer than any wait of a healthy run. Processes meet in every iteration, so they wait for the
-# slowest one only while it does what the others do not: process 0 writes checkpoints (1.5 GB and
-# two copies take 4 minutes at 20 MB/s) or verifies those it resumes from, reads the fingerprint of
-# a dataset, or has the one image more of an evaluation, whose images are dealt out evenly. A
-# larger number would help nobody: an ended process is noticed at once, only a hanging one or a
-# machine without power costs this time.
+# Longer than any wait of a healthy run: the others wait while process 0 writes checkpoints (1.5 GB
+# and two copies take 4 minutes at 20 MB/s), verifies the one to resume from, fingerprints a dataset
+# or evaluates one image more. A process that ends is noticed at once; only one that hangs, or a
+# machine without power, costs this time.
 TIMEOUT_MINUTES = 10.0
 # What the backends say when a process is gone; their errors have no type of their own.
 LOST = re.compile(r"gloo|nccl|connection|timed out|timeout|peer|socket", re.IGNORECASE)
 
 
 class ProcessGroupError(RuntimeError):
-    """Another process of the run has ended or hangs, so that this one cannot go on."""
+    """Another process of the run has ended or hangs, so this one cannot go on."""
 
 
 def is_initialized() -> bool:
-    """Tell whether this process is one of a group."""
+    """Tell whether this process belongs to a group."""
     return dist.is_available() and dist.is_initialized()
 
 
@@ -74,7 +69,7 @@ def init_from_environment(
 
     Args:
         launcher: 'slurm' reads SLURM's own variables; 'none' and 'pytorch' read those of torchrun.
-        local_rank: what `torch.distributed.launch` gave as `--local_rank`.
+        local_rank: the `--local_rank` passed by `torch.distributed.launch`.
         timeout_minutes: how long a process waits for the others before it ends with an error.
 
     Raises:
@@ -90,7 +85,7 @@ def init_from_environment(
         torch.cuda.set_device(device)
     if place is None or place.world_size == 1 or is_initialized():
         return device
-    with _names_lost_processes(f"Process {place.rank} of {place.world_size}"):
+    with _explains_lost_processes(f"Process {place.rank} of {place.world_size}"):
         start_group(
             "cpu:gloo,cuda:nccl" if has_gpu else "gloo",
             rank=place.rank,
@@ -103,29 +98,24 @@ def init_from_environment(
 
 
 def start_group(backend: str, **settings: Any) -> None:
-    """Join the process group that `settings` of `torch.distributed.init_process_group` describe.
-
-    `shut_down` ends it and its threads.
-    """
+    """Join a process group, with the `settings` of `torch.distributed.init_process_group`."""
     # Optimizers import this module. Its functions have the group of that moment as a default value
     # and would keep it until Python ends, which aborts the process now and then: a thread of gloo
-    # still frees a tensor of the last collective. So it is imported while there is none.
+    # still frees a tensor of the last collective. So it is imported while there is no group.
     import torch.distributed.nn.functional  # noqa: F401
 
     dist.init_process_group(backend, **settings)
 
 
 def shut_down() -> None:
-    """Leave the process group; call it when the run ends without an error."""
+    """Leave the process group and end its threads; call it when the run ends without an error."""
     if is_initialized():
         dist.destroy_process_group()
 
 
 def all_reduce_sum(tensor: Tensor) -> Tensor:
     """Replace `tensor` (in place) by its sum over all processes and return it."""
-    if world_size() > 1:
-        _all_reduce(tensor)
-    return tensor
+    return _all_reduce(tensor, dist.ReduceOp.SUM)
 
 
 def all_reduce_mean(tensor: Tensor) -> Tensor:
@@ -133,26 +123,21 @@ def all_reduce_mean(tensor: Tensor) -> Tensor:
 
     It is the mean over all images only if every process has equally many of them.
     """
-    if world_size() > 1:
-        _all_reduce(tensor)
-        tensor.div_(world_size())
-    return tensor
+    return _all_reduce(tensor, dist.ReduceOp.SUM).div_(world_size()) if world_size() > 1 else tensor
 
 
 def all_reduce_max(tensor: Tensor) -> Tensor:
     """Replace `tensor` (in place) by its maximum over all processes and return it."""
-    if world_size() > 1:
-        _all_reduce(tensor, dist.ReduceOp.MAX)
-    return tensor
+    return _all_reduce(tensor, dist.ReduceOp.MAX)
 
 
-def any_process(flag: bool) -> bool:
-    """Tell on every process whether `flag` is True on any of them.
+def any_process(is_true: bool) -> bool:
+    """Tell on every process whether `is_true` holds on any of them.
 
     The number travels on the CPU, so nobody waits for a device; processes that have ended are
     noticed here.
     """
-    return bool(all_reduce_max(torch.tensor(int(flag)))) if world_size() > 1 else flag
+    return bool(all_reduce_max(torch.tensor(int(is_true)))) if world_size() > 1 else is_true
 
 
 def broadcast_module(module: nn.Module) -> None:
@@ -170,11 +155,11 @@ def broadcast_buffers(module: nn.Module) -> None:
 
 
 def broadcast_object(value: T) -> T:
-    """Return process 0's `value` on every process (any small picklable object)."""
+    """Return process 0's `value` (any small picklable object) on every process."""
     if world_size() == 1:
         return value
     box: list[Any] = [value]
-    with _names_lost_processes():
+    with _explains_lost_processes():
         dist.broadcast_object_list(box, src=0, device=torch.device("cpu"))
     return box[0]
 
@@ -184,7 +169,7 @@ def gather_objects(value: T) -> list[T]:
     if world_size() == 1:
         return [value]
     values: list[Any] = [None] * world_size()
-    with _names_lost_processes():
+    with _explains_lost_processes():
         dist.all_gather_object(values, value)
     return values
 
@@ -194,62 +179,32 @@ def barrier() -> None:
     all_reduce_sum(torch.zeros(1))
 
 
-def reduce_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Replace every gradient by its mean over all processes.
-
-    A parameter without a gradient on some processes counts as 0 there; one without a gradient on
-    all of them keeps none, so that the optimizer skips it as it does in a run of one process.
-    """
-    if world_size() == 1:
-        return
-    barrier()
-    groups: dict[tuple[torch.dtype, torch.device], list[nn.Parameter]] = {}
-    for parameter in parameters:
-        groups.setdefault((parameter.dtype, parameter.device), []).append(parameter)
-    for group in groups.values():
-        _reduce_group(group)
-
-
-def _reduce_group(parameters: list[nn.Parameter]) -> None:
-    """Average the gradients of parameters of one data type and device with one all-reduce."""
-    first = parameters[0]
-    is_here = [p.grad is not None for p in parameters]
-    present = torch.tensor(is_here, dtype=first.dtype).to(first.device, non_blocking=True)
-    gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-    flat = torch.cat([*(g.reshape(-1) for g in gradients), present])
-    all_reduce_mean(flat)
-    *means, present = flat.split([p.numel() for p in parameters] + [len(parameters)])
-    # Only a process that lacks a gradient has to ask (and wait) whether another one has it.
-    is_anywhere = is_here if all(is_here) else (present > 0).tolist()
-    for parameter, mean, is_used in zip(parameters, means, is_anywhere, strict=True):
-        if is_used:
-            parameter.grad = mean.view_as(parameter)
-
-
-def _all_reduce(tensor: Tensor, operation: Any = dist.ReduceOp.SUM) -> None:
-    with _names_lost_processes():
-        dist.all_reduce(tensor, operation)
+def _all_reduce(tensor: Tensor, operation: Any) -> Tensor:
+    if world_size() > 1:
+        with _explains_lost_processes():
+            dist.all_reduce(tensor, operation)
+    return tensor
 
 
 def _broadcast(tensors: Iterable[Tensor]) -> None:
     if world_size() > 1:
         barrier()
-        with _names_lost_processes():
+        with _explains_lost_processes():
             for tensor in tensors:
                 dist.broadcast(tensor.detach(), src=0)
 
 
 @contextmanager
-def _names_lost_processes(who: str | None = None) -> Iterator[None]:
+def _explains_lost_processes(who: str | None = None) -> Iterator[None]:
     """Turn what a backend says about a lost process into a `ProcessGroupError`."""
     try:
         yield
     except RuntimeError as error:
         is_lost = isinstance(error, dist.DistError) or LOST.search(str(error))
         if not is_lost or is_full_memory(error):
-            raise  # of this process: a mistake of the program, or a full memory
+            raise  # this process's own: a bug, or a full memory
         who = who or f"Process {rank()} of {world_size()}"
-        # gloo's begins with its own file in brackets and ends with advice about bugs.
+        # gloo's message begins with its own file in brackets and ends with advice about bugs.
         first_line = str(error).strip().splitlines()[0]
         reason = re.sub(r"^\[\S*\] *", "", first_line).split(". ")[0].rstrip(".")
         raise ProcessGroupError(
@@ -259,14 +214,10 @@ def _names_lost_processes(who: str | None = None) -> Iterator[None]:
 
 
 def _gpu_index(local_rank: int) -> int:
-    """Return which of the visible GPUs is this process's.
-
-    Raises:
-        LauncherError: if there is none.
-    """
+    """Return which of the visible GPUs is this process's; raise `LauncherError` if none is."""
     count = torch.cuda.device_count()
     if count == 1:
-        return 0  # the launcher may show each process its own; `_require_own_gpu` tells
+        return 0  # the launcher may show each process its own; `_require_own_gpu` checks
     if local_rank >= count:
         raise LauncherError(
             f"expected one GPU per process, got LOCAL_RANK={local_rank} on a machine with "
@@ -278,7 +229,7 @@ def _gpu_index(local_rank: int) -> int:
 def _require_own_gpu(device: torch.device) -> None:
     """Raise, on all processes, if any of them share a GPU: NCCL cannot serve both.
 
-    A process that sees one GPU cannot know whether it is the only one to see it. So they compare.
+    A process that sees one GPU cannot know whether others see it too, so they compare.
     """
     uuid = str(torch.cuda.get_device_properties(device).uuid)
     users: dict[tuple[str, str], list[int]] = {}

@@ -23,21 +23,14 @@ import torch
 from mmseg.system.safe_types import STAND_INS, settle
 
 # What torch.load raises for a file that is cut off or corrupt: a pickle is a program, and one with
-# a wrong byte does anything but what it should.
-CUT_OFF = (
-    EOFError,
-    LookupError,
-    AttributeError,
-    TypeError,
-    AssertionError,
-    OverflowError,
-    struct.error,
-)
+# a wrong byte can do anything.
+CUT_OFF = (EOFError, LookupError, AttributeError, TypeError, AssertionError, OverflowError)
+CUT_OFF += (struct.error,)
 UNREADABLE = (pickle.UnpicklingError, RuntimeError, ValueError, *CUT_OFF)
 OPT_IN = "--trust-checkpoint"
 SHOWN_TYPES = 20
 LEGACY_PICKLES = 5  # magic number, version, system, content, names of the storages
-# How torch's messages begin when it refuses to do what a file asks for, without naming a type.
+# How torch's messages begin when it refuses what a file asks for, without naming a type.
 REFUSALS = (
     "Trying to ",
     "Can only ",
@@ -47,7 +40,7 @@ REFUSALS = (
 )
 # What the standard library raises for a broken file.
 BROKEN = (*UNREADABLE, OSError, zipfile.BadZipFile, zlib.error)
-_ARE_TRUSTED: ContextVar[bool] = ContextVar("files are trusted", default=False)
+ARE_TRUSTED: ContextVar[bool] = ContextVar("files are trusted", default=False)
 
 
 class UnsafeFileError(ValueError):
@@ -55,20 +48,20 @@ class UnsafeFileError(ValueError):
 
 
 class UnreadableFileError(RuntimeError):
-    """A file is cut off, corrupt or not one of torch.save; the message says why, in few words."""
+    """A file is cut off, corrupt or not from torch.save; the message says why in a few words."""
 
 
 @contextmanager
 def trusting_files(is_trusted: bool) -> Iterator[None]:
     """Let the code inside unpickle files that `load_safely` would refuse.
 
-    Only for people who trust the files: whoever wrote one can run any program on loading it.
+    Only for files that you trust: whoever wrote one can run any program when it is loaded.
     """
-    token = _ARE_TRUSTED.set(is_trusted)
+    token = ARE_TRUSTED.set(is_trusted)
     try:
         yield
     finally:
-        _ARE_TRUSTED.reset(token)
+        ARE_TRUSTED.reset(token)
 
 
 def load_safely(
@@ -94,19 +87,14 @@ def load_safely(
             reason = _reason_unsafe(path, error)
             if reason is None:
                 raise UnreadableFileError(_reason_unreadable(error)) from error
-            if not _ARE_TRUSTED.get():
+            if not ARE_TRUSTED.get():
                 raise UnsafeFileError(
                     f"expected {what} of tensors and plain values at {str(path)!r}, got one that "
                     f"could run any program while it is loaded ({reason}); nothing in it was "
-                    "executed. Get it from a source that you trust. If you do trust this very "
-                    f"file, add {OPT_IN} to the command (in Python: `with "
+                    "executed. Get it from a source that you trust, or if you trust this file, "
+                    f"add {OPT_IN} to the command (in Python: `with "
                     "mmseg.system.safe_loading.trusting_files(True):`)."
                 ) from None
-    return _unpickle(path, map_location, reason)
-
-
-def _unpickle(path: Path, map_location: torch.device | str | None, reason: str) -> Any:
-    """Load a trusted file with everything that it contains."""
     logging.getLogger("mmseg").warning(
         f"Loading {str(path)!r} without protection, because {OPT_IN} was given: {reason}."
     )
@@ -118,16 +106,16 @@ def _unpickle(path: Path, map_location: torch.device | str | None, reason: str) 
 
 @contextmanager
 def _stand_ins_only() -> Iterator[None]:
-    """Let torch know the stand-ins for a while, and nothing that other programs told it to allow.
+    """Let torch load the stand-ins for a while, and nothing else that programs have allowed.
 
-    They may have allowed the very functions that the stand-ins replace.
+    They may have allowed the functions that the stand-ins replace.
     """
     known: list[Any] = [(stand_in, name) for name, stand_in in STAND_INS.items()]
     others = torch.serialization.get_safe_globals()
     torch.serialization.clear_safe_globals()
     try:
         with torch.serialization.safe_globals(known), warnings.catch_warnings():
-            # torch warns of programs and of other pickle protocols; the errors say it better.
+            # torch warns about programs and other pickle protocols; our errors are clearer.
             warnings.simplefilter("ignore")
             yield
     finally:
@@ -157,7 +145,7 @@ def _reason_unreadable(error: BaseException) -> str:
 def _refused(names: set[str]) -> list[str]:
     """Return those of a file's names that are neither torch's own nor stand-ins, sorted.
 
-    torch tells it of a file only: so this makes one that does nothing but name them.
+    torch judges only files, so this makes one that does nothing but name them.
     """
     lines = [name.rpartition(".") for name in sorted(names)]
     named = b"".join(f"c{module}\n{name}\n".encode() for module, _, name in lines)
@@ -170,7 +158,10 @@ def _refused(names: set[str]) -> list[str]:
 
 
 def _named_types(path: Path) -> set[str]:
-    """Return `module.name` of everything that the pickles of a file name, without running them."""
+    """Return `module.name` of everything that a file's pickles name, without running them.
+
+    Of a broken file, these are the names that could be read.
+    """
     names: set[str] = set()
     with suppress(*BROKEN), path.open("rb") as file:
         if zipfile.is_zipfile(file):
@@ -182,11 +173,11 @@ def _named_types(path: Path) -> set[str]:
             file.seek(0)
             for _ in range(LEGACY_PICKLES):
                 names |= _names_in(file)
-    return names  # of a broken file: those that could be read
+    return names
 
 
 def _names_in(stream: IO[bytes]) -> set[str]:
-    """Return what one pickle names, up to its end or to the first byte that is not of a pickle."""
+    """Return what one pickle names, up to its end or the first byte that is wrong."""
     names: set[str] = set()
     memo: dict[Any, str] = {}
     texts = ["", ""]  # the last two are what STACK_GLOBAL takes for module and name

@@ -1,10 +1,9 @@
-"""What stands in for the types that a checkpoint may name besides tensors and plain values.
+"""Stand-ins for the types that a checkpoint may name besides tensors and plain values.
 
-Checkpoints of this family carry a `meta` with numbers of numpy, and those of newer programs carry
-their history of losses. Loading such a file calls what it names, with arguments that it chooses.
-So not even numpy's own functions are lent to it: every name of `STAND_INS` leads to a class of
-this module, which can keep values and nothing else. `settle` then turns the stand-ins of numpy's
-types into real numbers, dtypes and arrays.
+Checkpoints of this family carry numpy numbers in their `meta`, and those of newer programs their
+history of losses. Loading such a file calls what it names, with arguments that it chooses. So it
+does not even get numpy's own functions: every name of `STAND_INS` leads to something in this module
+that can only keep values. `settle` then turns numpy's stand-ins into real dtypes and arrays.
 """
 
 import re
@@ -15,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
-# Booleans, integers, floats, complex numbers and texts; never objects ('O') or records ('V').
+# Booleans, integers, floats, complex numbers and texts, but never objects ('O') or records ('V').
 PLAIN_DTYPE = re.compile(r"b1|[iuf][1248]|f16|c8|c16|c32|[SU][1-9]\d{0,5}")
 BYTE_ORDERS = ("<", ">", "=", "|")
 
 
 class Inert:
-    """Keeps what a file says about an object of a program that is not needed here."""
+    """Keeps arguments and state of an object that is not needed here."""
 
     __slots__ = ("arguments", "state")
 
@@ -39,18 +38,16 @@ class Inert:
 
 
 class PlainDict:
-    """Makes an `OrderedDict` in place of a dictionary of another kind."""
+    """Makes an `OrderedDict` of the first argument that is a dictionary."""
 
-    def __new__(cls, *arguments: Any) -> Any:
-        """Return a dictionary with the items of the first argument that is one."""
+    def __new__(cls, *arguments: Any) -> Any:  # noqa: D102
         return OrderedDict(next((a for a in arguments if isinstance(a, dict)), {}))
 
 
 class PlainList:
-    """Makes a `list` in place of a sequence of another kind."""
+    """Makes a `list` of the first argument that is a list or tuple."""
 
-    def __new__(cls, *arguments: Any) -> Any:
-        """Return a list with the items of the first argument that is a list or tuple."""
+    def __new__(cls, *arguments: Any) -> Any:  # noqa: D102
         return list(next((a for a in arguments if type(a) in (list, tuple)), ()))
 
 
@@ -60,11 +57,7 @@ class NumpyDtype(Inert):
     __slots__ = ()
 
     def real(self) -> np.dtype:
-        """Return the dtype.
-
-        Raises:
-            UnpicklingError: if it is not one of plain numbers or texts.
-        """
+        """Return the dtype; raise `UnpicklingError` unless it is one of plain numbers or texts."""
         code = self.arguments[0] if self.arguments else None
         order = self.state[1] if isinstance(self.state, tuple) and len(self.state) > 1 else "="
         if isinstance(code, str) and PLAIN_DTYPE.fullmatch(code) and order in BYTE_ORDERS:
@@ -78,40 +71,32 @@ class NumpyArray(Inert):
     __slots__ = ()
 
     def real(self) -> np.ndarray:
-        """Return the array.
-
-        Raises:
-            UnpicklingError: if its data are not plain bytes.
-        """
-        state = (
-            self.state if isinstance(self.state, tuple) and len(self.state) == 5 else (None,) * 5
-        )
-        _, shape, dtype, is_fortran, data = state
+        """Return the array; raise `UnpicklingError` unless its data are plain bytes."""
+        is_complete = isinstance(self.state, tuple) and len(self.state) == 5
+        _, shape, dtype, is_fortran, data = self.state if is_complete else (None,) * 5
         flat = np.frombuffer(_bytes(data), _dtype(dtype)) if data else np.empty(0, _dtype(dtype))
         return flat.reshape(shape, order="F" if is_fortran else "C").copy()
 
 
 def numpy_scalar(dtype: Any, data: Any = None) -> Any:
-    """Stand in for numpy's `scalar(dtype, bytes)`, but make numbers and texts only."""
+    """Stand in for numpy's `scalar(dtype, bytes)`, for numbers and texts only."""
     return np.frombuffer(_bytes(data), _dtype(dtype), count=1)[0]
 
 
 def numpy_array(*_: Any) -> NumpyArray:
-    """Stand in for numpy's `_reconstruct(type, shape, code)`: the state that follows says all."""
+    """Stand in for numpy's `_reconstruct(type, shape, code)`; the state that follows says all."""
     return NumpyArray()
 
 
 def no_bytes() -> bytes:
-    """Stand in for `bytes`, which an old protocol calls for b"" only."""
+    """Stand in for `bytes`, which an old protocol calls only for b""."""
     return b""
 
 
 def settle(value: Any, memo: dict[int, tuple[Any, Any]] | None = None) -> Any:
     """Replace the stand-ins of dtypes and arrays, in place inside dictionaries and lists.
 
-    Args:
-        value: what was loaded.
-        memo: original and result of what has been visited, by the id of the original.
+    `memo` holds original and result of what has been visited, by the id of the original.
     """
     memo = {} if memo is None else memo
     if id(value) in memo:

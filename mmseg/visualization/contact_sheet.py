@@ -19,26 +19,24 @@ def contact_sheet(
     depth_dir: str | Path | None = None,
     cell_width: int = 320,
 ) -> np.ndarray:
-    """Return an RGB picture with one row per image.
+    """Return an RGB picture with one row per image at `indices` of a labeled dataset.
 
     Args:
-        dataset: labeled images.
-        indices: which of them.
-        predictions: title -> folder of painted predictions, as a test writes them.
+        predictions: title -> folder of painted predictions, as tools/test.py writes them.
         depth_dir: folder of the depth maps; adds a column that shows their bins, near is dark.
-        cell_width: of every picture in pixels.
+        cell_width: of every picture, in pixels.
     """
     rows = []
     for index in indices:
         name = dataset.img_infos[index]["filename"]
         image = read_color(dataset.img_dir / name)[..., ::-1]
-        row = [Cell("Image", image, is_smooth=True)]
-        row.append(Cell("Label", colorize(dataset.gt_label(index))))
+        label = colorize(dataset.gt_label(index))
+        row = [Cell("Image", image, is_smooth=True), Cell("Label", label)]
         for title, folder in (predictions or {}).items():
             row.append(Cell(title, colorize(read_label(_prediction_file(folder, name)))))
         if depth_dir is not None:
             path = Path(depth_dir, dataset.depth_name(name))
-            depth = read_depth(path, dataset.img_dir / name, (image.shape[0], image.shape[1]))
+            depth = read_depth(path, dataset.img_dir / name, image.shape[:2])
             row.append(Cell("Depth", heat(depth, 0, 255)))
         rows.append(row)
     return mosaic(rows, cell_width=cell_width)

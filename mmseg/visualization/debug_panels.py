@@ -9,35 +9,27 @@ from typing import Any
 
 import torch
 
+from mmseg.datasets.pipelines.photometric import denormalize
 from mmseg.visualization.mosaic import Cell, mosaic
 from mmseg.visualization.palettes import colorize, heat, save_picture
-from mmseg.visualization.pixels import denormalize
 
+Pictures = Mapping[str, Any]
 MIN_CELL_WIDTH, MAX_CELL_WIDTH = 200, 320  # room for titles; small files
 
-# Rows of (title, key of the pictures); the kind of picture follows from the key.
+# Columns of two pictures (title, key); the key tells the kind of picture.
 OVERVIEW = (
-    (
-        ("Source Image", "source_image"),
-        ("Source Seg GT", "source_label"),
-        ("Mixed Image", "mixed_image"),
-        ("Pseudo W.", "mixed_weight"),
-        ("FDist Mask", "feature_distance_mask"),
-    ),
-    (
-        ("Target Image", "target_image"),
-        ("Target Seg (Pseudo) GT", "pseudo_label"),
-        ("Domain Mask", "domain_mask"),
-        ("Seg Targ", "mixed_label"),
-        ("Scaled GT", "feature_distance_label"),
-    ),
+    (("Source Image", "source_image"), ("Target Image", "target_image")),
+    (("Source Seg GT", "source_label"), ("Target Seg (Pseudo) GT", "pseudo_label")),
+    (("Mixed Image", "mixed_image"), ("Domain Mask", "domain_mask")),
+    (("Pseudo W.", "mixed_weight"), ("Seg Targ", "mixed_label")),
+    (("FDist Mask", "feature_distance_mask"), ("Scaled GT", "feature_distance_label")),
 )
 # What CDDA adds on the right.
 DEPTH_MATCH = (
-    (("Matched Source", "matched_image"), ("Matched Seg GT", "matched_label")),
-    (("Target Depth", "target_depth"), ("Reweighted", "reweighted")),
+    (("Matched Source", "matched_image"), ("Target Depth", "target_depth")),
+    (("Matched Seg GT", "matched_label"), ("Reweighted", "reweighted")),
 )
-# One column per training phase and the beginning of its keys; one row per kind of picture.
+# One column per training phase (title, beginning of its keys), one row per kind of picture.
 PHASES = (
     ("Source", "source"),
     ("Target", "target"),
@@ -61,10 +53,8 @@ SCALES = ("_high_resolution", "_low_resolution")
 CLASS_MAPS = ("_label", "_prediction", *SCALES)
 
 
-def write_debug_panels(
-    pictures: Mapping[str, Any], folder: str | Path, iteration: int
-) -> list[Path]:
-    """Write two panels per image: `{iteration+1:06d}_{image}.png` and `…_s.png`.
+def write_debug_panels(pictures: Pictures, folder: str | Path, iteration: int) -> list[Path]:
+    """Write two panels per image, `{iteration+1:06d}_{image}.png` and `…_s.png`; return the files.
 
     Args:
         pictures: images (B, 3, H, W) normalized, label maps, weights and attention (B, H, W) or
@@ -72,33 +62,24 @@ def write_debug_panels(
             may be logits (B, C, h, w); attention may be (B, C, h, w), of which the mean is shown.
         folder: where to write.
         iteration: counted from 0.
-
-    Returns:
-        The written files.
     """
     files = []
-    for image in range(_batch_size(pictures)):
-        stem = f"{iteration + 1:06d}_{image}"
-        for rows, name in (
-            (_overview(pictures, image), f"{stem}.png"),
-            (_phases(pictures, image), f"{stem}_s.png"),
-        ):
-            picture = mosaic(rows, cell_width=_cell_width(pictures))
-            save_picture(Path(folder) / name, picture)
-            files.append(Path(folder) / name)
+    inputs = [pictures[key] for key in ("source_image", "target_image") if key in pictures]
+    cell_width = min(max(MIN_CELL_WIDTH, inputs[0].shape[-1]), MAX_CELL_WIDTH)
+    for image in range(max(map(len, inputs))):
+        for rows, ending in ((_overview(pictures, image), ""), (_phases(pictures, image), "_s")):
+            files.append(Path(folder, f"{iteration + 1:06d}_{image}{ending}.png"))
+            save_picture(files[-1], mosaic(rows, cell_width))
     return files
 
 
-def _overview(pictures: Mapping[str, Any], image: int) -> list[list[Cell]]:
-    has_match = any(key in pictures for row in DEPTH_MATCH for _, key in row)
-    layout = [
-        left + (right if has_match else ())
-        for left, right in zip(OVERVIEW, DEPTH_MATCH, strict=True)
-    ]
-    return [[_cell(pictures, title, key, image) for title, key in row] for row in layout]
+def _overview(pictures: Pictures, image: int) -> list[list[Cell]]:
+    has_match = any(key in pictures for column in DEPTH_MATCH for _, key in column)
+    rows = zip(*OVERVIEW, *(DEPTH_MATCH if has_match else ()), strict=True)
+    return [[_cell(pictures, title, key, image) for title, key in row] for row in rows]
 
 
-def _phases(pictures: Mapping[str, Any], image: int) -> list[list[Cell]]:
+def _phases(pictures: Pictures, image: int) -> list[list[Cell]]:
     has_scales = any(key.endswith(SCALES) for key in pictures)
     kinds = SCALE_KINDS if has_scales else KINDS
     ran = [
@@ -107,21 +88,14 @@ def _phases(pictures: Mapping[str, Any], image: int) -> list[list[Cell]]:
         if any(f"{phase}_{kind}" in pictures for _, kind in kinds)
     ]
     return [
-        [
-            _cell(pictures, f"{title} {name}", _present_name(pictures, f"{phase}_{kind}"), image)
-            for title, phase in ran
-        ]
+        [_cell(pictures, f"{title} {name}", f"{phase}_{kind}", image) for title, phase in ran]
         for name, kind in kinds
     ]
 
 
-def _present_name(pictures: Mapping[str, Any], key: str) -> str:
-    """Return the key under which a picture of a phase is kept."""
-    return key if key in pictures else OTHER_NAMES.get(key, key)
-
-
-def _cell(pictures: Mapping[str, Any], title: str, key: str, image: int) -> Cell:
-    """Return one titled picture, empty if its phase did not run."""
+def _cell(pictures: Pictures, title: str, key: str, image: int) -> Cell:
+    """Return one titled picture; empty if its phase did not run."""
+    key = key if key in pictures else OTHER_NAMES.get(key, key)
     if pictures.get(key) is None or image >= len(pictures[key]):
         return Cell()
     values = pictures[key][image]
@@ -143,12 +117,3 @@ def _flat(values: torch.Tensor, is_class_map: bool) -> torch.Tensor:
     if len(values) == 1:
         return values[0]
     return values.argmax(0) if is_class_map else values.mean(0)
-
-
-def _batch_size(pictures: Mapping[str, Any]) -> int:
-    return max(len(pictures[key]) for key in ("source_image", "target_image") if key in pictures)
-
-
-def _cell_width(pictures: Mapping[str, Any]) -> int:
-    key = "source_image" if "source_image" in pictures else "target_image"
-    return max(MIN_CELL_WIDTH, min(MAX_CELL_WIDTH, int(pictures[key].shape[-1])))

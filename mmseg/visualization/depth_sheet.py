@@ -11,9 +11,10 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from mmseg.datasets.depth.bins import depth_to_bins, read_depth
+from mmseg.datasets.depth.inspection import sampled
 from mmseg.datasets.image_files import read_color, read_unchanged
 from mmseg.visualization.mosaic import GAP, Cell, mosaic
-from mmseg.visualization.palettes import heat
+from mmseg.visualization.palettes import heat, save_picture
 
 NEAR_IS_BRIGHT = "near is bright"
 DEPTH_TITLE = f"Depth as stored: {NEAR_IS_BRIGHT}"
@@ -25,6 +26,22 @@ LEGEND = (
 )
 FONT_SIZE, LINE_HEIGHT, BAR_HEIGHT = 13, 20, 14
 LEGEND_HEIGHT = GAP + (len(LEGEND) + 1) * LINE_HEIGHT
+
+
+def require_new_sheet(file: Path, usual: Path, maps: Sequence[Path]) -> None:
+    """Raise `ValueError` unless a sheet may be written: `usual` is replaced, and nothing else."""
+    is_new = file == usual or (file.suffix.lower() == ".png" and not file.exists())
+    if not is_new or file in maps:
+        raise ValueError(
+            f"expected a new file *.png for --preview that is no map, got '{file}'; choose another "
+            f"name, or leave it out (after the other arguments) for '{usual}', which is replaced."
+        )
+
+
+def save_sheet(file: Path, maps: Sequence[Path], images: Sequence[Path | None]) -> None:
+    """Draw up to 8 maps, from the first to the last, beside their images."""
+    chosen = sampled(len(maps))
+    save_picture(file, depth_sheet([(images[index], maps[index]) for index in chosen]))
 
 
 def depth_sheet(rows: Sequence[tuple[Path | None, Path]], cell_width: int = 320) -> np.ndarray:

@@ -13,11 +13,11 @@ GAP = 6
 
 @dataclass(frozen=True)
 class Cell:
-    """A title and an (h, w, 3) uint8 RGB picture; without a picture the place stays empty."""
+    """A title and an (h, w, 3) uint8 RGB picture; without a picture, the cell stays empty."""
 
     title: str = ""
     picture: np.ndarray | None = None
-    is_smooth: bool = False  # interpolate when scaled (photographs), else keep hard edges
+    is_smooth: bool = False  # interpolate when scaled, as for photographs; else keep hard edges
 
 
 def mosaic(rows: Sequence[Sequence[Cell]], cell_width: int | None = None) -> np.ndarray:
@@ -25,35 +25,28 @@ def mosaic(rows: Sequence[Sequence[Cell]], cell_width: int | None = None) -> np.
 
     Args:
         rows: cells from top to bottom, left to right; rows may have different lengths.
-        cell_width: of every cell in pixels; that of the largest picture when left out.
+        cell_width: of every cell, in pixels; by default that of the largest picture.
     """
     pictures = [cell.picture for row in rows for cell in row if cell.picture is not None]
-    if not pictures:
-        raise ValueError("expected at least one picture, got only empty cells.")
     height, full_width = max((p.shape[:2] for p in pictures), key=lambda size: size[0] * size[1])
     width = cell_width or full_width
     height = round(height * width / full_width)
     columns = max(len(row) for row in rows)
     step_y, step_x = height + TITLE_HEIGHT + GAP, width + GAP
-    canvas = np.full((len(rows) * step_y + GAP, columns * step_x + GAP, 3), 255, np.uint8)
-    for y, row in enumerate(rows):
-        for x, cell in enumerate(row):
-            if cell.picture is not None:
-                top, left = y * step_y + GAP + TITLE_HEIGHT, x * step_x + GAP
-                canvas[top : top + height, left : left + width] = _scale(cell, height, width)
-    page = Image.fromarray(canvas)
+    page = Image.new("RGB", (columns * step_x + GAP, len(rows) * step_y + GAP), "white")
     draw, font = ImageDraw.Draw(page), ImageFont.load_default(13)
     for y, row in enumerate(rows):
         for x, cell in enumerate(row):
-            position = (x * step_x + GAP + width // 2, y * step_y + GAP + TITLE_HEIGHT // 2)
+            left, top = x * step_x + GAP, y * step_y + GAP
+            if cell.picture is not None:
+                picture = _scale(cell.picture, (width, height), cell.is_smooth)
+                page.paste(Image.fromarray(picture), (left, top + TITLE_HEIGHT))
+            position = (left + width // 2, top + TITLE_HEIGHT // 2)
             draw.text(position, cell.title, fill=(0, 0, 0), font=font, anchor="mm")
     return np.asarray(page)
 
 
-def _scale(cell: Cell, height: int, width: int) -> np.ndarray:
-    assert cell.picture is not None
-    if cell.picture.shape[:2] == (height, width):
-        return cell.picture
-    smooth = cv2.INTER_AREA if cell.picture.shape[0] > height else cv2.INTER_LINEAR
-    mode = smooth if cell.is_smooth else cv2.INTER_NEAREST
-    return cv2.resize(cell.picture, (width, height), interpolation=mode)
+def _scale(picture: np.ndarray, size: tuple[int, int], is_smooth: bool) -> np.ndarray:
+    """Return a picture at `size` (width, height)."""
+    smooth = cv2.INTER_AREA if picture.shape[0] > size[1] else cv2.INTER_LINEAR
+    return cv2.resize(picture, size, interpolation=smooth if is_smooth else cv2.INTER_NEAREST)

@@ -1,4 +1,4 @@
-"""Label maps as pictures: colored, as palette PNG, or laid over their image.
+"""Label maps as pictures: colored, as palette PNGs, or laid over their image.
 
 Pictures are (H, W, 3) uint8 RGB, label maps (H, W) integers; ignored pixels are black.
 """
@@ -9,13 +9,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mmseg.datasets.image_files import write_label
+from mmseg.datasets.image_files import encode_png, write_label
 from mmseg.datasets.labels import PALETTE
 from mmseg.system.files import atomic_write
 
 
 def colorize(label: np.ndarray, palette: Sequence[Sequence[int]] = PALETTE) -> np.ndarray:
-    """Return the RGB picture of a label map; what has no row in the palette is black.
+    """Return the RGB picture of a label map; values without a row in the palette are black.
 
     >>> colorize(np.array([[0, 255]])).tolist()
     [[[128, 64, 128], [0, 0, 0]]]
@@ -36,8 +36,8 @@ def blend(image: np.ndarray, label: np.ndarray, opacity: float = 0.5) -> np.ndar
     """Lay the colored label over its RGB image; `opacity` 0 is the image, 1 the label."""
     if image.shape[:2] != label.shape:
         raise ValueError(
-            f"expected a label of the image's size {image.shape[:2]}, got {label.shape}; "
-            "resize one of them."
+            f"expected a label of the image's size {image.shape[:2]}, got {label.shape}. "
+            "Resize one of them."
         )
     mixed = (1 - opacity) * image.astype(np.float32) + opacity * colorize(label)
     return np.rint(mixed).clip(0, 255).astype(np.uint8)
@@ -46,13 +46,9 @@ def blend(image: np.ndarray, label: np.ndarray, opacity: float = 0.5) -> np.ndar
 def paint(
     path: str | Path, label: np.ndarray, image: np.ndarray | None = None, opacity: float = 1.0
 ) -> None:
-    """Write a prediction as PNG: palette PNG of train ids, or blended with its RGB image.
+    """Write train ids (H, W) as a PNG: with a palette, or blended with their RGB image.
 
-    Args:
-        path: file to write.
-        label: (H, W) train ids.
-        image: (H, W, 3) RGB, needed when `opacity` is below 1.
-        opacity: 1 writes the palette PNG, from which the train ids can be read back.
+    At `opacity` 1 or without an image, it is a palette PNG, from which the ids can be read back.
     """
     if opacity >= 1 or image is None:
         write_label(path, label.astype(np.uint8), PALETTE)
@@ -62,8 +58,6 @@ def paint(
 
 def save_picture(path: str | Path, picture: np.ndarray) -> None:
     """Write an RGB picture as PNG."""
-    done, data = cv2.imencode(".png", picture[..., ::-1])
-    if not done:
-        raise ValueError(f"expected an (H, W, 3) uint8 picture, got {picture.shape}.")
+    data = encode_png(picture[..., ::-1])
     with atomic_write(path) as file:
-        file.write(data.tobytes())
+        file.write(data)

@@ -43,7 +43,7 @@ def test_damaged_crop_is_named_and_can_be_drawn_anew(store):
         data = bytearray(file.read_bytes())
         data[-30] ^= 4
         file.write_bytes(data)
-        with pytest.raises(ValueError, match=f"{file}.*broken.* Delete it: run_seg.py draws missi"):
+        with pytest.raises(ValueError, match=f"{file}.*broken.* Delete it: run_seg.py redraws mi"):
             store.read(int(file.stem))
     store.label_file(0).unlink()
     with pytest.raises(

@@ -15,7 +15,7 @@ from tiny_data import make_pipeline_test, train_pipeline, write_png
 from mmseg.config.registry import DATASETS
 from mmseg.datasets import build_dataset
 from mmseg.datasets.depth.bins import read_depth
-from mmseg.datasets.image_files import read_color, read_label, read_unchanged, verify_file
+from mmseg.datasets.image_files import read_bytes, read_color, read_label, read_unchanged
 from mmseg.datasets.labels import IGNORE, LabelRule
 
 SIZE = (26, 34)  # (H, W)
@@ -90,7 +90,7 @@ def test_bytes_after_the_end_and_wrong_checksums_of_texts_do_no_harm(tmp_path):
     assert (read_label(path) == 7).all()
     path.write_bytes(data.replace(b"by hand", b"by Hand"))
     assert (read_color(path) == 7).all()
-    verify_file(path)
+    read_bytes(path, "an image file")
 
 
 def test_a_jpeg_that_is_cut_off_is_an_error_that_names_it(tmp_path):

@@ -36,7 +36,7 @@ CASES = {
         lambda f: shutil.rmtree(f.gta / "depth_any"),
         r"expected a depth map for every image .*depth_any', got no such folder. Make them "
         r"with: python tools/make_depth\.py \S+/gta/images --out \S+/gta/depth_any --layout gta "
-        r"--model small \(docs/data.md\), or set dep_dir=None to train without depth",
+        r"--model small \(docs/depth_maps\.md\), or set dep_dir=None to train without depth",
     ),
     "image without depth": (
         lambda f: (f.gta / "depth_any/00001.png").unlink(),
@@ -55,7 +55,8 @@ def test_missing_files_end_the_construction_with_the_remedy(files, case):
 
 
 def test_missing_split_file_is_an_error(files):
-    with pytest.raises(FileNotFoundError, match="list of images of GTADataset at '.*train.txt'"):
+    message = "list of images of GTADataset as UTF-8 text at '.*train.txt', got no such file"
+    with pytest.raises(FileNotFoundError, match=message):
         build_dataset(files.source(split="train.txt"))
 
 
@@ -63,7 +64,7 @@ SPLITS = {
     "empty": (b" \n\n", r"expected images '\*\.png' of GTADataset in '.*gta/some.txt', got none"),
     "missing images": (
         b"00001\n00007\n00009\n",
-        r"images that '.*some.txt' lists in '.*gta/images', got no file for 2 of 3, the first "
+        r"images listed in '.*some.txt' in '.*gta/images', got no file for 2 of 3, the first "
         r"'00007.png'. Correct the list .one image name without '.png' per line",
     ),
     "names with suffix": (b"00001.png", r"no file for 1 of 1, the first '00001.png.png'"),
@@ -117,17 +118,17 @@ BROKEN = {
     "depth of another size": (
         lambda f: write_png(f.gta / "depth_any/00000.png", np.zeros((30, 40), np.uint8)),
         r"depth of 46x30 pixels for the image .*images/00000.png', got 40x30 in '.*depth_any/.* "
-        r"All maps are made anew with: python tools/make_depth\.py \S+/gta/images --out "
+        r"Remake all maps with: python tools/make_depth\.py \S+/gta/images --out "
         r"\S+/gta/depth_any --layout gta --model small --overwrite$",
     ),
     "colored depth": (
         lambda f: write_png(f.gta / "depth_any/00000.png", np.zeros((30, 46, 3), np.uint8)),
         r"expected an 8- or 16-bit grayscale PNG .*got 3 channels. .*not a colored picture of it\. "
-        r"New maps are made with: python tools/make_depth\.py \S+/gta/images --out .*--overwrite$",
+        r"Make new maps with: python tools/make_depth\.py \S+/gta/images --out .*--overwrite$",
     ),
     "cut depth": (
         lambda f: _cut(f.gta / "depth_any/00000.png"),
-        r"Depth of the image .*cut off.* Missing maps are made with: python tools/make_depth\.py "
+        r"Depth of the image .*cut off.* Make missing maps with: python tools/make_depth\.py "
         r"\S+/gta/images --out \S+/gta/depth_any --layout gta --model small$",
     ),
 }

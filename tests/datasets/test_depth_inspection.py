@@ -100,7 +100,7 @@ def test_16_bit_maps_are_named_and_those_that_hold_8_bits_twice(tmp_path: Path) 
     assert first.startswith(f"2 of 3 sampled depth maps (such as '{files[1]}') in")
     assert "are 16-bit files" in first
     assert "tools/make_depth.py --from-disparity" in first
-    assert second.startswith(f"1 of 2 sampled depth maps (such as '{files[2]}') of 16 bits")
+    assert second.startswith(f"1 of 3 sampled depth maps (such as '{files[2]}') in")
     assert "values up to 255 only" in second
     at_limit, above = STREET.astype(np.uint16) + 5, STREET.astype(np.uint16) + 6  # 255, 256
     assert len(folder_warnings(write(tmp_path, at_limit), tmp_path)) == 2

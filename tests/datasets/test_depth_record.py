@@ -41,7 +41,7 @@ def test_a_record_is_read_back_as_it_was_written(tmp_path: Path) -> None:
 def test_what_is_no_plain_value_leaves_the_old_record_as_it_is(tmp_path: Path) -> None:
     record().write(tmp_path)
     for wrong in (DepthRecord({"a": Path("x")}, {}), DepthRecord({}, {"a": b"x"})):
-        with pytest.raises(TypeError, match="expected plain values .*, got (PosixPath|bytes)"):
+        with pytest.raises(TypeError, match="type (PosixPath|bytes) is not JSON serializable"):
             wrong.write(tmp_path)
     assert read_record(tmp_path) == record()
 
@@ -63,13 +63,13 @@ def test_a_broken_record_is_named_with_its_remedy(case: str, tmp_path: Path) -> 
     """The warning does not end the program, the other functions do."""
     (tmp_path / "a").mkdir()
     (tmp_path / "a/depth.json").write_bytes(BROKEN[case])
-    message = rf"made in '{tmp_path}/a/depth\.json', got a broken file. Delete it and make"
+    message = rf"made in '{tmp_path}/a/depth\.json', got a broken file. Copy it again, or del"
     for read in (read_record, find_record):
         with pytest.raises(ValueError, match=message):
             read(tmp_path / "a")
     assert recorded_model(tmp_path / "a") is None
     (warning,) = record_warnings(tmp_path / "b", tmp_path / "a")
-    assert warning.startswith("It is not known whether the depth maps of both domains belong")
+    assert warning.startswith("It is unknown whether the depth maps of both domains belong")
     assert re.search(message, warning)
 
 
@@ -100,8 +100,8 @@ def test_the_model_of_a_record_is_told_if_it_is_there(tmp_path: Path) -> None:
     assert recorded_model(tmp_path) is None
 
 
-def test_differences_are_sorted_dotted_and_short() -> None:
-    """Nested keys have dots; a key of only one side is said; equal hashes' beginnings are not."""
+def test_differences_are_sorted_and_dotted() -> None:
+    """Nested keys have dots; a key that only one side has is named."""
     one = {"z": 1, "input": {"size": [518, 14], "mean": {"r": 0.5}}, "weights": HASHES[0]}
     other = {"z": 1, "input": {"size": [700, 14], "mean": {}}, "weights": HASHES[2], "amp": None}
     assert recipe_differences(one, other) == [
@@ -109,10 +109,8 @@ def test_differences_are_sorted_dotted_and_short() -> None:
         "input.mean: nothing and {}",
         "input.mean.r: 0.5 and nothing",
         "input.size: [518, 14] and [700, 14]",
-        f"weights: '{HASHES[0][:12]}…' and '{HASHES[2][:12]}…'",
+        f"weights: '{HASHES[0]}' and '{HASHES[2]}'",
     ]
-    alike = recipe_differences({"weights": HASHES[0]}, {"weights": HASHES[1]})
-    assert alike == [f"weights: '{HASHES[0]}' and '{HASHES[1]}'"]
     assert recipe_differences(one, dict(reversed(one.items()))) == []
 
 
@@ -160,7 +158,7 @@ def test_maps_of_two_recipes_are_named_with_what_differs(tmp_path: Path) -> None
     (warning,) = record_warnings(tmp_path / "source", str(tmp_path / "target"))
     assert warning == (
         f"The depth maps of source ('{tmp_path}/source') and target ('{tmp_path}/target') were "
-        f"made differently: weights_sha256: '{HASHES[0][:12]}…' and '{HASHES[2][:12]}…'. CDDA "
+        f"made differently: weights_sha256: '{HASHES[0]}' and '{HASHES[2]}'. CDDA "
         "compares the depth of both domains: make both with the same command "
         "(tools/make_depth.py) and model."
     )

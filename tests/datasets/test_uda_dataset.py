@@ -197,11 +197,11 @@ FOREIGN = {
     ),
     "exchanged files": (
         lambda f: shutil.copy(f.gta / "samples_with_class.json", f.gta / "sample_class_stats.json"),
-        rf"'.*sample_class_stats.json', got JSON that a converter did not write. {REMAKE}",
+        rf"'.*sample_class_stats.json', got JSON that no converter wrote. {REMAKE}",
     ),
     "no counts": (
         lambda f: (f.gta / "samples_with_class.json").write_text('{"0": [["a.png", "many"]]}'),
-        rf"'.*samples_with_class.json', got JSON that a converter did not write. {REMAKE}",
+        rf"'.*samples_with_class.json', got JSON that no converter wrote. {REMAKE}",
     ),
 }
 
@@ -249,7 +249,7 @@ def test_image_smaller_than_the_crop_is_padded_in_that_dimension_alone(files, cr
     ("options", "message"),
     [
         ({"rare_class_sampling": {**SAMPLING, "clas_temp": 1}}, "did you mean 'class_temp'"),
-        ({"rare_class_sampling": {"min_pixels": 3}}, "needs the key 'class_temp'"),
+        ({"rare_class_sampling": {"min_pixels": 3}}, r"_sampling\.class_temp, got none"),
         ({"sync_crop_sise": (3, 4)}, "did you mean 'sync_crop_size'"),
     ],
 )

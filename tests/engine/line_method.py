@@ -8,8 +8,8 @@ from torch import nn
 
 from mmseg.engine.evaluator import Evaluator
 from mmseg.engine.optimizer import build_optimizer
+from mmseg.engine.run_settings import LoopSettings
 from mmseg.engine.schedule import Schedule
-from mmseg.engine.settings import LoopSettings
 from mmseg.engine.trainer import RunOutput, Trainer
 from mmseg.models.uda.base import StepOutput, unscaled
 
@@ -90,7 +90,7 @@ class Rivals(Line):
     def accumulate_gradients(self, batch: Any, iteration: int, draws: Any) -> StepOutput:
         output = super().accumulate_gradients(batch, iteration, draws)
         slope = 1 + batch["img"].mean()
-        output.backward({"loss.rival": -(slope * self.rival.weight).sum()})
+        output.backward({"rival.loss": -(slope * self.rival.weight).sum()})
         return output
 
 

@@ -15,7 +15,7 @@ from mmseg.engine.checkpoint import (
     student_state,
     teacher_state,
 )
-from mmseg.engine.resume import resume_path
+from mmseg.engine.checkpoint_folder import resume_path
 
 
 def network() -> nn.Module:

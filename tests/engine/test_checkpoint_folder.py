@@ -11,8 +11,7 @@ import pytest
 import torch
 
 from mmseg.engine.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
-from mmseg.engine.checkpoint_folder import CheckpointFolder, same_file
-from mmseg.engine.resume import resume_path
+from mmseg.engine.checkpoint_folder import CheckpointFolder, resume_path, same_file
 from mmseg.system import processes
 
 
@@ -63,14 +62,14 @@ def test_latest_is_a_copy_where_there_are_no_links(tmp_path: Path, no_links: Non
         folder.save(number, content(number))
     assert not (tmp_path / "iter_4.pth").samefile(tmp_path / "latest.pth")
     assert (tmp_path / "iter_4.pth").read_bytes() == (tmp_path / "latest.pth").read_bytes()
-    assert folder.save_best(4, content(4), saved=tmp_path / "iter_4.pth").is_file()
+    same_file(tmp_path / "iter_4.pth", tmp_path / "best_mIoU_iter_4.pth")
     assert names(tmp_path) == {"iter_2.pth", "iter_4.pth", "latest.pth", "best_mIoU_iter_4.pth"}
 
 
 def test_the_rolling_latest_changes_no_other_file(tmp_path: Path) -> None:
     folder = CheckpointFolder(tmp_path)
     folder.save(2, content(2))
-    folder.save_best(2, content(2), saved=tmp_path / "iter_2.pth")
+    folder.save_best(2, content(2))
     assert folder.save_latest(content(3)) == tmp_path / "latest.pth"
     found = {name: iteration(tmp_path / name) for name in names(tmp_path)}
     assert found == {"iter_2.pth": 2, "best_mIoU_iter_2.pth": 2, "latest.pth": 3}
@@ -103,9 +102,9 @@ def test_the_newest_are_kept_by_number(tmp_path: Path, keep: int, kept: set[int]
 
 def test_the_best_one_replaces_the_one_before(tmp_path: Path) -> None:
     folder = CheckpointFolder(tmp_path)
-    assert folder.best is None
     for number in (2, 4):
-        assert folder.save_best(number, content(number)) == folder.best
+        file = folder.save_best(number, content(number))
+        assert file == tmp_path / f"best_mIoU_iter_{number}.pth"
     assert names(tmp_path) == {"best_mIoU_iter_4.pth"}
 
 
@@ -198,8 +197,8 @@ def test_auto_starts_afresh_only_without_any_checkpoint(tmp_path: Path, caplog: 
     (tmp_path / "latest.pth").write_bytes(b"")
     (tmp_path / "iter_7.pth").write_text("x")
     expected = (
-        rf"expected a complete checkpoint in '{tmp_path}', got none: latest\.pth, iter_7\.pth "
-        r"cannot be continued from .* delete them or use --resume none"
+        rf"expected a complete checkpoint in '{tmp_path}', got none: the run cannot continue from "
+        r"latest\.pth, iter_7\.pth .* delete them or use --resume none"
     )
     with pytest.raises(CheckpointError, match=expected):
         resume_path("auto", tmp_path, None)
@@ -211,12 +210,12 @@ def test_process_0_decides_for_all(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     """Another process may see an older state of the folder: it does not look at all."""
     chosen = tmp_path / "iter_3.pth"
     monkeypatch.setattr(processes, "is_main", lambda: False)
-    monkeypatch.setattr(processes, "broadcast_object", lambda value: value or chosen)
+    monkeypatch.setattr(processes, "broadcast_object", lambda value: value or (chosen, []))
     assert resume_path("auto", tmp_path, None) == chosen
     CheckpointFolder(tmp_path).save(4, content(4))
     assert resume_path("auto", tmp_path, None) == chosen
-    monkeypatch.setattr(processes, "broadcast_object", lambda value: value or "no file")
-    with pytest.raises(CheckpointError, match="no file"):
+    monkeypatch.setattr(processes, "broadcast_object", lambda value: value or (None, ["no.pth"]))
+    with pytest.raises(CheckpointError, match=r"cannot continue from no\.pth"):
         resume_path("auto", tmp_path, None)
 
 

@@ -13,7 +13,7 @@ from mmseg.apis.run_folder import is_sentence
 from mmseg.cli.endings import user_errors
 from mmseg.config import Config, parse_options
 from mmseg.engine.precision import PrecisionSettings
-from mmseg.engine.settings import read_settings
+from mmseg.engine.run_settings import read_settings
 from mmseg.engine.trainer import Trainer
 from mmseg.system.full_memory import FullMemoryError
 

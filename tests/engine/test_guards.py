@@ -23,13 +23,13 @@ from threads import environment_with_as_many
 
 from mmseg.apis.train import TrainOptions, run_training
 from mmseg.config import Config
-from mmseg.engine.environment import (
+from mmseg.engine.evaluator import Evaluator
+from mmseg.engine.seed import (
     CUBLAS_WORKSPACE,
     determinism_lines,
     nondeterminism_in_log,
     set_random_seed,
 )
-from mmseg.engine.evaluator import Evaluator
 from mmseg.engine.trackers import JsonTracker
 from mmseg.system import processes
 

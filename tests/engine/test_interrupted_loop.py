@@ -217,7 +217,7 @@ def test_optimizer_settings_of_the_config_hold_after_a_resume(
     for group in resumed.optimizer.param_groups:
         group |= {"lr": 0.02, "initial_lr": 0.02, "weight_decay": 0.5}
     resumed.resume(tmp_path / "latest.pth")
-    assert "other optimizer settings (initial_lr, weight_decay); from here on those" in caplog.text
+    assert "other optimizer settings (initial_lr, weight_decay); from here on, those" in caplog.text
     resumed.step(batches(2, 3)[0])
     (group,) = resumed.optimizer.param_groups
     assert (group["lr"], group["weight_decay"]) == (0.02, 0.5)

@@ -5,7 +5,7 @@ import torch
 from line_method import NoCopies
 from torch import Tensor
 
-from mmseg.engine.meters import LossMeter
+from mmseg.engine.meters import LossMeter, StepClock
 
 NAN, INF = float("nan"), float("inf")
 
@@ -77,3 +77,12 @@ def test_adding_reads_nothing_from_the_device() -> None:
             meter.add({"a": torch.tensor(1.0), "b": torch.tensor(NAN)}, iteration)
     with NoCopies(), pytest.raises(AssertionError, match="tolist"):
         meter.means()
+
+
+def test_the_time_that_is_left_is_readable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """2 of 100 iterations in 76 s: the other 98 take 98 · 38 s = 3724 s."""
+    now = 0.0
+    monkeypatch.setattr("time.perf_counter", lambda: now)
+    clock = StepClock(0, 100)
+    now = 76.0
+    assert clock.eta(2) == "1:02:04"

@@ -29,7 +29,7 @@ QUEUES_OF_A_STEP = {
     "models.uda.draws.mix_classes",
     "models.uda.draws.block_mask",
     "models.uda.depthmetric.replacement._send",  # matched crops
-    "distributed._reduce_group",  # which parameters have a gradient
+    "system.gradient_averaging._average_group",  # which parameters have a gradient
 }
 SIDE, DETAIL = 64, 32  # square, as the released behavior needs it
 ITERATIONS = (1, 2)  # not 0, which has pictures

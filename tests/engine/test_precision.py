@@ -175,7 +175,7 @@ def test_full_precision_has_no_state() -> None:
     assert precision.state_dict() == {}
     assert precision.scale() is None
     loss = torch.ones(())
-    assert precision.scale_loss(loss) is loss
+    assert precision.scaler.scale(loss) is loss
 
 
 @pytest.fixture(scope="module")
@@ -196,7 +196,7 @@ def test_the_depth_metric_computes_in_full_precision(material: Path) -> None:
     expected = metric(label, weight, confident, depth, 0)
     with torch.autocast("cpu", torch.bfloat16):
         found = metric(label, weight, confident, depth, 0)
-    for name in ("weight", "similarity", "class_similarity", "best_index", "guidance_table"):
+    for name in ("weight", "similarity", "class_similarity", "source_index", "guidance_table"):
         assert getattr(found, name).dtype == getattr(expected, name).dtype, name
         assert torch.equal(getattr(found, name), getattr(expected, name)), name
 

@@ -131,10 +131,10 @@ def test_a_resumed_run_without_a_seed_keeps_the_one_it_began_with(
     cfg = load_config(config)
     cfg["work_dir"] = str(tmp_path)
     cfg_of_second = cfg.copy()
-    choose_start(cfg, None, None)
+    choose_start(cfg, None)
     content = {"state_dict": {}, "optimizer": {"state": {}}, "iteration": 3, "seed": cfg.seed}
     torch.save(content, tmp_path / "latest.pth")
-    choose_start(cfg_of_second, None, "auto")
+    choose_start(cfg_of_second, "auto")
     assert cfg_of_second.seed == cfg.seed
     assert cfg_of_second.resume_from == str(tmp_path / "latest.pth")
     kept = load_config(tmp_path / "source_only")

@@ -32,7 +32,7 @@ SCALE = {"engine.precision.scale": DUE, "engine.precision.state_dict": DUE * 2}
 # Where as many tensors are read as there are.
 WHOLESALE = ("engine.checkpoint._on_cpu", "visualization.")
 BEGINNING = {"apis.train._build_trainer"}
-RESUMED = BEGINNING | {"engine.checkpoint.load_state", "engine.resume.restore_optimizer"}
+RESUMED = BEGINNING | {"engine.checkpoint.load_state", "engine.run_state.restore_optimizer"}
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mmseg.config import Config
-from mmseg.engine.environment import choose_seed, git_revision, set_random_seed
 from mmseg.engine.evaluator import has_synthia_source
-from mmseg.engine.meters import duration
 from mmseg.engine.precision import PrecisionSettings
-from mmseg.engine.settings import LoopSettings, read_settings, uses_sync_bn
+from mmseg.engine.provenance import git_revision
+from mmseg.engine.run_settings import LoopSettings, read_settings, uses_sync_bn
+from mmseg.engine.seed import choose_seed, set_random_seed
 from mmseg.engine.trackers import build_trackers
 from mmseg.system.errors import ConfigError
 
@@ -149,7 +149,3 @@ def test_a_seed_repeats_torch_and_numpy() -> None:
 
 def test_a_folder_without_git_has_no_revision(tmp_path: Path) -> None:
     assert git_revision(tmp_path) is None
-
-
-def test_durations_are_readable() -> None:
-    assert duration(3725.9) == "1:02:05"

@@ -39,8 +39,8 @@ from mmseg.datasets.image_files import write_label  # noqa: E402
 from mmseg.datasets.labels import PALETTE  # noqa: E402
 from mmseg.engine import build_optimizer  # noqa: E402
 from mmseg.engine.meters import LossMeter  # noqa: E402
-from mmseg.engine.schedule import build_schedule  # noqa: E402
-from mmseg.engine.settings import read_settings  # noqa: E402
+from mmseg.engine.run_settings import read_settings  # noqa: E402
+from mmseg.engine.schedule import Schedule  # noqa: E402
 from mmseg.engine.trainer import RunOutput, Trainer, to_device  # noqa: E402
 from mmseg.models.layers import DropPath  # noqa: E402
 from mmseg.models.uda.depthmetric import depth_histogram, load_bank  # noqa: E402
@@ -89,7 +89,7 @@ def demo_trainer(
     _draw_from_numpy(method.model)
     method = method.to(device)
     settings = read_settings(cfg, cfg.seed)
-    schedule = build_schedule(cfg.lr_config, settings.max_iters)
+    schedule = Schedule(cfg.lr_config, settings.max_iters)
     optimizer = build_optimizer(method, cfg.optimizer)
     return Trainer(method, optimizer, schedule, settings, RunOutput(cfg.work_dir))
 

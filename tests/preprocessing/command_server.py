@@ -116,7 +116,7 @@ def _serve() -> None:
     import torch
 
     import mmseg.preprocessing.label_conversion
-    import mmseg.preprocessing.run  # noqa: F401
+    import mmseg.preprocessing.preprocess  # noqa: F401
 
     for module in sys.argv[1:]:
         importlib.import_module(module)

@@ -125,7 +125,7 @@ def test_crop_without_its_label_is_drawn_anew_whole(cfg, made, copy):
 def test_broken_settings_beside_crops_are_named(content, cfg, copy):
     (copy / "preprocessing.json").write_bytes(content)
     with pytest.raises(
-        ValueError, match=r"'.*preprocessing\.json', got a broken file; delete that"
+        ValueError, match=r"'.*preprocessing\.json', got a broken file\. Delete that"
     ):
         run(cfg, copy)
 

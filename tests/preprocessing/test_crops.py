@@ -14,7 +14,7 @@ from mmseg.config import Config
 from mmseg.datasets import build_dataset
 from mmseg.datasets.crop_store import CropStore
 from mmseg.preprocessing import plan
-from mmseg.preprocessing.run import Options, preprocess
+from mmseg.preprocessing.preprocess import Options, preprocess
 from mmseg.system.errors import ConfigError
 
 NORM = {"mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375], "to_rgb": True}
@@ -197,14 +197,14 @@ def test_padded_pixels_get_the_mean_color_and_the_pad_labels(cfg, tmp_path):
 def test_run_says_beforehand_how_many_files_how_much_disk_and_how_long(cfg, tmp_path):
     lines: list[str] = []
     run(cfg, tmp_path / "crops", lines)
-    announced = next(line for line in lines if line.startswith("Writes"))
-    assert f"Writes {3 * NUM + 1} files, about " in announced
+    announced = next(line for line in lines if line.startswith("Writing"))
+    assert f"Writing {3 * NUM + 1} files, about " in announced
     assert " s to " in announced
 
 
 def test_announced_disk_space_is_what_is_used(cfg, tmp_path):
     """In blocks of the usual size."""
-    ahead = plan.estimate(build_dataset(cfg.data.train), 0, NUM, NUM, workers=0)
+    ahead = plan.estimate(build_dataset(cfg.data.train), 0, NUM, (NUM, 19), workers=0)
     run(cfg, tmp_path / "crops")
     blocks = [-(-path.stat().st_size // 4096) for path in (tmp_path / "crops").rglob("*.*")]
     assert ahead.bytes == pytest.approx(4096 * sum(blocks), rel=0.2)
@@ -247,7 +247,7 @@ def test_dataset_of_another_name_than_the_config_is_an_error(cfg, tmp_path):
 def test_missing_crops_name_the_first_index_and_the_command(cfg, made, tmp_path):
     with pytest.raises(FileNotFoundError) as error:
         run(cfg, made, num=NUM + 3, draws_crops=False)
-    assert "3 are missing, the first is number 9." in str(error.value)
+    assert "got 3 fewer: the first missing one is number 9." in str(error.value)
     command = "python run_seg.py --config tiny.py --dataset_name gta --source_preprocessed_path"
     assert f"{command} {made} --num 12 --seed 0" in str(error.value)
 
@@ -266,7 +266,7 @@ def test_folder_made_with_another_source_config_or_dataset_is_refused(cfg, made,
         run(cfg, made)
     (tmp_path / "images").mkdir()
     (tmp_path / "images/0.png").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"got crops without preprocessing\.json; delete them"):
+    with pytest.raises(ValueError, match=r"got crops without preprocessing\.json\. Delete them"):
         run(cfg, tmp_path)
 
 
@@ -280,7 +280,7 @@ def test_target_side_of_the_config_does_not_matter(cfg, made):
 def test_full_disk_is_noticed_before_anything_is_written(cfg, tmp_path, monkeypatch):
     usage = type("Usage", (), {"free": 1000})
     monkeypatch.setattr(plan.shutil, "disk_usage", lambda path: usage)
-    with pytest.raises(OSError, match=r"of free disk space at .*crops, got 1 kB"):
+    with pytest.raises(OSError, match=r"of free disk space at .*crops, got 0.0 MB"):
         run(cfg, tmp_path / "crops")
     assert not list((tmp_path / "crops").iterdir())
 
@@ -293,12 +293,9 @@ def test_command_passes_its_arguments_on(cfg, tmp_path, monkeypatch, capsys):
     spec.loader.exec_module(command)
     defaults = command.parse_arguments([])
     assert defaults.config == "configs/cdda/gta2cs_cdda_daformer"
-    assert (defaults.dataset_name, defaults.source_preprocessed_path) == (
-        "gta",
-        "preprocessed/gta_daformer",
-    )
+    assert (defaults.dataset_name, str(defaults.folder)) == ("gta", "preprocessed/gta_daformer")
     arguments = f"--config {tmp_path}/tiny --source_preprocessed_path {tmp_path}/out --num 2"
     arguments += " --num-workers 0 --seed 4 --cfg-options data.train.source.pipeline.4.prob=0.0"
     command.main(arguments.split())
     assert (tmp_path / "out/gta_2_distribution.pth").is_file()
-    assert "Writes 7 files" in capsys.readouterr().out
+    assert "Writing 7 files" in capsys.readouterr().out

@@ -93,7 +93,8 @@ def test_preprocessing_and_training_warn_of_maps_made_differently_and_turned_ove
     for path in target.glob("*.png"):
         Image.fromarray(np.asarray(Image.open(path))[::-1]).save(path)
     differently, inverted = in_training(cfg)
-    assert "made differently: weights_sha256: '121212121212…' and '343434343434…'" in differently
+    hashes = f"'{'12' * 32}' and '{'34' * 32}'"
+    assert f"made differently: weights_sha256: {hashes}" in differently
     assert f"The depth maps in '{target}' look inverted: in 5 of 5" in inverted
     said = draw(cfg, tmp_path / "crops")
     assert said == [f"Warning: {differently}", f"Warning: {inverted}"]
@@ -123,9 +124,9 @@ def test_crops_of_other_maps_are_not_continued_and_training_warns(
     (warning,) = in_training(cfg)
     names = ["unknown" if value is None else value for value in hashes]
     assert warning == (
-        f"The crops or statistics in '{crops}' are of other depth maps than those in '{source}': "
-        f"the recipe in their depth.json was {names[0]} and is {names[1]}. Do delete that folder "
-        "and start run_seg.py again."
+        f"The crops or statistics in '{crops}' were made from other depth maps than those in "
+        f"'{source}': the recipe in depth.json was {names[0]} and is now {names[1]}. Delete that "
+        "folder and run run_seg.py again."
     )
     assert draw(cfg, crops, draws_crops=False) == [f"Warning: {warning}"]
 
@@ -173,7 +174,7 @@ def test_bank_and_crops_are_compared_wherever_they_are(
     assert len(in_training(cfg)) == 1
     cfg.uda.matrix_path = str(tmp_path / "bank/gta_3_distribution.pth")
     found = in_training(cfg)
-    assert [f"in '{tmp_path / name}' are of" in line for name, line in zip(
+    assert [f"in '{tmp_path / name}' were made" in line for name, line in zip(
         ("bank", "crops"), found, strict=True
     )] == [True, True]  # fmt: skip
     cfg.uda.matrix_path = None
@@ -187,7 +188,7 @@ def test_unreadable_notes_are_warnings_in_training(cfg: Config, tmp_path: Path) 
     crops.mkdir()
     (crops / "preprocessing.json").write_text("{")
     (warning,) = in_training(cfg)
-    assert warning.startswith(f"It is not known which depth the crops in '{crops}' have: expected")
+    assert warning.startswith(f"The depth of the crops in '{crops}' is unknown: expected")
     assert crop_warnings([crops], None) == crop_warnings([tmp_path], tmp_path) == []
 
 
@@ -205,7 +206,7 @@ def test_preprocessing_without_dep_dir_names_the_command_with_the_real_folders(
         with pytest.raises(ConfigError) as raised:
             draw(cfg, tmp_path / "crops")
         assert str(raised.value) == (
-            "tiny.py: expected data.train.source.dep_dir, got none; set it to the folder with the "
-            f"depth maps of the source images, such as '{root}/depth_any'. They are made with: "
+            "tiny.py: expected data.train.source.dep_dir, got none. Set it to the folder with the "
+            f"depth maps of the source images, such as '{root}/depth_any'. Make them with: "
             f"python tools/make_depth.py {root}/images --out {root}/depth_any{layout} --model small"
         )

@@ -6,10 +6,10 @@ import torch
 from PIL import Image
 
 from mmseg.datasets.labels import PALETTE
+from mmseg.datasets.pipelines.photometric import denormalize
 from mmseg.visualization.debug_panels import write_debug_panels
 from mmseg.visualization.mosaic import GAP, TITLE_HEIGHT, Cell, mosaic
 from mmseg.visualization.palettes import blend, colorize, heat, paint
-from mmseg.visualization.pixels import denormalize
 
 NORM = {"mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375], "to_rgb": True}
 

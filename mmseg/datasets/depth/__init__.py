@@ -1,1 +1,1 @@
-"""Depth files in training: bins, how they were made, what they look like, do they fit."""
+"""Depth files in training: their bins, how they were made, how they look, whether they fit."""

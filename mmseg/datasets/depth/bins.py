@@ -2,7 +2,7 @@
 
 Legend: the files hold inverse depth as Depth Anything stores it (near is large). A bin is
 ``floor(255 * exp(-6 * d / 256))`` of the stored 8-bit value d: near objects fall into low bins, far
-ones into high bins, and the far field gets the finer resolution.
+ones into high bins, and far depth is resolved more finely.
 """
 
 import shlex
@@ -11,21 +11,19 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from mmseg.datasets.depth.record import recorded_model
-from mmseg.datasets.image_files import read_unchanged
+from mmseg.datasets.image_files import explained, read_unchanged
 
 NUM_BINS = 256
 PAD_BIN = 255  # also the label's pad value
-DEFAULT_MODEL = "small"  # of tools/make_depth.py: the one that everybody may use for everything
+DEFAULT_MODEL = "small"  # of tools/make_depth.py: its license permits every use
 
 
 def _bins(stored: np.ndarray) -> np.ndarray:
     return np.floor(255 * np.exp(-6 * stored / 256)).astype(np.uint8)
 
 
-_BINS_8 = _bins(np.arange(1 << 8))
-# A 16-bit value is the 8-bit one times 257 (65535 / 255). It is not floored in between, so that the
-# finer steps of a 16-bit file reach the bins.
-_BINS_16 = _bins(np.arange(1 << 16) / 257)
+# A 16-bit value is the 8-bit one times 257 (65535 / 255), not rounded before it becomes a bin.
+BINS = {np.uint8: _bins(np.arange(1 << 8)), np.uint16: _bins(np.arange(1 << 16) / 257)}
 
 
 def depth_to_bins(stored: np.ndarray) -> np.ndarray:
@@ -36,33 +34,26 @@ def depth_to_bins(stored: np.ndarray) -> np.ndarray:
     >>> depth_to_bins(np.array([0, 257, 65535], np.uint16)).tolist()
     [255, 249, 0]
     """
-    if stored.dtype == np.uint8:
-        return np.take(_BINS_8, stored)
-    if stored.dtype == np.uint16:
-        return np.take(_BINS_16, stored)
-    raise ValueError(f"expected depth as uint8 or uint16, got {stored.dtype}. Store it as PNG.")
+    if stored.dtype.type not in BINS:
+        raise ValueError(f"expected depth as uint8 or uint16, got {stored.dtype}. Store it as PNG.")
+    return np.take(BINS[stored.dtype.type], stored)
 
 
 def png_name(filename: str) -> str:
-    """Return the name of an image's depth map: that of the image, but always a PNG.
+    """Return the name of an image's depth map: the image's own name, but as a PNG.
 
     >>> png_name("b/00001.jpg")
     'b/00001.png'
     """
-    is_png = filename.endswith(".png")  # most are, of tens of thousands
-    return filename if is_png else PurePosixPath(filename).with_suffix(".png").as_posix()
+    return PurePosixPath(filename).with_suffix(".png").as_posix()
 
 
 def make_command(
     images: str | Path, maps: str | Path | None = None, layout: str | None = None
 ) -> str:
-    """Return the command that makes the depth maps of a folder of images.
+    """Return the command that makes the depth maps of the folder `images` in the folder `maps`.
 
-    Args:
-        images: the folder.
-        maps: where the maps go; None leaves the choice to the reader. A model that is recorded
-            there is named again.
-        layout: of the folder, if it is that of a known dataset.
+    It names the model that is recorded there.
     """
     command = ["python", "tools/make_depth.py", str(images), "--out", str(maps or "DIR")]
     command += ["--layout", layout] if layout else []
@@ -71,38 +62,25 @@ def make_command(
 
 
 def read_depth(
-    path: str | Path,
-    image_path: str | Path,
-    size: tuple[int, int],
-    command: str | None = None,
+    path: str | Path, image_path: str | Path, size: tuple[int, int], command: str | None = None
 ) -> np.ndarray:
     """Read the depth of an image of `size` (height, width) as (H, W) float32 bins.
 
-    Every failure names both files.
-
-    Args:
-        path: of the map.
-        image_path: of the image.
-        size: of the image.
-        command: makes the maps, for errors.
+    Errors name both files and `command`, which makes the maps.
     """
     command = command or make_command("…")
-    try:
+    with explained(f"Depth of the image '{image_path}': ", f"Make missing maps with: {command}"):
         stored = read_unchanged(path)
-    except (OSError, ValueError) as error:
-        raise type(error)(
-            f"Depth of the image '{image_path}': {error} Missing maps are made with: {command}"
-        ) from error
     if stored.ndim != 2:
         raise ValueError(
             f"expected an 8- or 16-bit grayscale PNG at '{path}' (depth of '{image_path}'), got "
-            f"{stored.shape[2]} channels. Store the raw depth, not a colored picture of it. New "
-            f"maps are made with: {command} --overwrite"
+            f"{stored.shape[2]} channels. Store the raw depth, not a colored picture of it. Make "
+            f"new maps with: {command} --overwrite"
         )
     if stored.shape != size:
         raise ValueError(
             f"expected depth of {size[1]}x{size[0]} pixels for the image '{image_path}', got "
             f"{stored.shape[1]}x{stored.shape[0]} in '{path}'. Make it from the image itself. "
-            f"All maps are made anew with: {command} --overwrite"
+            f"Remake all maps with: {command} --overwrite"
         )
     return depth_to_bins(stored).astype(np.float32)

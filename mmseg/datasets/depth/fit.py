@@ -12,12 +12,7 @@ from mmseg.datasets.depth.record import RECORD_FILE, find_record, recipe_hash
 
 
 def training_warnings(cfg: Mapping[str, Any], dataset: Any) -> list[str]:
-    """Say what looks wrong in the depth that a training reads; a few maps are opened.
-
-    Args:
-        cfg: the whole config.
-        dataset: `cfg.data.train`, built.
-    """
+    """Say what looks wrong in the depth that training on `dataset` reads; opens a few maps."""
     uda = cfg.get("uda") or {}
     bank, crops = (uda.get(key) for key in ("matrix_path", "croped_images_path"))
     dep_dir = getattr(getattr(dataset, "source", None), "dep_dir", None)
@@ -26,9 +21,9 @@ def training_warnings(cfg: Mapping[str, Any], dataset: Any) -> list[str]:
 
 
 def crop_warnings(folders: Iterable[Path], dep_dir: str | Path | None) -> list[str]:
-    """Say which folders that run_seg.py filled hold the depth of other maps than `dep_dir`.
+    """Say which folders of run_seg.py were made from other depth maps than those in `dep_dir`.
 
-    Folders of earlier versions, which do not say how their maps were made, are taken as they are.
+    Folders of earlier versions do not say how their maps were made and pass.
     """
     if dep_dir is None:
         return []
@@ -40,32 +35,25 @@ def crop_warnings(folders: Iterable[Path], dep_dir: str | Path | None) -> list[s
         try:
             settings, now = read_settings(path), recipe_hash(find_record(dep_dir))
         except (OSError, ValueError) as error:
-            found.append(f"It is not known which depth the crops in '{folder}' have: {error}")
+            found.append(f"The depth of the crops in '{folder}' is unknown: {error}")
             continue
-        if settings.get(DEPTH_KEY, now) != now:
+        then = settings.get(DEPTH_KEY, now)
+        if then != now:
             found.append(
-                f"The crops or statistics in '{folder}' are of other depth maps than those in "
-                f"'{dep_dir}': the recipe in their {RECORD_FILE} was {_named(settings[DEPTH_KEY])} "
-                f"and is {_named(now)}. Do delete that folder and start run_seg.py again."
+                f"The crops or statistics in '{folder}' were made from other depth maps than those "
+                f"in '{dep_dir}': the recipe in {RECORD_FILE} was {then or 'unknown'} and is now "
+                f"{now or 'unknown'}. Delete that folder and run run_seg.py again."
             )
     return found
 
 
 def source_depth_advice(source: Mapping[str, Any]) -> str:
-    """Say how the depth maps of a source section without `dep_dir` come about.
-
-    Args:
-        source: `data.train.source` of a config.
-    """
+    """Say how to make the depth maps of a `data.train.source` section without `dep_dir`."""
     kind, root = source.get("type"), Path(source.get("data_root") or "")
     cls = DATASETS.get(kind) if isinstance(kind, str) and kind in DATASETS else kind
     images, maps = root / (source.get("img_dir") or "…"), root / "depth_any"
     command = make_command(images, maps, getattr(cls, "DEPTH_LAYOUT", None))
     return (
-        f"set it to the folder with the depth maps of the source images, such as '{maps}'. They "
-        f"are made with: {command}"
+        f"Set it to the folder with the depth maps of the source images, such as '{maps}'. Make "
+        f"them with: {command}"
     )
-
-
-def _named(recipe: str | None) -> str:
-    return "unknown" if recipe is None else recipe

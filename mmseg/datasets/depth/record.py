@@ -1,12 +1,11 @@
 """`depth.json`: how the depth maps of a folder were made.
 
-Depth of two domains can be compared only if both were made in the same way. The record says it in
-two parts: the recipe decides the maps and is compared, the details are for people.
+The depth of two domains can be compared only if both were made in the same way. A record has two
+parts: the recipe determines the maps and is compared; the details are for people.
 """
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -16,34 +15,27 @@ from typing import Any
 from mmseg.system.files import atomic_write
 
 RECORD_FILE = "depth.json"
-_NOTHING = "nothing"
-_HASH = re.compile("[0-9a-f]{32,}")
-_SHOWN_DIGITS = 12
 
 
 @dataclass(frozen=True)
 class DepthRecord:
-    """How the maps of a folder were made, in plain values of JSON.
+    """How the maps of a folder were made, in plain JSON values."""
 
-    recipe: what decides the maps; maps of different recipes do not belong together.
-    details: names and versions; they are not compared.
-    """
-
-    recipe: dict[str, Any]
-    details: dict[str, Any]
+    recipe: dict[str, Any]  # what determines the maps; those of two recipes do not belong together
+    details: dict[str, Any]  # names and versions; they are not compared
 
     def write(self, folder: Path) -> None:
         """Leave the record beside the maps."""
-        text = json.dumps(asdict(self), indent=2, default=_refuse)
+        text = json.dumps(asdict(self), indent=2)
         with atomic_write(Path(folder) / RECORD_FILE, "w") as file:
             file.write(text + "\n")
 
 
 def read_record(folder: str | Path) -> DepthRecord | None:
-    """Return the record in a folder, None if there is none.
+    """Return the record in a folder, or None.
 
     Raises:
-        ValueError: the file is no record.
+        ValueError: the file is not a record.
         OSError: the file cannot be read.
     """
     path = Path(folder) / RECORD_FILE
@@ -51,15 +43,14 @@ def read_record(folder: str | Path) -> DepthRecord | None:
         return None
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError):  # no JSON, no text, or brackets without end
+    except (ValueError, RecursionError):  # not JSON, not text, or endless brackets
         found = None
     found = found if isinstance(found, dict) else {}
     recipe, details = found.get("recipe"), found.get("details")
     if not isinstance(recipe, dict) or not isinstance(details, dict):
         raise ValueError(
             f"expected how the depth maps beside it were made in '{path}', got a broken file. "
-            "Delete it and make the maps again with tools/make_depth.py --overwrite, or copy it "
-            "again."
+            "Copy it again, or delete it and remake the maps with: tools/make_depth.py --overwrite"
         )
     return DepthRecord(recipe, details)
 
@@ -67,23 +58,23 @@ def read_record(folder: str | Path) -> DepthRecord | None:
 def find_record(dep_dir: str | Path) -> DepthRecord | None:
     """Return the record of the maps in a folder: beside them, or one folder above.
 
-    The maps of all splits may share one record: `depth_any/train` has that of `depth_any`.
+    All splits may share one record: that of `depth_any` also counts for `depth_any/train`.
     """
     folder = Path(dep_dir).absolute()
     return read_record(folder) or read_record(folder.parent)
 
 
 def recorded_model(dep_dir: str | Path) -> str | None:
-    """Return the model that made the maps in a folder, as it was named then, if that is known."""
+    """Return the name of the model that made the maps in a folder, if it is known."""
+    record = None
     with suppress(OSError, ValueError):
         record = find_record(dep_dir)
-        model = None if record is None else record.details.get("model")
-        return model if isinstance(model, str) else None
-    return None
+    model = record and record.details.get("model")
+    return model if isinstance(model, str) else None
 
 
 def recipe_hash(record: DepthRecord | None) -> str | None:
-    """Return a short hash by which a recipe is recognized; None of an unknown one.
+    """Return a short hash that identifies a recipe, or None if it is unknown.
 
     >>> recipe_hash(DepthRecord({"a": (1, 2), "b": 3}, {"x": 1})) == recipe_hash(
     ...     DepthRecord({"b": 3, "a": [1, 2]}, {})
@@ -92,83 +83,59 @@ def recipe_hash(record: DepthRecord | None) -> str | None:
     """
     if record is None:
         return None
-    text = json.dumps(record.recipe, sort_keys=True, default=_refuse)
+    text = json.dumps(record.recipe, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def recipe_differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """Say in what two recipes differ: a line per key, sorted, nested keys with dots.
+    """Say how two recipes differ: a line per key, sorted; nested keys have dots.
 
     >>> recipe_differences({"input": {"size": 518}, "a": 1}, {"input": {"size": 700}, "a": 1})
     ['input.size: 518 and 700']
     """
     left, right = _flat(one), _flat(other)
-    keys = sorted(key for key in {*left, *right} if left.get(key) != right.get(key))
-    return [f"{key}: {_both(left.get(key), right.get(key))}" for key in keys]
+    differing = sorted(key for key in left | right if left.get(key) != right.get(key))
+    return [f"{key}: {_shown(left, key)} and {_shown(right, key)}" for key in differing]
 
 
 def record_warnings(source_dir: str | Path | None, target_dir: str | Path | None) -> list[str]:
-    """Say if the maps of source and target were, or may have been, made differently.
-
-    Args:
-        source_dir: folder of the source maps, None without depth.
-        target_dir: folder of the target maps, None without depth.
-    """
+    """Say if the maps in two folders were, or may have been, made differently; None: no depth."""
     if source_dir is None or target_dir is None:
         return []
     folders = [Path(source_dir), Path(target_dir)]
     try:
         source, target = (find_record(folder) for folder in folders)
     except (OSError, ValueError) as error:  # the maps themselves may be good
-        return [f"It is not known whether the depth maps of both domains belong together: {error}"]
+        return [f"It is unknown whether the depth maps of both domains belong together: {error}"]
+    if source is None and target is None:
+        return []
     advice = (
         "CDDA compares the depth of both domains: make both with the same command "
         "(tools/make_depth.py) and model."
     )
-    if source is not None and target is not None:
-        differences = recipe_differences(source.recipe, target.recipe)
-        where = f"source ('{source_dir}') and target ('{target_dir}')"
-        if not differences:
-            return []
+    if source is None or target is None:
+        known, unknown = folders if target is None else folders[::-1]
         return [
-            f"The depth maps of {where} were made differently: {'; '.join(differences)}. {advice}"
+            "It is unknown whether the depth maps of both domains were made in the same way: those "
+            f"in '{known}' have a {RECORD_FILE}, those in '{unknown}' have none. {advice}"
         ]
-    if source is None and target is None:
-        return []
-    known, unknown = folders if target is None else folders[::-1]
-    return [
-        f"It is not known whether the depth maps of both domains were made in the same way: those "
-        f"in '{known}' have a {RECORD_FILE}, those in '{unknown}' have none. {advice}"
-    ]
+    differences = "; ".join(recipe_differences(source.recipe, target.recipe))
+    where = f"source ('{source_dir}') and target ('{target_dir}')"
+    said = f"The depth maps of {where} were made differently: {differences}. {advice}"
+    return [said] if differences else []
 
 
 def _flat(recipe: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Return {dotted key: JSON text}: so tuples equal the lists that are read back for them."""
+    """Return {dotted key: JSON text}, in which a tuple equals the list that is read back for it."""
     flat: dict[str, str] = {}
     for key, value in recipe.items():
         if isinstance(value, Mapping) and value:
             flat |= _flat(value, f"{prefix}{key}.")
         else:
-            flat[f"{prefix}{key}"] = json.dumps(value, sort_keys=True, default=_refuse)
+            flat[f"{prefix}{key}"] = json.dumps(value, sort_keys=True)
     return flat
 
 
-def _both(left: str | None, right: str | None) -> str:
-    shown = [_shown(value) for value in (left, right)]
-    if shown[0] == shown[1]:  # two hashes that differ behind the part that is shown
-        shown = [_shown(value, digits=None) for value in (left, right)]
-    return " and ".join(shown)
-
-
-def _shown(text: str | None, digits: int | None = _SHOWN_DIGITS) -> str:
-    """Write a JSON text as Python does, hashes shortened."""
-    if text is None:
-        return _NOTHING
-    value = json.loads(text)
-    if digits is not None and isinstance(value, str) and _HASH.fullmatch(value):
-        return f"'{value[:digits]}…'"
-    return repr(value)
-
-
-def _refuse(value: Any) -> Any:
-    raise TypeError(f"expected plain values in a record of depth maps, got {type(value).__name__}.")
+def _shown(flat: Mapping[str, str], key: str) -> str:
+    """Write a value as Python does."""
+    return repr(json.loads(flat[key])) if key in flat else "nothing"

@@ -1,4 +1,4 @@
-"""A pipeline: steps one after the other."""
+"""A pipeline: one step after another."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -10,18 +10,18 @@ Step = Callable[[Results], Results]
 
 
 class Compose:
-    """Call steps one after the other.
+    """Call one step after another.
 
-    The steps before the first random one give the same for every draw. `fixed` and `drawn` run the
-    two parts alone, so that a caller who draws again need not read and resize the files again.
+    The steps before the first random one give the same result for every draw. `fixed` and `drawn`
+    run the two parts alone, which saves a caller who draws again from reading the files again.
     """
 
     def __init__(self, steps: Iterable[Mapping[str, Any] | Step]) -> None:
         self.steps: list[Step] = [
             PIPELINES.build(step) if isinstance(step, Mapping) else step for step in steps
         ]
-        random = [i for i, step in enumerate(self.steps) if getattr(step, "is_random", True)]
-        self._first_random = random[0] if random else len(self.steps)
+        random = (i for i, step in enumerate(self.steps) if getattr(step, "is_random", True))
+        self._first_random = next(random, len(self.steps))
 
     def __call__(self, results: Results) -> Results:
         """Run every step."""
@@ -32,19 +32,8 @@ class Compose:
         return _run(self.steps[: self._first_random], results)
 
     def drawn(self, results: Results) -> Results:
-        """Run the first random step and all that follow."""
+        """Run the first random step and all after it."""
         return _run(self.steps[self._first_random :], results)
-
-    def has_step(self, name: str) -> bool:
-        """Tell whether a step is of the class called `name`, nested steps included."""
-        return any(type(step).__name__ == name for step in self._all_steps())
-
-    def _all_steps(self) -> Iterable[Step]:
-        for step in self.steps:
-            yield step
-            inner = getattr(step, "transforms", None)
-            if isinstance(inner, Compose):
-                yield from inner._all_steps()
 
 
 def _run(steps: Iterable[Step], results: Results) -> Results:

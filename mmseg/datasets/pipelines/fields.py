@@ -1,4 +1,4 @@
-"""What the steps of a pipeline share: the sample's fields and its random numbers."""
+"""What the steps of a pipeline share: fields of a sample and its random numbers."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,20 +9,16 @@ Results = dict[str, Any]
 ArrayMap = Callable[[np.ndarray], np.ndarray]
 
 
-def map_fields(results: Results, image: ArrayMap, label: ArrayMap, depth: ArrayMap) -> Results:
-    """Apply one function to each kind of field and return the changed copy of `results`."""
-    changed = dict(results)
-    for key in results.get("img_fields", ["img"]):
-        changed[key] = image(results[key])
-    for key in results.get("seg_fields", []):
-        changed[key] = label(results[key])
-    if "depth" in results:
-        changed["depth"] = depth(results["depth"])
-    return changed
+def map_fields(results: Results, change: ArrayMap, label: ArrayMap | None = None) -> Results:
+    """Return a copy of `results` with `change` applied to images and depth, `label` to labels."""
+    fields = [*results.get("img_fields", ["img"]), *(["depth"] if "depth" in results else [])]
+    changed = {key: change(results[key]) for key in fields}
+    changed |= {key: (label or change)(results[key]) for key in results.get("seg_fields", [])}
+    return {**results, **changed}
 
 
 def random_generator(results: Results) -> np.random.Generator:
-    """Return the sample's generator; without one, make one from numpy's global state."""
+    """Return the sample's generator, or one seeded from numpy's global state."""
     rng = results.get("rng")
     return np.random.default_rng(np.random.randint(1 << 31)) if rng is None else rng
 
@@ -36,8 +32,6 @@ def as_pair(value: Any, name: str) -> tuple[int, int]:
 
 
 def as_scales(value: Any, name: str) -> list[tuple[int, int]]:
-    """Return one (width, height) or a list of them as a list of pairs."""
-    is_list_of_pairs = isinstance(value, (list, tuple)) and any(
-        isinstance(v, (list, tuple)) for v in value
-    )
-    return [as_pair(scale, name) for scale in (value if is_list_of_pairs else [value])]
+    """Return one (width, height), or a list of them, as a list of pairs."""
+    is_list = isinstance(value, (list, tuple)) and any(isinstance(v, (list, tuple)) for v in value)
+    return [as_pair(scale, name) for scale in (value if is_list else [value])]

@@ -1,4 +1,4 @@
-"""Arrays -> tensors, and the choice of what leaves the pipeline."""
+"""Arrays -> tensors, and which fields leave the pipeline."""
 
 from collections.abc import Sequence
 
@@ -19,8 +19,7 @@ META_KEYS = (
     "flip_direction",
     "img_norm_cfg",
 )
-# Fields of a sample that leave the pipeline whenever they exist, whatever the config lists.
-_ALWAYS_COLLECTED = ("depth", "valid_pseudo_mask")
+ALWAYS_COLLECTED = ("depth", "valid_pseudo_mask")  # kept even if the config does not list them
 
 
 @PIPELINES.register()
@@ -35,21 +34,18 @@ class DefaultFormatBundle:
 
     def __call__(self, results: Results) -> Results:
         """Return the sample as tensors."""
-        results = dict(results)
-        if "img" in results:
-            results["img"] = image_to_tensor(results["img"])
-        if "gt_semantic_seg" in results:
-            results["gt_semantic_seg"] = _tensor(results["gt_semantic_seg"][None], np.int64)
-        if "valid_pseudo_mask" in results:
-            results["valid_pseudo_mask"] = _tensor(results["valid_pseudo_mask"][None], np.uint8)
-        if "depth" in results:
-            results["depth"] = _tensor(results["depth"], np.float32)
-        return results
+        converters = {
+            "img": image_to_tensor,
+            "gt_semantic_seg": lambda label: _tensor(label[None], np.int64),
+            "valid_pseudo_mask": lambda mask: _tensor(mask[None], np.uint8),
+            "depth": lambda depth: _tensor(depth, np.float32),
+        }
+        return results | {k: to(results[k]) for k, to in converters.items() if k in results}
 
 
 @PIPELINES.register()
 class ImageToTensor:
-    """Turn the images named by `keys` into tensors (3, H, W)."""
+    """Turn the images at `keys` into tensors (3, H, W)."""
 
     is_random = False
 
@@ -63,10 +59,7 @@ class ImageToTensor:
 
 @PIPELINES.register()
 class Collect:
-    """Keep `keys`, gather `meta_keys` in `img_metas`, drop the rest.
-
-    `depth` and `valid_pseudo_mask` are kept whenever the sample has them.
-    """
+    """Keep `keys`, `depth` and `valid_pseudo_mask`; gather `meta_keys` in `img_metas`."""
 
     is_random = False
 
@@ -82,7 +75,7 @@ class Collect:
                     f"expected {key!r} in the sample at Collect, got {sorted(results)}. Add the "
                     f"pipeline step that makes it (RandomFlip makes 'flip') or drop the key."
                 )
-        extra = [k for k in _ALWAYS_COLLECTED if k in results and k not in self.keys]
+        extra = [k for k in ALWAYS_COLLECTED if k in results and k not in self.keys]
         metas = {key: results[key] for key in self.meta_keys}
         return {"img_metas": metas, **{key: results[key] for key in (*self.keys, *extra)}}
 

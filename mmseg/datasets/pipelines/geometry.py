@@ -4,6 +4,7 @@ Legend: sizes of the config's `img_scale` are (width, height), all others (heigh
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import cv2
 import numpy as np
@@ -19,23 +20,23 @@ from mmseg.datasets.pipelines.fields import (
     random_generator,
 )
 
-Box = tuple[int, int, int, int]  # y1, y2, x1, x2
+MAX_TRIES = 10  # further windows of `RandomCrop`
 
 
 @PIPELINES.register()
 class Resize:
-    """Resize the image and depth bilinearly and the labels to the nearest pixel.
+    """Resize image and depth bilinearly and the labels to the nearest pixel.
 
     Args:
         img_scale: (width, height), or a list of them. With `keep_ratio` the image becomes as large
-            as fits into it, whichever side of it is the longer one.
+            as fits into it, whichever of its sides is longer.
         multiscale_mode: with several scales, `range` draws each side between the extremes and
             `value` draws one of them.
-        ratio_range: (low, high); the scale (the image's own size without `img_scale`) is
-            multiplied with a number drawn from it.
-        keep_ratio: keep the ratio of the sides.
+        ratio_range: (low, high); the scale (without `img_scale`, the image's own size) is
+            multiplied by a number drawn from it.
+        keep_ratio: keep the aspect ratio.
 
-    A `scale` already in the results (set by `MultiScaleFlipAug`) is used as it is.
+    A `scale` already in the results (set by `MultiScaleFlipAug`) is used instead.
     """
 
     def __init__(
@@ -46,9 +47,7 @@ class Resize:
         keep_ratio: bool = True,
     ) -> None:
         if multiscale_mode not in ("range", "value"):
-            raise ValueError(
-                f"expected multiscale_mode 'range' or 'value', got {multiscale_mode!r}."
-            )
+            raise ValueError(f"expected mode 'range' or 'value', got {multiscale_mode!r}.")
         self.scales = None if img_scale is None else as_scales(img_scale, "Resize.img_scale")
         if ratio_range is not None and self.scales is not None and len(self.scales) != 1:
             raise ValueError(
@@ -65,29 +64,17 @@ class Resize:
 
     def __call__(self, results: Results) -> Results:
         """Return the sample at its new size."""
-        scale, scale_index = results.get("scale"), results.get("scale_idx")
         height, width = results["img"].shape[:2]
+        scale = results.get("scale")
         if scale is None:
-            scale, scale_index = self._draw_scale(results, (width, height))
-        new_width, new_height = self.new_size((width, height), scale)
-        factor = np.array([new_width / width, new_height / height] * 2, np.float32)
-        size = (new_width, new_height)
-        resized = map_fields(
-            results,
-            image=lambda image: cv2.resize(image, size, interpolation=cv2.INTER_LINEAR),
-            label=lambda label: cv2.resize(label, size, interpolation=cv2.INTER_NEAREST),
-            depth=lambda depth: cv2.resize(depth, size, interpolation=cv2.INTER_LINEAR),
-        )
-        shape = resized["img"].shape
-        return {
-            **resized,
-            "img_shape": shape,
-            "pad_shape": shape,
-            "scale": scale,
-            "scale_idx": scale_index,
-            "scale_factor": factor,
-            "keep_ratio": self.keep_ratio,
-        }
+            scale = self._draw_scale(results, (width, height))
+        size = self.new_size((width, height), scale)
+        factor = np.array([size[0] / width, size[1] / height] * 2, np.float32)
+        smooth = partial(cv2.resize, dsize=size, interpolation=cv2.INTER_LINEAR)
+        nearest = partial(cv2.resize, dsize=size, interpolation=cv2.INTER_NEAREST)
+        resized = map_fields(results, smooth, label=nearest)
+        shapes = dict.fromkeys(("img_shape", "pad_shape"), resized["img"].shape)
+        return {**resized, **shapes, "scale": scale, "scale_factor": factor}
 
     def new_size(self, size: tuple[int, int], scale: tuple[int, int]) -> tuple[int, int]:
         """Return (width, height) of an image of `size` (width, height) after resizing to `scale`.
@@ -100,32 +87,27 @@ class Resize:
         factor = min(max(scale) / max(size), min(scale) / min(size))
         return int(size[0] * factor + 0.5), int(size[1] * factor + 0.5)
 
-    def _draw_scale(
-        self, results: Results, own_size: tuple[int, int]
-    ) -> tuple[tuple[int, int], int | None]:
+    def _draw_scale(self, results: Results, own_size: tuple[int, int]) -> tuple[int, int]:
         if self.ratio_range is not None:
             low, high = self.ratio_range
             ratio = random_generator(results).random() * (high - low) + low
             base = own_size if self.scales is None else self.scales[0]
-            return (int(base[0] * ratio), int(base[1] * ratio)), None
+            return int(base[0] * ratio), int(base[1] * ratio)
         if not self.scales:
-            raise ValueError("expected Resize with img_scale or ratio_range, got neither.")
+            raise ValueError("expected img_scale or ratio_range in Resize, got neither. Set one.")
         if len(self.scales) == 1:
-            return self.scales[0], 0
+            return self.scales[0]
         rng = random_generator(results)
         if self.multiscale_mode == "value":
-            index = int(rng.integers(len(self.scales)))
-            return self.scales[index], index
-        long_sides = [max(scale) for scale in self.scales]
-        short_sides = [min(scale) for scale in self.scales]
-        long_side = rng.integers(min(long_sides), max(long_sides) + 1)
-        short_side = rng.integers(min(short_sides), max(short_sides) + 1)
-        return (int(long_side), int(short_side)), None
+            return self.scales[int(rng.integers(len(self.scales)))]
+        short, long = zip(*map(sorted, self.scales), strict=True)
+        long_side = int(rng.integers(min(long), max(long) + 1))
+        return long_side, int(rng.integers(min(short), max(short) + 1))
 
 
 @PIPELINES.register()
 class RandomCrop:
-    """Cut out a window of `crop_size` (height, width); a smaller image stays as it is.
+    """Cut out a window; an image smaller than it stays as it is.
 
     Args:
         crop_size: (height, width) of the window.
@@ -136,7 +118,6 @@ class RandomCrop:
     """
 
     is_random = True
-    tries = 10
 
     def __init__(
         self, crop_size: Sequence[int], cat_max_ratio: float = 1.0, ignore_index: int = IGNORE
@@ -148,22 +129,21 @@ class RandomCrop:
     def __call__(self, results: Results) -> Results:
         """Return the sample cut to the drawn window."""
         rng = random_generator(results)
-        box = self.draw_box(results["img"].shape[:2], rng)
+        window = self._draw_window(results["img"].shape[:2], rng)
         if self.cat_max_ratio < 1:
-            label = results["gt_semantic_seg"]
-            for _ in range(self.tries):
-                if self._is_varied(crop(label, box)):
+            for _ in range(MAX_TRIES):
+                if self._is_varied(results["gt_semantic_seg"][window]):
                     break
-                box = self.draw_box(results["img"].shape[:2], rng)
-        cropped = map_fields(results, *[lambda array: crop(array, box)] * 3)
+                window = self._draw_window(results["img"].shape[:2], rng)
+        cropped = map_fields(results, lambda array: array[window])
         return {**cropped, "img_shape": cropped["img"].shape}
 
-    def draw_box(self, size: tuple[int, int], rng: np.random.Generator) -> Box:
+    def _draw_window(self, size: tuple[int, int], rng: np.random.Generator) -> tuple[slice, slice]:
         """Draw the window in an image of `size` (height, width): first y, then x."""
         height, width = self.crop_size
         y = int(rng.integers(0, max(size[0] - height, 0) + 1))
         x = int(rng.integers(0, max(size[1] - width, 0) + 1))
-        return y, y + height, x, x + width
+        return slice(y, y + height), slice(x, x + width)
 
     def _is_varied(self, label: np.ndarray) -> bool:
         counts = np.bincount(label.ravel(), minlength=256)
@@ -173,23 +153,15 @@ class RandomCrop:
         return bool(counts.max() / counts.sum() < self.cat_max_ratio)
 
 
-def crop(array: np.ndarray, box: Box) -> np.ndarray:
-    """Cut the window `box` out of an (H, W) or (H, W, C) array."""
-    y1, y2, x1, x2 = box
-    return array[y1:y2, x1:x2]
-
-
 @PIPELINES.register()
 class RandomFlip:
-    """Mirror with probability `prob`, or as a `flip` already in the results says."""
+    """Mirror with probability `prob`; a `flip` already in the results decides instead."""
 
     is_random = True
 
     def __init__(self, prob: float | None = None, direction: str = "horizontal") -> None:
         if direction not in ("horizontal", "vertical"):
-            raise ValueError(
-                f"expected RandomFlip.direction 'horizontal' or 'vertical', got {direction!r}."
-            )
+            raise ValueError(f"expected direction 'horizontal' or 'vertical', got {direction!r}.")
         if prob is not None and not 0 <= prob <= 1:
             raise ValueError(f"expected RandomFlip.prob between 0 and 1, got {prob}.")
         self.prob = prob
@@ -207,12 +179,12 @@ class RandomFlip:
         if not flip:
             return results
         axis = 1 if direction == "horizontal" else 0
-        return map_fields(results, *[lambda array: np.flip(array, axis).copy()] * 3)
+        return map_fields(results, lambda array: np.flip(array, axis).copy())
 
 
 @PIPELINES.register()
 class Pad:
-    """Pad at the bottom and on the right, to `size` or to multiples of `size_divisor`.
+    """Pad at the bottom and on the right to `size` or to multiples of `size_divisor`.
 
     The image is padded with `pad_val`, labels with `seg_pad_val`, depth with 255 and
     `valid_pseudo_mask` with 0 (padding is never trusted).
@@ -228,9 +200,7 @@ class Pad:
         seg_pad_val: int = IGNORE,
     ) -> None:
         if (size is None) == (size_divisor is None):
-            raise ValueError(
-                f"expected Pad with either size or size_divisor, got {size} and {size_divisor}."
-            )
+            raise ValueError(f"expected either size or size_divisor, got {size}, {size_divisor}.")
         self.size = None if size is None else as_pair(size, "Pad.size")
         self.size_divisor = size_divisor
         self.pad_val = pad_val
@@ -238,21 +208,12 @@ class Pad:
 
     def __call__(self, results: Results) -> Results:
         """Return the padded sample."""
-        height, width = self._padded_size(*results["img"].shape[:2])
+        size = self._padded_size(*results["img"].shape[:2])
         values = dict.fromkeys(results.get("img_fields", ["img"]), self.pad_val)
-        values.update(dict.fromkeys(results.get("seg_fields", []), self.seg_pad_val))
-        if "valid_pseudo_mask" in results:
-            values["valid_pseudo_mask"] = 0
-        if "depth" in results:
-            values["depth"] = PAD_BIN
-        padded = {key: _pad(results[key], (height, width), v) for key, v in values.items()}
-        return {
-            **results,
-            **padded,
-            "pad_shape": padded["img"].shape,
-            "pad_fixed_size": self.size,
-            "pad_size_divisor": self.size_divisor,
-        }
+        values |= dict.fromkeys(results.get("seg_fields", []), self.seg_pad_val)
+        values |= {"valid_pseudo_mask": 0, "depth": PAD_BIN}
+        padded = {k: _pad(results[k], size, value) for k, value in values.items() if k in results}
+        return {**results, **padded, "pad_shape": padded["img"].shape}
 
     def _padded_size(self, height: int, width: int) -> tuple[int, int]:
         if self.size is not None:

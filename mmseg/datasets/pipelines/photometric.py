@@ -1,26 +1,27 @@
-"""Steps that change colors and leave every pixel in its place."""
+"""Steps that change colors but move no pixel."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import cv2
 import numpy as np
+import torch
 
 from mmseg.config.registry import PIPELINES
 from mmseg.datasets.pipelines.fields import Results, random_generator
 
-# What a network sees where nothing else is stated: ImageNet's RGB mean and standard deviation.
+# ImageNet's RGB mean and standard deviation, the default input normalization.
 IMAGENET: dict[str, Any] = {"mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375]}
 
 
 @PIPELINES.register()
 class Normalize:
-    """Make the image (x - mean) / std in float32, with the channels in the order of `mean`.
+    """Turn the image x into (x - mean) / std in float32, channels in the order of `mean`.
 
     Args:
         mean: three means in 0…255.
         std: three standard deviations.
-        to_rgb: turn BGR into RGB first; `mean` and `std` are then those of RGB.
+        to_rgb: turn BGR into RGB first; `mean` and `std` are then in RGB order.
     """
 
     is_random = False
@@ -40,9 +41,26 @@ class Normalize:
         image = image.astype(np.float32)
         if self.to_rgb:
             image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-        # In this order and precision (float32 pixels, float64 constants) as the recorded values.
+        # The recorded values need this order and precision: float32 pixels, float64 constants.
         image = cv2.subtract(image, self.mean.astype(np.float64)[None])
         return cv2.multiply(image, 1 / self.std.astype(np.float64)[None])
+
+
+def denormalize(img: torch.Tensor, img_norm_cfg: Mapping[str, Any] | None) -> np.ndarray:
+    """Return the (H, W, 3) uint8 BGR pixels that `Normalize` turned into `img` (3, H, W).
+
+    Exact for unchanged training images: rounding removes the float32 error, which is far below
+    half a gray level. Padding (0 after normalization) becomes the rounded mean color. Without
+    `img_norm_cfg`, ImageNet's constants apply.
+    """
+    img_norm_cfg = img_norm_cfg or IMAGENET
+    mean = np.asarray(img_norm_cfg["mean"], np.float64)
+    std = np.asarray(img_norm_cfg["std"], np.float64)
+    normalized = img.detach().float().cpu().numpy().transpose(1, 2, 0)  # (H, W, 3)
+    pixels = np.rint(normalized * std + mean).clip(0, 255).astype(np.uint8)
+    if img_norm_cfg.get("to_rgb", True):
+        pixels = pixels[..., ::-1]
+    return np.ascontiguousarray(pixels)
 
 
 @PIPELINES.register()
@@ -53,9 +71,9 @@ class PhotoMetricDistortion:
     saturation and hue.
 
     Args:
-        brightness_delta: largest shift up or down.
-        contrast_range: factor of the pixel values.
-        saturation_range: factor of the saturation.
+        brightness_delta: largest shift up or down, in gray levels.
+        contrast_range: (low, high) factor of the pixel values.
+        saturation_range: (low, high) factor of the saturation.
         hue_delta: largest shift of the hue, in OpenCV's 180 steps (the upper end is excluded).
     """
 
@@ -69,8 +87,11 @@ class PhotoMetricDistortion:
         hue_delta: int = 18,
     ) -> None:
         self.brightness_delta = brightness_delta
-        self.contrast_range = _range(contrast_range, "contrast_range")
-        self.saturation_range = _range(saturation_range, "saturation_range")
+        for limits in (contrast_range, saturation_range):
+            if len(limits) != 2:
+                raise ValueError(f"expected a range as (low, high), got {limits!r}.")
+        self.contrast_range = contrast_range
+        self.saturation_range = saturation_range
         self.hue_delta = hue_delta
 
     def __call__(self, results: Results) -> Results:
@@ -80,44 +101,28 @@ class PhotoMetricDistortion:
         if _coin(rng):
             shift = rng.uniform(-self.brightness_delta, self.brightness_delta)
             image = _scale_and_shift(image, 1, shift)
-        is_contrast_first = _coin(rng)
-        if is_contrast_first:
-            image = self._contrast(image, rng)
-        image = self._saturation(image, rng)
-        image = self._hue(image, rng)
-        if not is_contrast_first:
-            image = self._contrast(image, rng)
+        changes = [self._saturation, self._hue]
+        changes.insert(0 if _coin(rng) else 2, self._contrast)
+        for change in changes:
+            if _coin(rng):
+                image = change(image, rng)
         return {**results, "img": image}
 
     def _contrast(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        if not _coin(rng):
-            return image
-        return _scale_and_shift(image, _uniform(rng, self.contrast_range), 0)
+        low, high = self.contrast_range
+        return _scale_and_shift(image, rng.uniform(low, high), 0)
 
     def _saturation(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        if not _coin(rng):
-            return image
         hsv = cv2.cvtColor(image, cv2.COLOR_BGR2HSV)
-        hsv[..., 1] = _scale_and_shift(hsv[..., 1], _uniform(rng, self.saturation_range), 0)
+        low, high = self.saturation_range
+        hsv[..., 1] = _scale_and_shift(hsv[..., 1], rng.uniform(low, high), 0)
         return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
 
     def _hue(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        if not _coin(rng):
-            return image
         hsv = cv2.cvtColor(image, cv2.COLOR_BGR2HSV)
         shift = int(rng.integers(-self.hue_delta, self.hue_delta))
         hsv[..., 0] = (hsv[..., 0].astype(np.int16) + shift) % 180
         return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
-
-
-def _range(value: Sequence[float], name: str) -> tuple[float, float]:
-    if len(value) != 2:
-        raise ValueError(f"expected {name} as (low, high), got {value!r}.")
-    return value[0], value[1]
-
-
-def _uniform(rng: np.random.Generator, limits: tuple[float, float]) -> float:
-    return rng.uniform(limits[0], limits[1])
 
 
 def _coin(rng: np.random.Generator) -> bool:

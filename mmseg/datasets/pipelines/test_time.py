@@ -10,12 +10,12 @@ from mmseg.datasets.pipelines.fields import Results, as_scales
 
 @PIPELINES.register()
 class MultiScaleFlipAug:
-    """Run `transforms` once per size and mirroring and list the outcomes per key.
+    """Run `transforms` once per size and mirroring, and list the results per key.
 
     Args:
-        transforms: steps that end in `Collect`; `Resize` and `RandomFlip` among them obey.
+        transforms: steps that end in `Collect`; their `Resize` and `RandomFlip` follow this step.
         img_scale: (width, height), a list of them, or None for the image's own size.
-        img_ratios: each size is multiplied with each of these.
+        img_ratios: each size is multiplied by each of these.
         flip: also run each size mirrored.
         flip_direction: 'horizontal', 'vertical' or a list of them.
     """
@@ -29,9 +29,7 @@ class MultiScaleFlipAug:
         flip_direction: str | Sequence[str] = "horizontal",
     ) -> None:
         if img_scale is None and img_ratios is None:
-            raise ValueError(
-                "expected MultiScaleFlipAug with img_scale or img_ratios, got neither."
-            )
+            raise ValueError("expected img_scale or img_ratios in MultiScaleFlipAug, got neither.")
         self.transforms = Compose(transforms)
         self.scales = (
             None if img_scale is None else as_scales(img_scale, "MultiScaleFlipAug.img_scale")
@@ -42,7 +40,7 @@ class MultiScaleFlipAug:
         self.flips = [(False, directions[0]), *((True, d) for d in directions if flip)]
 
     def __call__(self, results: Results) -> Results:
-        """Return a list of outcomes for every key."""
+        """Return a list of results for every key."""
         samples = [
             self.transforms({**results, "scale": scale, "flip": flip, "flip_direction": direction})
             for scale in self._sizes(results)

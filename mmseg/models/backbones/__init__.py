@@ -1,17 +1,8 @@
 """Feature extractors: image → list of feature maps, finest first."""
 
 from mmseg.models.backbones.mix_transformer import MixVisionTransformer
-from mmseg.models.backbones.pretrained import load_pretrained
 from mmseg.models.backbones.resnest import ResNeSt
 from mmseg.models.backbones.resnet import ResNet, ResNetV1c, ResNetV1d
 from mmseg.models.backbones.resnext import ResNeXt
 
-__all__ = [
-    "MixVisionTransformer",
-    "ResNeSt",
-    "ResNeXt",
-    "ResNet",
-    "ResNetV1c",
-    "ResNetV1d",
-    "load_pretrained",
-]
+__all__ = ["MixVisionTransformer", "ResNeSt", "ResNeXt", "ResNet", "ResNetV1c", "ResNetV1d"]

@@ -6,7 +6,6 @@ Tokens (N, L, C) are the working layout; maps (N, C, H, W) appear only at convol
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -87,7 +86,7 @@ class EfficientAttention(nn.Module):
 
 
 class DepthwiseConv(nn.Module):
-    """3×3 depth-wise convolution of tokens; its zero padding tells the network about positions."""
+    """3×3 depth-wise convolution of tokens, whose zero padding encodes positions."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -145,10 +144,13 @@ class MixVisionTransformer(nn.Module):
         pretrained: file with SegFormer's ImageNet weights, read by `init_weights`.
     """
 
+    default_dims: Sequence[int] = SMALL
+    default_depths: Sequence[int] = (2, 2, 2, 2)
+
     def __init__(
         self,
-        embed_dims: Sequence[int] = SMALL,
-        depths: Sequence[int] = (2, 2, 2, 2),
+        embed_dims: Sequence[int] | None = None,
+        depths: Sequence[int] | None = None,
         num_heads: Sequence[int] = (1, 2, 5, 8),
         mlp_ratios: Sequence[float] = (4, 4, 4, 4),
         sr_ratios: Sequence[int] = (8, 4, 2, 1),
@@ -159,6 +161,8 @@ class MixVisionTransformer(nn.Module):
         pretrained: str | None = None,
     ) -> None:
         super().__init__()
+        embed_dims = self.default_dims if embed_dims is None else embed_dims
+        depths = self.default_depths if depths is None else depths
         self.embed_dims = tuple(embed_dims)
         self.pretrained = pretrained
         channels = (in_chans, *embed_dims)
@@ -213,45 +217,39 @@ class MixVisionTransformer(nn.Module):
 class MitB0(MixVisionTransformer):
     """MiT-B0: 3.3 M parameters."""
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**{"embed_dims": SMALL, "depths": (2, 2, 2, 2), **kwargs})
+    default_dims, default_depths = SMALL, (2, 2, 2, 2)
 
 
 @BACKBONES.register("mit_b1", inert=("style",))
 class MitB1(MixVisionTransformer):
     """MiT-B1: 13 M parameters."""
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**{"embed_dims": LARGE, "depths": (2, 2, 2, 2), **kwargs})
+    default_dims, default_depths = LARGE, (2, 2, 2, 2)
 
 
 @BACKBONES.register("mit_b2", inert=("style",))
 class MitB2(MixVisionTransformer):
     """MiT-B2: 24 M parameters."""
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**{"embed_dims": LARGE, "depths": (3, 4, 6, 3), **kwargs})
+    default_dims, default_depths = LARGE, (3, 4, 6, 3)
 
 
 @BACKBONES.register("mit_b3", inert=("style",))
 class MitB3(MixVisionTransformer):
     """MiT-B3: 44 M parameters."""
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**{"embed_dims": LARGE, "depths": (3, 4, 18, 3), **kwargs})
+    default_dims, default_depths = LARGE, (3, 4, 18, 3)
 
 
 @BACKBONES.register("mit_b4", inert=("style",))
 class MitB4(MixVisionTransformer):
     """MiT-B4: 61 M parameters."""
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**{"embed_dims": LARGE, "depths": (3, 8, 27, 3), **kwargs})
+    default_dims, default_depths = LARGE, (3, 8, 27, 3)
 
 
 @BACKBONES.register("mit_b5", inert=("style",))
 class MitB5(MixVisionTransformer):
     """MiT-B5: 81 M parameters."""
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**{"embed_dims": LARGE, "depths": (3, 6, 40, 3), **kwargs})
+    default_dims, default_depths = LARGE, (3, 6, 40, 3)

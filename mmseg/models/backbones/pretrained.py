@@ -1,6 +1,6 @@
 """Load a backbone's ImageNet weights from a file, and say exactly what does not fit."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,20 +21,19 @@ def load_pretrained(
 ) -> None:
     """Fill `backbone` from the file at `path`; every key and shape must fit.
 
-    The keys stand at the top level of the file or under `state_dict` or `model`. Files from before
-    batch norms counted their batches lack those counts; they start at 0.
+    The keys are at the top level of the file or under `state_dict` or `model`. Batch counts of
+    batch norms, which old files lack, start at 0.
 
     Args:
         backbone: the module to fill, in place.
         path: a file made by `torch.save`; nothing in it is executed.
-        where_to_get: the end of the sentence "no such file; …", for a user who lacks the file.
-        ignored: how the keys begin that are left out: those of the image classifier.
+        where_to_get: what to do if there is no such file, as the end of a sentence.
+        ignored: prefixes of the keys to leave out: those of the image classifier.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        UnsafeFileError: if it asks for more than tensors and plain values.
-        ConfigError: if it cannot be read, or holds other keys or shapes than the backbone; also if
-            `path` is an address or a name in a model zoo, because nothing is downloaded.
+        UnsafeFileError: if it contains more than tensors and plain values.
+        ConfigError: if it cannot be read or does not fit, or if `path` is a URL.
     """
     if "://" in str(path):
         name = str(path).rsplit("/", 1)[-1].removesuffix(".pth")
@@ -49,13 +48,12 @@ def load_pretrained(
         raise FileNotFoundError(
             f"expected pretrained weights at '{path}', got no such file; {where_to_get}."
         )
-    content = _read_state(path)
-    found = {k: v for k, v in content.items() if not k.startswith(tuple(ignored))}
-    for key in backbone.state_dict():
+    found = {k: v for k, v in _read_state(path).items() if not k.startswith(tuple(ignored))}
+    expected = backbone.state_dict()
+    for key in expected:
         if key.endswith(".num_batches_tracked"):
             found.setdefault(key, torch.tensor(0))
-    problems = _differences(backbone.state_dict(), found)
-    if problems:
+    if problems := _differences(expected, found):
         raise ConfigError(
             f"expected the weights of {type(backbone).__name__} in '{path}', got others: "
             f"{'; '.join(problems)}; give the file that belongs to the backbone's type."
@@ -90,16 +88,14 @@ def _differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) ->
         for key in expected
         if key in found and found[key].shape != expected[key].shape
     ]
-    lists = [
-        ("missing keys", [key for key in expected if key not in found]),
-        ("unexpected keys", [key for key in found if key not in expected]),
-        ("other shapes", shapes),
+    lists = {
+        "missing keys": [key for key in expected if key not in found],
+        "unexpected keys": [key for key in found if key not in expected],
+        "other shapes": shapes,
+    }
+    return [
+        f"{title} {', '.join(names[:SHOWN])}"
+        + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+        for title, names in lists.items()
+        if names
     ]
-    return [f"{title} {_shorten(names)}" for title, names in lists if names]
-
-
-def _shorten(names: Iterable[str]) -> str:
-    """Join the first few names and say how many more there are."""
-    names = list(names)
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more

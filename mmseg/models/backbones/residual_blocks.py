@@ -19,7 +19,7 @@ from mmseg.models.layers import build_norm
 
 @dataclass(frozen=True)
 class Place:
-    """Where a block stands: what goes in, its nominal width, and how it samples."""
+    """The position of a block: its input channels, nominal width, and sampling."""
 
     in_channels: int
     channels: int
@@ -29,13 +29,13 @@ class Place:
 
 @dataclass(frozen=True)
 class BlockOptions:
-    """What the blocks of a network have in common.
+    """The settings that all blocks of a network share.
 
     Args:
         norm_cfg: of every norm.
-        is_caffe: the stride of a bottleneck sits in its first 1×1 convolution, not in the 3×3 one.
+        is_caffe: a bottleneck's stride is in its first 1×1 convolution, not in the 3×3 one.
         avg_down: the shortcut averages before its 1×1 convolution instead of skipping pixels.
-        with_cp: compute activations again in the backward pass instead of keeping them.
+        with_cp: recompute activations in the backward pass instead of keeping them.
         groups, width_ratio: of the 3×3 convolution; channels per group = ⌊width·ratio⌋ if grouped.
         radix, reduction_factor, avg_down_stride: of split attention (ResNeSt).
     """
@@ -49,6 +49,13 @@ class BlockOptions:
     radix: int = 1
     reduction_factor: int = 4
     avg_down_stride: bool = True
+
+
+def conv3x3(
+    in_channels: int, out_channels: int, stride: int = 1, dilation: int = 1, groups: int = 1
+) -> nn.Conv2d:
+    """Return a 3×3 convolution without bias, padded by its dilation."""
+    return nn.Conv2d(in_channels, out_channels, 3, stride, dilation, dilation, groups, bias=False)
 
 
 class ResidualBlock(nn.Module):
@@ -72,7 +79,7 @@ class ResidualBlock(nn.Module):
         self.add_module(f"{short_name}{number}", norm)
 
     def add_shortcut(self) -> None:
-        """Add the projection that a shortcut needs whose size or width changes."""
+        """Add a projection to the shortcut if its size or width changes."""
         place, options = self.place, self.options
         out_channels = place.channels * self.expansion
         if place.stride == 1 and place.in_channels == out_channels:
@@ -86,13 +93,8 @@ class ResidualBlock(nn.Module):
         layers.append(build_norm(options.norm_cfg, out_channels)[1])
         self.downsample = nn.Sequential(*layers)
 
-    @property
-    def last_norm(self) -> nn.Module:
-        """The norm that ends the branch."""
-        return self.get_submodule(self.units[-1][1])
-
     def unit(self, index: int, x: Tensor) -> Tensor:
-        """Apply convolution and norm number `index` (from 0), and ReLU unless they are the last."""
+        """Apply convolution and norm number `index` (from 0), then ReLU except after the last."""
         conv, norm = self.units[index]
         x = self.get_submodule(norm)(self.get_submodule(conv)(x))
         return x if index == len(self.units) - 1 else F.relu(x, inplace=True)
@@ -119,19 +121,8 @@ class BasicBlock(ResidualBlock):
 
     def __init__(self, place: Place, options: BlockOptions) -> None:
         super().__init__(place, options)
-        width, dilation = place.channels, place.dilation
-        self.add_unit(
-            nn.Conv2d(
-                place.in_channels,
-                width,
-                3,
-                place.stride,
-                padding=dilation,
-                dilation=dilation,
-                bias=False,
-            )
-        )
-        self.add_unit(nn.Conv2d(width, width, 3, padding=1, bias=False))
+        self.add_unit(conv3x3(place.in_channels, place.channels, place.stride, place.dilation))
+        self.add_unit(conv3x3(place.channels, place.channels))
         self.add_shortcut()
 
 
@@ -155,31 +146,21 @@ class Bottleneck(ResidualBlock):
 
     def add_inner(self) -> None:
         """Add the 3×3 convolution, `width` channels in and out, with stride `inner_stride`."""
-        self.add_unit(
-            nn.Conv2d(
-                self.width,
-                self.width,
-                3,
-                self.inner_stride,
-                padding=self.place.dilation,
-                dilation=self.place.dilation,
-                groups=self.options.groups,
-                bias=False,
-            )
-        )
+        sampling = (self.inner_stride, self.place.dilation, self.options.groups)
+        self.add_unit(conv3x3(self.width, self.width, *sampling))
 
 
 def recompute_later(module: nn.Module, run: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Return `run(x)` and keep only `x`; the backward pass calls `run(x)` once more.
+    """Return `run(x)` and keep only `x`; the backward pass calls `run(x)` again.
 
-    The second call must not count: batch norms of `module` leave their running statistics alone
-    in it. So a network trains the same numbers with and without gradient checkpointing.
+    The second call leaves the running statistics of `module`'s batch norms alone, so training gives
+    the same numbers with and without gradient checkpointing.
     """
 
     def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
         return nullcontext(), _spare_statistics(module)
 
-    # Blocks draw no random numbers, so there is no state of a generator to keep.
+    # Blocks draw no random numbers, so no generator state has to be kept.
     options: dict[str, Any] = {"use_reentrant": False, "preserve_rng_state": False}
     output: Any = checkpoint(run, x, context_fn=contexts, **options)
     return output

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmseg.config.registry import BACKBONES
-from mmseg.models.backbones.residual_blocks import BlockOptions, Bottleneck
+from mmseg.models.backbones.residual_blocks import BlockOptions, Bottleneck, conv3x3
 from mmseg.models.backbones.resnet import Plan, ResNet, ResNetSettings
 from mmseg.models.layers import build_norm
 
@@ -19,13 +19,9 @@ MIN_HIDDEN = 32  # channels between the two layers of the attention, at least
 
 
 class SplitAttention(nn.Module):
-    """A 3×3 convolution with r outputs per channel, summed with weights that the image decides.
+    """A 3×3 convolution with r outputs per channel, summed with weights that depend on the image.
 
-    Args:
-        channels: C, in and out.
-        stride: of the convolution.
-        dilation: of the convolution; also its padding.
-        options: norm, groups, radix and reduction factor.
+    `options` give the norm, the groups, the radix r and the reduction factor.
     """
 
     def __init__(self, channels: int, stride: int, dilation: int, options: BlockOptions) -> None:
@@ -33,16 +29,7 @@ class SplitAttention(nn.Module):
         self.radix, self.groups = options.radix, options.groups
         splits = channels * self.radix
         hidden = max(splits // options.reduction_factor, MIN_HIDDEN)
-        self.conv = nn.Conv2d(
-            channels,
-            splits,
-            3,
-            stride,
-            padding=dilation,
-            dilation=dilation,
-            groups=self.groups * self.radix,
-            bias=False,
-        )
+        self.conv = conv3x3(channels, splits, stride, dilation, self.groups * self.radix)
         short_name, norm = build_norm(options.norm_cfg, splits)
         self.norm_names = (f"{short_name}0", f"{short_name}1")
         self.add_module(self.norm_names[0], norm)
@@ -90,7 +77,7 @@ class SplitAttentionBottleneck(Bottleneck):
 
 @dataclass(frozen=True)
 class ResNeStSettings(ResNetSettings):
-    """The keys of a ResNeSt: those of a ResNet (deep stem and averaging shortcuts) and five more.
+    """The keys of a ResNeSt: those of a ResNet and five more.
 
     Args:
         groups, base_width: of the 3×3 convolutions, as in ResNeXt.
@@ -108,7 +95,7 @@ class ResNeStSettings(ResNetSettings):
     avg_down_stride: bool = True
 
     def block_options(self) -> BlockOptions:
-        """Return what the blocks need to know."""
+        """Return the settings that the blocks need."""
         return replace(
             super().block_options(),
             groups=self.groups,

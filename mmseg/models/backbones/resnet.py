@@ -19,6 +19,7 @@ from mmseg.models.backbones.residual_blocks import (
     Bottleneck,
     Place,
     ResidualBlock,
+    conv3x3,
 )
 from mmseg.models.layers import build_norm
 from mmseg.system.errors import ConfigError
@@ -39,7 +40,7 @@ class ResNetSettings:
     Args:
         in_channels: of the image.
         stem_channels, base_channels: width of the stem and of the first stage's blocks.
-        num_stages: how many of the four stages there are.
+        num_stages: how many of the four stages to build.
         strides, dilations: one number per stage.
         out_indices: the stages (from 0) whose features are returned.
         style: 'pytorch' or 'caffe': stride in a bottleneck's 3×3 or first 1×1 convolution.
@@ -88,13 +89,9 @@ class ResNetSettings:
         _expect(is_stage, "frozen_stages", f"between -1 and {stages}", self.frozen_stages)
 
     def block_options(self) -> BlockOptions:
-        """Return what the blocks need to know."""
-        return BlockOptions(
-            norm_cfg=self.norm_cfg,
-            is_caffe=self.style == "caffe",
-            avg_down=self.avg_down,
-            with_cp=self.with_cp,
-        )
+        """Return the settings that the blocks need."""
+        is_caffe = self.style == "caffe"
+        return BlockOptions(self.norm_cfg, is_caffe, self.avg_down, self.with_cp)
 
     def stage_dilations(self, stage: int, blocks: int) -> list[int]:
         """Return the dilation of every block of a stage (from 0).
@@ -112,16 +109,12 @@ class ResNetSettings:
 
 
 @dataclass(frozen=True)
-class ResNetV1cSettings(ResNetSettings):
-    """The keys of a ResNetV1c."""
-
+class _V1cSettings(ResNetSettings):
     deep_stem: bool = True
 
 
 @dataclass(frozen=True)
-class ResNetV1dSettings(ResNetV1cSettings):
-    """The keys of a ResNetV1d."""
-
+class _V1dSettings(_V1cSettings):
     avg_down: bool = True
 
 
@@ -129,9 +122,7 @@ class ResNetV1dSettings(ResNetV1cSettings):
 class ResNet(nn.Module):
     """A stem of stride 4, then up to four stages of residual blocks.
 
-    Args:
-        depth: of the original network; a key of `plans`.
-        options: the other keys, described at `ResNetSettings`.
+    `depth` is a key of `plans`; `ResNetSettings` describes the other keys.
     """
 
     settings_class: ClassVar[type[ResNetSettings]] = ResNetSettings
@@ -170,17 +161,15 @@ class ResNet(nn.Module):
             self.norm_name = f"{short_name}1"
             self.add_module(self.norm_name, norm)
             return
-        layers: list[nn.Module] = []
+        self.stem = nn.Sequential()
         channels = (settings.in_channels, width // 2, width // 2, width)
-        for i in range(3):
-            stride = 2 if i == 0 else 1
-            conv = nn.Conv2d(channels[i], channels[i + 1], 3, stride, padding=1, bias=False)
-            norm = build_norm(settings.norm_cfg, channels[i + 1])[1]
-            layers += [conv, norm, nn.ReLU(inplace=True)]
-        self.stem = nn.Sequential(*layers)
+        for i, stride in enumerate((2, 1, 1)):
+            self.stem.append(conv3x3(channels[i], channels[i + 1], stride))
+            self.stem.append(build_norm(settings.norm_cfg, channels[i + 1])[1])
+            self.stem.append(nn.ReLU(inplace=True))
 
     def _build_stage(self, stage: int, in_channels: int) -> nn.Sequential:
-        """Return the blocks of a stage (from 0); the first one has the stage's stride."""
+        """Return the blocks of a stage (from 0); the first has the stage's stride."""
         settings = self.settings
         block, counts = self.plans[settings.depth]
         channels = settings.base_channels * 2**stage
@@ -199,13 +188,13 @@ class ResNet(nn.Module):
     def _freeze(self) -> None:
         """Keep the frozen parts in evaluation mode and their parameters without gradients."""
         frozen = self.settings.frozen_stages
-        if frozen < 0:
-            return
-        for part in self._stem_layers() + [self.get_submodule(n) for n in self.stages[:frozen]]:
-            part.eval().requires_grad_(False)
+        if frozen >= 0:
+            stages = [self.get_submodule(name) for name in self.stages[:frozen]]
+            for part in self._stem_layers() + stages:
+                part.eval().requires_grad_(False)
 
     def train(self, mode: bool = True) -> "ResNet":
-        """Switch to training, except for what is frozen and, by `norm_eval`, batch norms."""
+        """Set the mode, except for frozen parts and, with `norm_eval`, batch norms."""
         super().train(mode)
         self._freeze()
         if mode and self.settings.norm_eval:
@@ -226,7 +215,7 @@ class ResNet(nn.Module):
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
             elif isinstance(module, ResidualBlock) and self.settings.zero_init_residual:
-                for parameter in module.last_norm.parameters():
+                for parameter in module.get_submodule(module.units[-1][1]).parameters():
                     nn.init.zeros_(parameter)  # weight and bias
 
     def forward(self, img: Tensor) -> list[Tensor]:
@@ -249,14 +238,14 @@ class ResNet(nn.Module):
 class ResNetV1c(ResNet):
     """ResNet whose stem is three 3×3 convolutions."""
 
-    settings_class = ResNetV1cSettings
+    settings_class = _V1cSettings
 
 
 @BACKBONES.register()
 class ResNetV1d(ResNet):
-    """ResNetV1c whose shortcuts average where they shrink the map."""
+    """ResNetV1c whose shortcuts average where they downsample."""
 
-    settings_class = ResNetV1dSettings
+    settings_class = _V1dSettings
 
 
 def _expect(is_fine: bool, key: str, expected: str, value: Any) -> None:

@@ -11,18 +11,13 @@ from mmseg.models.backbones.resnet import Plan, ResNet, ResNetSettings
 
 @dataclass(frozen=True)
 class ResNeXtSettings(ResNetSettings):
-    """The keys of a ResNeXt: those of a ResNet and two more.
-
-    Args:
-        groups: of the 3×3 convolutions.
-        base_width: channels per group in the first stage.
-    """
+    """The keys of a ResNeXt: those of a ResNet, `groups` and their `base_width` in stage 1."""
 
     groups: int = 1
     base_width: int = 4
 
     def block_options(self) -> BlockOptions:
-        """Return what the blocks need to know."""
+        """Return the settings that the blocks need."""
         ratio = self.base_width / self.base_channels
         return replace(super().block_options(), groups=self.groups, width_ratio=ratio)
 

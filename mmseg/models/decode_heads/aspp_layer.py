@@ -37,7 +37,6 @@ class ASPPLayer(nn.Module):
     """Concatenate [pooled, context, branches], then mix them with a 3×3 bottleneck.
 
     Args:
-        in_channels, out_channels: of the map.
         sep: whether the dilated branches are depth-wise separable.
         dilations: one branch each.
         pool: whether to add a branch with the mean of the whole map.
@@ -59,12 +58,11 @@ class ASPPLayer(nn.Module):
         super().__init__()
         options: dict[str, Any] = {"norm_cfg": norm_cfg, "act_cfg": act_cfg}
         self.is_separable = sep
-        self.image_pool = self.context_layer = None
+        self.image_pool = None
         if pool:
             project = ConvModule(in_channels, out_channels, 1, **options)
             self.image_pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), project)
-        if context_layer is not None:
-            self.context_layer = context_layer
+        self.context_layer = context_layer
         self.aspp_modules = aspp_branches(in_channels, out_channels, dilations, sep, **options)
         width = (len(dilations) + int(pool) + int(context_layer is not None)) * out_channels
         self.bottleneck = ConvModule(width, out_channels, 3, padding=1, **options)
@@ -72,8 +70,8 @@ class ASPPLayer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, in_channels, H, W) to (N, out_channels, H, W)."""
         if self.is_separable:
-            # Kernels of CPUs for dilated depth-wise convolutions are up to ten times as slow on a
-            # channels-last map. All branches take this one, so that it is converted once.
+            # On CPUs, dilated depth-wise convolutions are up to ten times slower on channels-last
+            # maps. The map is converted once for all branches.
             x = x.contiguous()
         outputs = []
         if self.image_pool is not None:

@@ -37,8 +37,13 @@ class DAFormerHead(BaseDecodeHead):
         missing = [key for key in PARAMETERS if key not in decoder_params]
         if missing:
             raise ConfigError(f"decoder_params of DAFormerHead needs the key {missing[0]!r}.")
-        levels = len(self.feature_channels)
-        dims = _per_level(decoder_params["embed_dims"], levels)
+        levels, dims = len(self.feature_channels), decoder_params["embed_dims"]
+        dims = [dims] * levels if isinstance(dims, int) else list(dims)
+        if len(dims) != levels:
+            raise ConfigError(
+                f"expected one embed_dims, or one per feature level ({levels}), got {dims}; "
+                "give as many numbers as in_channels has."
+            )
         embed_cfg, neck_cfg = decoder_params["embed_cfg"], decoder_params["embed_neck_cfg"]
         configs = [embed_cfg] * (levels - 1) + [embed_cfg if neck_cfg == SAME else neck_cfg]
         self.embed_layers = nn.ModuleList(
@@ -52,18 +57,7 @@ class DAFormerHead(BaseDecodeHead):
         features = self.select_inputs(inputs)
         size = (features[0].shape[2], features[0].shape[3])
         embedded = [
-            resize(layer(feature), size, "bilinear", self.align_corners)
+            resize(layer(feature), size, self.align_corners)
             for layer, feature in zip(self.embed_layers, features, strict=True)
         ]
         return self.cls_seg(self.fuse_layer(torch.cat(embedded, dim=1)))
-
-
-def _per_level(embed_dims: int | Sequence[int], levels: int) -> list[int]:
-    """Return one embedding width per level."""
-    dims = [embed_dims] * levels if isinstance(embed_dims, int) else list(embed_dims)
-    if len(dims) != levels:
-        raise ConfigError(
-            f"expected one embed_dims, or one per feature level ({levels}), got {dims}; "
-            "give as many numbers as in_channels has."
-        )
-    return dims

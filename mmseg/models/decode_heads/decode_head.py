@@ -80,38 +80,37 @@ class BaseDecodeHead(nn.Module, ABC):
         input_transform: str | None,
     ) -> None:
         name = type(self).__name__
+        if input_transform not in (None, *INPUT_TRANSFORMS):
+            hint = nearest(input_transform, INPUT_TRANSFORMS)
+            raise ConfigError(f"{name}: unknown input_transform {input_transform!r}{hint}")
+        got = f"got {in_channels!r} and {in_index!r}"
         if input_transform is None:
             if not isinstance(in_channels, int) or not isinstance(in_index, int):
                 raise ConfigError(
-                    f"{name}: expected one in_channels and one in_index, got {in_channels!r} and "
-                    f"{in_index!r}; give numbers, or set input_transform."
+                    f"{name}: expected one in_channels and one in_index, {got}; give numbers, or "
+                    "set input_transform."
                 )
-            return
-        if input_transform not in INPUT_TRANSFORMS:
-            hint = nearest(input_transform, INPUT_TRANSFORMS)
-            raise ConfigError(f"{name}: unknown input_transform {input_transform!r}{hint}")
-        if isinstance(in_channels, int) or isinstance(in_index, int):
+        elif isinstance(in_channels, int) or isinstance(in_index, int):
             raise ConfigError(
-                f"{name}: expected lists as in_channels and in_index, got {in_channels!r} and "
-                f"{in_index!r}; give one number per feature."
+                f"{name}: expected lists as in_channels and in_index, {got}; give one number per "
+                "feature."
             )
-        if len(in_channels) != len(in_index):
+        elif len(in_channels) != len(in_index):
             raise ConfigError(
-                f"{name}: expected as many in_channels as in_index, got {list(in_channels)} and "
-                f"{list(in_index)}; give one number of channels per feature index."
+                f"{name}: expected as many in_channels as in_index, {got}; give one number of "
+                "channels per feature index."
             )
 
     def init_weights(self) -> None:
-        """Draw the classification layer from N(0, 0.01), bias 0; the other layers did already."""
+        """Draw the classification layer from N(0, 0.01), bias 0; the others draw their own."""
         nn.init.normal_(self.conv_seg.weight, std=0.01)
         if self.conv_seg.bias is not None:
             nn.init.zeros_(self.conv_seg.bias)
 
     def select_inputs(self, inputs: Sequence[Tensor]) -> list[Tensor]:
-        """Pick the features named by `in_index` and check their channels.
+        """Pick the features of `in_index` and check their channels.
 
-        Returns:
-            A list of one feature, or of all of them for 'multiple_select'.
+        Only 'multiple_select' returns a list of more than one.
         """
         index = [self.in_index] if isinstance(self.in_index, int) else list(self.in_index)
         name = type(self).__name__
@@ -130,7 +129,7 @@ class BaseDecodeHead(nn.Module, ABC):
         if self.input_transform != "resize_concat":
             return features
         size = (features[0].shape[2], features[0].shape[3])
-        resized = [resize(x, size, "bilinear", self.align_corners) for x in features]
+        resized = [resize(x, size, self.align_corners) for x in features]
         return [torch.cat(resized, dim=1)]
 
     @abstractmethod
@@ -156,9 +155,8 @@ class BaseDecodeHead(nn.Module, ABC):
 
         Args:
             inputs: features of the backbone.
-            img_metas: unused here; heads of users may need them.
+            img_metas, train_cfg: unused here; users' heads may need them.
             gt_semantic_seg: (N, 1, H, W) int64 class indices, `ignore_index` where unknown.
-            train_cfg: unused here.
             seg_weight: (N, H, W) weight per pixel.
             return_logits: whether to add `logits`.
         """
@@ -186,11 +184,7 @@ class BaseDecodeHead(nn.Module, ABC):
             `loss_seg` and `acc_seg` (percent of all pixels), both 0-dim.
         """
         height, width = seg_label.shape[2:]
-        logits = resize(seg_logit, (height, width), "bilinear", self.align_corners)  # (N, C, H, W)
+        logits = resize(seg_logit, (height, width), self.align_corners)  # (N, C, H, W)
         label = seg_label.squeeze(1)
-        return {
-            "loss_seg": self.loss_decode(
-                logits, label, weight=seg_weight, ignore_index=self.ignore_index
-            ),
-            "acc_seg": accuracy(logits, label),
-        }
+        loss = self.loss_decode(logits, label, weight=seg_weight, ignore_index=self.ignore_index)
+        return {"loss_seg": loss, "acc_seg": accuracy(logits, label)}

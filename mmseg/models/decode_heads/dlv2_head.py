@@ -23,13 +23,11 @@ class DLV2Head(BaseDecodeHead):
     """Sum one dilated 3×3 convolution per dilation; no norm, activation or dropout.
 
     Args:
-        in_channels: of the feature.
-        num_classes: C.
         dilations: one convolution each; 1 stands for a 1×1 convolution.
         in_index: which backbone feature to use.
         loss_decode, ignore_index, align_corners: as for `BaseDecodeHead`.
-        init_cfg: `dict(type='Normal', std=...)`, how the weights are drawn. Its `override` is what
-            the family's configs have, and says the same.
+        init_cfg: `dict(type='Normal', std=...)`, how the weights are drawn. Its `override`, which
+            the family's configs have, means the same and is ignored.
     """
 
     def __init__(
@@ -43,16 +41,9 @@ class DLV2Head(BaseDecodeHead):
         align_corners: bool = False,
         init_cfg: Mapping[str, Any] = NARROW,
     ) -> None:
-        super().__init__(
-            in_channels,
-            channels=num_classes,
-            num_classes=num_classes,
-            in_index=in_index,
-            dropout_ratio=0,
-            loss_decode=loss_decode,
-            ignore_index=ignore_index,
-            align_corners=align_corners,
-        )
+        options: dict[str, Any] = {"loss_decode": loss_decode, "ignore_index": ignore_index}
+        options |= {"dropout_ratio": 0, "align_corners": align_corners}
+        super().__init__(in_channels, num_classes, num_classes, in_index, **options)
         if init_cfg.get("type") != "Normal":
             raise ConfigError(
                 f"DLV2Head: expected init_cfg=dict(type='Normal', std=0.01), got {init_cfg!r}; "
@@ -60,16 +51,14 @@ class DLV2Head(BaseDecodeHead):
             )
         self.std = float(init_cfg.get("std", NARROW["std"]))
         del self.conv_seg  # the convolutions classify
-        self.aspp_modules = aspp_branches(
-            in_channels, num_classes, dilations, separable=False, norm_cfg=None, act_cfg=None
-        )
+        self.aspp_modules = aspp_branches(in_channels, num_classes, dilations, False, None, None)
 
     def init_weights(self) -> None:
         """Draw the weights from N(0, 0.01); biases 0."""
         for module in self.aspp_modules.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.normal_(module.weight, std=self.std)
-                assert module.bias is not None  # there is no norm that would take its place
+                assert module.bias is not None  # there is no norm to replace it
                 nn.init.zeros_(module.bias)
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:

@@ -1,4 +1,4 @@
-"""The layer types that `DAFormerHead` can embed a level with and fuse the levels with.
+"""The layer types with which `DAFormerHead` can embed a level or fuse the levels.
 
 Each is a function or class (in_channels, out_channels, **options of the config) → module that maps
 (N, in_channels, H, W) to (N, out_channels, H, W).
@@ -70,10 +70,8 @@ def conv(
     act_cfg: Cfg | None = RELU,
 ) -> nn.Module:
     """Return a convolution that keeps the size."""
-    padding = kernel_size // 2
-    return ConvModule(
-        in_channels, out_channels, kernel_size, padding=padding, norm_cfg=norm_cfg, act_cfg=act_cfg
-    )
+    options: dict[str, Any] = {"norm_cfg": norm_cfg, "act_cfg": act_cfg}
+    return ConvModule(in_channels, out_channels, kernel_size, 1, kernel_size // 2, **options)
 
 
 @FUSION_LAYERS.register("sep_conv")
@@ -85,10 +83,9 @@ def sep_conv(
     act_cfg: Cfg | None = RELU,
 ) -> nn.Module:
     """Return a depth-wise separable convolution that keeps the size."""
-    padding = kernel_size // 2
-    return DepthwiseSeparableConvModule(
-        in_channels, out_channels, kernel_size, padding=padding, norm_cfg=norm_cfg, act_cfg=act_cfg
-    )
+    channels, options = (in_channels, out_channels), (norm_cfg, act_cfg)
+    sampling = (kernel_size, 1, kernel_size // 2, 1)  # stride 1, dilation 1
+    return DepthwiseSeparableConvModule(*channels, *sampling, *options)
 
 
 @FUSION_LAYERS.register("aspp", inert=("align_corners",))

@@ -1,4 +1,4 @@
-"""HRDA's head: one head for two scales, and an attention that fuses what they say.
+"""HRDA's head: one head for two scales, and an attention that fuses their predictions.
 
 Legend: N images, C classes, H×W pixels of the detail image, h×w cells of the fused map (one per
 `output_stride` pixels of it). Boxes are (y1, y2, x1, x2) in the detail image, ends exclusive.
@@ -12,17 +12,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmseg.config.registry import HEADS
-from mmseg.models.layers import at_least_single, resize
+from mmseg.models.layers import Box, at_least_single, cut, resize
+from mmseg.models.losses import is_loss
 from mmseg.system.errors import ConfigError, nearest
 
-Box = tuple[int, int, int, int]
 ATTENTION_CHANNELS = 256
 OUTPUT_STRIDES = {"DAFormerHead": 4, "DLV2Head": 8}  # image pixels per logit
 
 
 @dataclass(frozen=True)
 class ScaleLogits:
-    """What the scales say about a batch of images, separately and together."""
+    """The predictions of the scales for a batch of images, separate and fused."""
 
     fused: Tensor  # (N, C, h, w)
     context: Tensor  # (N, C, h', w') at the context's own resolution, times 1 - attention
@@ -37,12 +37,12 @@ class HRDAHead(nn.Module):
 
     Args:
         single_scale_head: type of the head for both scales, DAFormerHead or DLV2Head.
-        attention_classwise: whether every class has an attention of its own.
+        attention_classwise: whether every class has its own attention.
         hr_loss_weight: λ_d, share of the loss on the detail alone.
         lr_loss_weight: λ_c, share of the loss on the context alone.
         fixed_attention: a number in [0, 1] instead of a learned attention. The attribute of this
-            name can also be set later, for an evaluation: 0 listens to the context alone, 1 to
-            the detail alone, None (only with a learned attention) to both.
+            name can be changed for an evaluation: 0 uses only the context, 1 only the detail, None
+            (only with a learned attention) both.
         head: the other keys, which are those of the single-scale head.
     """
 
@@ -70,22 +70,14 @@ class HRDAHead(nn.Module):
         self.hr_loss_weight, self.lr_loss_weight = weights
         self.output_stride = OUTPUT_STRIDES[single_scale_head]
         self.head: Any = HEADS.build({"type": single_scale_head, **head})
+        self.num_classes: int = self.head.num_classes
+        self.align_corners: bool = self.head.align_corners
         self.scale_attention: Any = None
         if fixed_attention is None:
             maps = self.head.num_classes if attention_classwise else 1
             attention = _attention_config(single_scale_head, head)
             self.scale_attention = HEADS.build({**attention, "num_classes": maps})
         self.fixed_attention = fixed_attention
-
-    @property
-    def num_classes(self) -> int:
-        """C."""
-        return self.head.num_classes
-
-    @property
-    def align_corners(self) -> bool:
-        """Whether bilinear resizing aligns the corners' centers."""
-        return self.head.align_corners
 
     @property
     def fixed_attention(self) -> float | None:
@@ -121,27 +113,28 @@ class HRDAHead(nn.Module):
     ) -> ScaleLogits:
         """Fuse up(a)·detail + up((1-a)·context).
 
-        The parts of the network see context, detail, context in this order, which decides what
-        their batch norms remember.
+        The network processes context, detail, context in this order, which determines the running
+        statistics of its batch norms.
 
         Args:
             context: features of the context image.
             detail: returns the logits (N, C, h", w") of the box; called once.
-            box: where the detail lies; (0, H, 0, W) for all of the image.
+            box: where the detail lies; (0, H, 0, W) for the whole image.
             size: (H, W) of the detail image.
         """
         context_logits = self.single_scale(context)
         detail_logits = detail()
-        attention = self._attention(context, context_logits)
-        attention = _keep_inside(attention, box, size)
+        attention = _keep_inside(self._attention(context, context_logits), box, size)
         context_logits = (1 - attention) * context_logits
         rows, columns = (-(-length // self.output_stride) for length in size)
         attention, coarse = (
-            resize(x, (rows, columns), "bilinear", self.align_corners)
-            for x in (attention, context_logits)
+            resize(x, (rows, columns), self.align_corners) for x in (attention, context_logits)
         )
         top, left = box[0] // self.output_stride, box[2] // self.output_stride
-        inserted = _insert(detail_logits, (top, left), (rows, columns))
+        inserted = detail_logits
+        if inserted.shape[2:] != (rows, columns):
+            below, right = rows - top - inserted.shape[2], columns - left - inserted.shape[3]
+            inserted = F.pad(inserted, (left, right, top, below))
         fused = attention * inserted + coarse
         return ScaleLogits(fused, context_logits, detail_logits, attention, box)
 
@@ -161,29 +154,26 @@ class HRDAHead(nn.Module):
             label: (N, 1, H, W) int64.
             weight: (N, H, W) weight per pixel.
         """
-        y1, y2, x1, x2 = output.box
-        part = (..., slice(y1, y2), slice(x1, x2))
-        detail_weight = None if weight is None else weight[part]
         detail_share, context_share = self.hr_loss_weight, self.lr_loss_weight
-        losses = _scaled(
-            self.head.losses(output.fused, label, weight), 1 - detail_share - context_share
-        )
+        losses = self.head.losses(output.fused, label, weight)
+        losses = _scaled(losses, 1 - detail_share - context_share)
         if context_share > 0:
             shares = _scaled(self.head.losses(output.context, label, weight), context_share)
             losses |= {f"lr.{key}": value for key, value in shares.items()}
         if detail_share > 0:
-            shares = _scaled(
-                self.head.losses(output.detail, label[part], detail_weight), detail_share
-            )
+            detail_label = cut(label, output.box)
+            detail_weight = None if weight is None else cut(weight, output.box)
+            shares = self.head.losses(output.detail, detail_label, detail_weight)
+            shares = _scaled(shares, detail_share)
             losses |= {f"hr.{key}": value for key, value in shares.items()}
         return losses
 
 
 def _attention_config(kind: str, head: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the config of the attention head: that of the main head, but DAFormer's is simpler.
+    """Return the config of the attention head: that of the main head, but simpler for DAFormer.
 
-    It embeds and fuses with 256 channels whatever the main head has, and an ASPP would look far
-    around for what is a question of the place itself.
+    It always embeds and fuses with 256 channels and without an ASPP, because the attention is a
+    local question.
     """
     cfg = {"type": kind, **head}
     parameters = head.get("decoder_params")
@@ -198,9 +188,9 @@ def _attention_config(kind: str, head: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _keep_inside(attention: Tensor, box: Box, size: tuple[int, int]) -> Tensor:
-    """Set an attention (N, K, h', w') on the context's cells to 0 outside of a box in H×W pixels.
+    """Set an attention (N, K, h', w') on the context's cells to 0 outside a box in H×W pixels.
 
-    A cell that the box fills only in part is outside at its lower and right edge, except at the
+    Cells that the box only partly covers at its lower and right edge are outside, except at the
     border of the image.
     """
     (y1, y2, x1, x2), (height, width) = box, size
@@ -221,15 +211,6 @@ def _cells(start: int, end: int, length: int, cells: int) -> slice:
     return slice(start * cells // length, min(end, length) * cells // length)
 
 
-def _insert(part: Tensor, start: tuple[int, int], size: tuple[int, int]) -> Tensor:
-    """Put (N, C, h", w") at (top, left) into zeros of (rows, columns) cells."""
-    (top, left), (rows, columns) = start, size
-    if part.shape[2:] == (rows, columns):
-        return part
-    below, right = rows - top - part.shape[2], columns - left - part.shape[3]
-    return F.pad(part, (left, right, top, below))
-
-
-def _scaled(losses: dict[str, Tensor], share: float) -> dict[str, Tensor]:
-    """Multiply what is called a loss by its share."""
-    return {key: value * share if "loss" in key else value for key, value in losses.items()}
+def _scaled(values: dict[str, Tensor], share: float) -> dict[str, Tensor]:
+    """Multiply the losses among the values by a share."""
+    return {name: value * share if is_loss(name) else value for name, value in values.items()}

@@ -4,6 +4,7 @@ Legend: N images, C channels, H×W pixels; the map is cut into P×Q neighborhood
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch.nn.functional as F
@@ -24,21 +25,17 @@ class SelfAttentionBlock(nn.Module):
         act_cfg: Mapping[str, Any] | None = RELU,
     ) -> None:
         super().__init__()
+        options: dict[str, Any] = {"norm_cfg": norm_cfg, "act_cfg": act_cfg}
 
         def project() -> nn.Module:
             widths = [in_channels] + [channels] * key_query_num_convs
-            convs = [
-                ConvModule(before, after, 1, norm_cfg=norm_cfg, act_cfg=act_cfg)
-                for before, after in zip(widths[:-1], widths[1:], strict=True)
-            ]
+            convs = [ConvModule(*pair, 1, **options) for pair in pairwise(widths)]
             return convs[0] if len(convs) == 1 else nn.Sequential(*convs)
 
         self.key_project = project()
         self.query_project = project()
         self.value_project = nn.Conv2d(in_channels, in_channels, 1)
-        self.output_project = ConvModule(
-            in_channels, in_channels, 1, norm_cfg=norm_cfg, act_cfg=act_cfg
-        )
+        self.output_project = ConvModule(in_channels, in_channels, 1, **options)
 
     def forward(self, x: Tensor) -> Tensor:
         """Attend among all pixels of each map (N, C, H, W) → same shape."""
@@ -53,7 +50,6 @@ class ISALayer(nn.Module):
     """Project to `out_channels`, then attend in the two interlaced ways.
 
     Args:
-        in_channels, out_channels: of the map.
         isa_channels: channels of keys and queries.
         down_factor: (R, S), size of a neighborhood; the map is zero-padded to a multiple of it.
         key_query_num_convs: convolutions per key and query projection.
@@ -74,24 +70,20 @@ class ISALayer(nn.Module):
     ) -> None:
         super().__init__()
         self.down_factor = tuple(down_factor)
+        options: dict[str, Any] = {"norm_cfg": norm_cfg, "act_cfg": act_cfg}
         self.in_conv = ConvModule(
-            in_channels,
-            out_channels,
-            kernel_size,
-            padding=kernel_size // 2,
-            norm_cfg=norm_cfg,
-            act_cfg=act_cfg,
+            in_channels, out_channels, kernel_size, padding=kernel_size // 2, **options
         )
         attention = (out_channels, isa_channels, key_query_num_convs, norm_cfg, act_cfg)
         self.global_relation = SelfAttentionBlock(*attention)
         self.local_relation = SelfAttentionBlock(*attention)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (N, in_channels, H, W) to (N, out_channels, H, W)."""
-        return self.relate(self.in_conv(x))
+        """Map (N, in_channels, H, W) to (N, out_channels, H, W).
 
-    def relate(self, x: Tensor) -> Tensor:
-        """Attend among the pixels at the same place of each neighborhood, then within each."""
+        Pixels attend to those at the same place of every neighborhood, then within their own.
+        """
+        x = self.in_conv(x)
         n, c, height, width = x.shape
         rows, columns = self.down_factor
         p, q = -(-height // rows), -(-width // columns)

@@ -2,21 +2,21 @@
 
 from mmseg.models.layers.activation import RELU, build_activation
 from mmseg.models.layers.conv_module import ConvModule, DepthwiseSeparableConvModule
-from mmseg.models.layers.drop_path import DropPath, drop_path
-from mmseg.models.layers.norm import SyncBatchNorm, build_norm, synchronize_batch_norm
-from mmseg.models.layers.precision import at_least_single
-from mmseg.models.layers.shape import map_to_tokens, resize, tokens_to_map
+from mmseg.models.layers.drop_path import DropPath
+from mmseg.models.layers.norm import build_norm, synchronize_batch_norm
+from mmseg.models.layers.shape import Box, cut, map_to_tokens, resize, tokens_to_map
+from mmseg.models.layers.single_precision import at_least_single
 
 __all__ = [
     "RELU",
+    "Box",
     "ConvModule",
     "DepthwiseSeparableConvModule",
     "DropPath",
-    "SyncBatchNorm",
     "at_least_single",
     "build_activation",
     "build_norm",
-    "drop_path",
+    "cut",
     "map_to_tokens",
     "resize",
     "synchronize_batch_norm",

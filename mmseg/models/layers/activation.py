@@ -17,6 +17,6 @@ RELU: Mapping[str, Any] = {"type": "ReLU"}
 
 
 def build_activation(cfg: Mapping[str, Any]) -> nn.Module:
-    """Return the layer that an `act_cfg` describes; the kinds that can work in place do."""
+    """Return the layer that an `act_cfg` describes, working in place if it can."""
     inplace = {"inplace": True} if cfg.get("type") not in ("PReLU", None) else {}
     return ACTIVATIONS.build({**inplace, **cfg})

@@ -33,31 +33,18 @@ class ConvModule(nn.Module):
         act_cfg: Mapping[str, Any] | None = RELU,
     ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(
-            in_channels,
-            out_channels,
-            kernel_size,
-            stride,
-            padding,
-            dilation,
-            groups,
-            bias=norm_cfg is None if bias == "auto" else bool(bias),
-        )
+        has_bias = norm_cfg is None if bias == "auto" else bool(bias)
+        sampling = (kernel_size, stride, padding, dilation, groups)
+        self.conv = nn.Conv2d(in_channels, out_channels, *sampling, bias=has_bias)
         self.norm_name = ""
         if norm_cfg is not None:
             self.norm_name, norm = build_norm(norm_cfg, out_channels)
             self.add_module(self.norm_name, norm)
         self.activate = build_activation(act_cfg) if act_cfg is not None else None
-        self._initialize(act_cfg or {})
-
-    def _initialize(self, act_cfg: Mapping[str, Any]) -> None:
-        is_leaky = act_cfg.get("type") == "LeakyReLU"
-        nn.init.kaiming_normal_(
-            self.conv.weight,
-            a=act_cfg.get("negative_slope", 0.01) if is_leaky else 0,
-            mode="fan_out",
-            nonlinearity="leaky_relu" if is_leaky else "relu",
-        )
+        slope, kind = 0.0, "relu"
+        if act_cfg is not None and act_cfg.get("type") == "LeakyReLU":
+            slope, kind = act_cfg.get("negative_slope", 0.01), "leaky_relu"
+        nn.init.kaiming_normal_(self.conv.weight, slope, "fan_out", kind)
         if self.conv.bias is not None:
             nn.init.zeros_(self.conv.bias)
 
@@ -84,20 +71,12 @@ class DepthwiseSeparableConvModule(nn.Module):
         act_cfg: Mapping[str, Any] | None = RELU,
     ) -> None:
         super().__init__()
+        options: dict[str, Any] = {"norm_cfg": norm_cfg, "act_cfg": act_cfg}
+        sampling = (kernel_size, stride, padding, dilation)
         self.depthwise_conv = ConvModule(
-            in_channels,
-            in_channels,
-            kernel_size,
-            stride=stride,
-            padding=padding,
-            dilation=dilation,
-            groups=in_channels,
-            norm_cfg=norm_cfg,
-            act_cfg=act_cfg,
+            in_channels, in_channels, *sampling, groups=in_channels, **options
         )
-        self.pointwise_conv = ConvModule(
-            in_channels, out_channels, 1, norm_cfg=norm_cfg, act_cfg=act_cfg
-        )
+        self.pointwise_conv = ConvModule(in_channels, out_channels, 1, **options)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C_in, H, W) to (N, C_out, H', W')."""

@@ -5,18 +5,11 @@ from torch import Tensor, nn
 from mmseg.system.errors import ConfigError
 
 
-def drop_path(x: Tensor, rate: float) -> Tensor:
-    """Zero whole samples of `x` (N, ...) with probability `rate`; scale the others by 1/(1−rate).
-
-    The draws come from torch's global generator of the tensor's device.
-    """
-    keep = 1.0 - rate
-    scale = x.new_empty((x.shape[0],) + (1,) * (x.dim() - 1)).bernoulli_(keep)  # (N, 1, ...)
-    return x * scale.div_(max(keep, 1e-12))
-
-
 class DropPath(nn.Module):
-    """`drop_path` in training mode, identity in evaluation mode (or with rate 0)."""
+    """In training mode, zero samples with probability `drop_prob` and scale the others up.
+
+    The draws come from torch's global generator for the tensor's device.
+    """
 
     def __init__(self, drop_prob: float = 0.0) -> None:
         super().__init__()
@@ -28,8 +21,12 @@ class DropPath(nn.Module):
         self.drop_prob = drop_prob
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return `x` (N, ...) with some samples zeroed."""
-        return drop_path(x, self.drop_prob) if self.training and self.drop_prob > 0 else x
+        """Return `x` (N, ...) with some samples zeroed, the others divided by 1 - drop_prob."""
+        if not self.training or self.drop_prob == 0:
+            return x
+        keep = 1.0 - self.drop_prob
+        scale = x.new_empty((x.shape[0],) + (1,) * (x.dim() - 1)).bernoulli_(keep)  # (N, 1, ...)
+        return x * scale.div_(max(keep, 1e-12))
 
     def extra_repr(self) -> str:
         """Show the rate when the network is printed."""

@@ -1,4 +1,4 @@
-"""Build a normalization layer from a config's `norm_cfg`, and share batch norm on request."""
+"""Build a normalization layer from a config's `norm_cfg`; synchronize batch norms on request."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -30,7 +30,7 @@ NORMS.register("IN")(nn.InstanceNorm2d)
 NORMS.register("GN")(nn.GroupNorm)
 NORMS.register("LN")(nn.LayerNorm)
 
-_STATE_NAMES = {"BN": "bn", "SyncBN": "bn", "IN": "in", "GN": "gn", "LN": "ln"}
+STATE_NAMES = {"BN": "bn", "SyncBN": "bn", "IN": "in", "GN": "gn", "LN": "ln"}
 
 
 def build_norm(cfg: Mapping[str, Any], channels: int) -> tuple[str, nn.Module]:
@@ -46,24 +46,17 @@ def build_norm(cfg: Mapping[str, Any], channels: int) -> tuple[str, nn.Module]:
     layer = NORMS.build({**options, size: channels})
     for parameter in layer.parameters():
         parameter.requires_grad_(cfg.get("requires_grad", True))
-    return _STATE_NAMES.get(cfg["type"], "norm"), layer
+    return STATE_NAMES.get(cfg["type"], "norm"), layer
 
 
 def synchronize_batch_norm(method: nn.Module, is_wanted: bool, device: torch.device) -> None:
-    """Let batch norm use the images of all processes where a config asks for it.
+    """Synchronize the batch norms of `method` over all processes if `is_wanted` (`cfg.sync_bn`).
 
-    Without `sync_bn=True`, every process normalizes with its own images (running statistics too).
-    With it, all batch norms of `method` become synchronized: the student's, and the teacher's,
-    which uses the statistics of its batch. Names and values of the state stay as they are. A run
-    of one process keeps plain batch norm.
-
-    Args:
-        method: whose networks are in their place; not a bare batch norm.
-        is_wanted: `cfg.sync_bn`.
-        device: where the run computes.
+    Otherwise, every process normalizes with its own images. The teacher's are synchronized too,
+    because it uses batch statistics. State dicts keep their names and values.
 
     Raises:
-        ConfigError: when several processes without GPUs are to synchronize, which torch cannot.
+        ConfigError: without GPUs, where torch cannot synchronize several processes.
     """
     if world_size() == 1:
         return

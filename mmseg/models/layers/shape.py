@@ -1,4 +1,4 @@
-"""Change the size or the layout of feature maps.
+"""Change the size or the layout of images and feature maps.
 
 Legend: N images, C channels, H×W pixels, L = H·W tokens.
 """
@@ -6,21 +6,24 @@ Legend: N images, C channels, H×W pixels, L = H·W tokens.
 import torch.nn.functional as F
 from torch import Tensor
 
+Box = tuple[int, int, int, int]  # (y1, y2, x1, x2), ends exclusive
 
-def resize(
-    x: Tensor, size: tuple[int, int], mode: str = "bilinear", align_corners: bool = False
-) -> Tensor:
-    """Resample (N, C, h, w) to (N, C, *size) without anti-aliasing; the same size returns `x`."""
-    size = (int(size[0]), int(size[1]))
+
+def resize(x: Tensor, size: tuple[int, int], align_corners: bool = False) -> Tensor:
+    """Resample (N, C, h, w) to (N, C, *size), bilinear without anti-aliasing."""
     if x.shape[2:] == size:
         return x
-    if mode == "nearest":
-        return F.interpolate(x, size=size, mode=mode)
-    return F.interpolate(x, size=size, mode=mode, align_corners=align_corners)
+    return F.interpolate(x, size=size, mode="bilinear", align_corners=align_corners)
+
+
+def cut(x: Tensor, box: Box) -> Tensor:
+    """Return the part of (..., H, W) that lies in a box."""
+    y1, y2, x1, x2 = box
+    return x[..., y1:y2, x1:x2]
 
 
 def tokens_to_map(tokens: Tensor, size: tuple[int, int]) -> Tensor:
-    """Turn tokens (N, H·W, C) into a map (N, C, H, W) in the layout that convolutions like.
+    """Turn tokens (N, H·W, C) into a map (N, C, H, W) in the layout that suits convolutions.
 
     On a CPU that is a channels-last view of the tokens, without a copy: there, depth-wise
     convolutions run about three times as fast on it. Elsewhere it is a contiguous map, because

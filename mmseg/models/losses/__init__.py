@@ -7,11 +7,13 @@ from mmseg.models.losses.cross_entropy import (
     cross_entropy,
     reduce_loss,
 )
+from mmseg.models.losses.loss_names import is_loss
 
 __all__ = [
     "CrossEntropyLoss",
     "accuracy",
     "binary_cross_entropy",
     "cross_entropy",
+    "is_loss",
     "reduce_loss",
 ]

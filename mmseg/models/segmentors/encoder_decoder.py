@@ -28,15 +28,13 @@ class EncoderDecoder(nn.Module):
 
     Args:
         backbone, decode_head, neck: configs of the parts.
-        auxiliary_head: config (or list of configs) of heads that are only trained, never asked for
-            a prediction. Their losses are called `aux.*` (`aux_0.*`, ... for a list).
+        auxiliary_head: config (or list of configs) of heads that are only trained and never
+            predict. Their losses are called `aux.*` (`aux_0.*`, ... for a list).
         train_cfg: free for training methods (`work_dir`, `log_config`).
         test_cfg: `mode='whole'`, or `mode='slide'` with `crop_size` and `stride` (rows, columns)
             and optionally `window_batch_size` (see `windows_per_call`).
         pretrained: file with the backbone's ImageNet weights, read by `init_weights`.
     """
-
-    test_keys: Sequence[str] = TEST_KEYS
 
     def __init__(
         self,
@@ -57,29 +55,24 @@ class EncoderDecoder(nn.Module):
         self.backbone = BACKBONES.build(backbone, pretrained=pretrained)
         self.neck = NECKS.build(neck) if neck is not None else None
         self.decode_head = HEADS.build(decode_head)
-        self.auxiliary_head = _build_auxiliary(auxiliary_head)
+        self.num_classes: int = self.decode_head.num_classes
+        self.align_corners: bool = self.decode_head.align_corners
+        self.auxiliary_head: nn.Module | None = None
+        if isinstance(auxiliary_head, Mapping):
+            self.auxiliary_head = HEADS.build(auxiliary_head)
+        elif auxiliary_head is not None:
+            self.auxiliary_head = nn.ModuleList(HEADS.build(head) for head in auxiliary_head)
         self.train_cfg: Cfg = train_cfg if train_cfg is not None else {}
         self.test_cfg: Cfg = test_cfg if test_cfg is not None else {"mode": "whole"}
         self._check_test_cfg()
 
-    @property
-    def num_classes(self) -> int:
-        """C."""
-        return self.decode_head.num_classes
-
-    @property
-    def align_corners(self) -> bool:
-        """Whether bilinear resizing aligns the corners' centers."""
-        return self.decode_head.align_corners
-
     def _check_test_cfg(self) -> None:
-        cfg = self.test_cfg
-        check_keys(cfg, self.test_keys, "test_cfg")
-        windows_per_call(cfg)  # raises if the number is none
-        if cfg.get("mode") not in ("whole", "slide"):
-            hint = nearest(cfg.get("mode"), ("whole", "slide"))
-            raise ConfigError(f"unknown test_cfg.mode {cfg.get('mode')!r}{hint}")
-        if cfg["mode"] == "slide":
+        cfg, mode = self.test_cfg, self.test_cfg.get("mode")
+        check_keys(cfg, TEST_KEYS, "test_cfg")
+        windows_per_call(cfg)  # raises if it is not a number
+        if mode not in ("whole", "slide"):
+            raise ConfigError(f"unknown test_cfg.mode {mode!r}{nearest(mode, ('whole', 'slide'))}")
+        if mode == "slide":
             for key in ("crop_size", "stride"):
                 if len(cfg.get(key) or ()) != 2:
                     raise ConfigError(
@@ -114,8 +107,7 @@ class EncoderDecoder(nn.Module):
         return self.encode_decode(img, img_metas)
 
     def _upscale(self, logits: Tensor, img: Tensor) -> Tensor:
-        size = (img.shape[2], img.shape[3])
-        return resize(logits, size, "bilinear", self.align_corners)
+        return resize(logits, (img.shape[2], img.shape[3]), self.align_corners)
 
     # Training
 
@@ -129,14 +121,14 @@ class EncoderDecoder(nn.Module):
         return_logits: bool = False,
         draws: BoxDraws | None = None,
     ) -> dict[str, Any]:
-        """Return the losses of a batch, 0-dim tensors on the batch's device.
+        """Return the losses (see `is_loss`) and accuracies of a batch, 0-dim on its device.
 
         Args:
             img: (N, 3, H, W) normalized.
             img_metas: one dict per image.
             gt_semantic_seg: (N, 1, H, W) int64 class indices or 255.
             seg_weight: (N, H, W) weight per pixel of the loss.
-            return_feat: add `features`, to be understood by `feature_views`.
+            return_feat: add `features`, the input of `feature_views`.
             return_logits: add `decode.logits`, the head's output (N, C, h, w).
             draws: unused here; networks that look at a part of the image choose it from these.
 
@@ -145,17 +137,12 @@ class EncoderDecoder(nn.Module):
         """
         features = self.extract_feat(img)
         result: dict[str, Any] = {"features": features} if return_feat else {}
-        result |= _prefixed(
-            "decode",
-            self.decode_head.forward_train(
-                features, img_metas, gt_semantic_seg, self.train_cfg, seg_weight, return_logits
-            ),
-        )
+        arguments = (features, img_metas, gt_semantic_seg, self.train_cfg, seg_weight)
+        values = self.decode_head.forward_train(*arguments, return_logits)
+        result |= {f"decode.{key}": value for key, value in values.items()}
         for name, head in self._auxiliary_heads().items():
-            losses = head.forward_train(
-                features, img_metas, gt_semantic_seg, self.train_cfg, seg_weight
-            )
-            result |= _prefixed(name, losses)
+            values = head.forward_train(*arguments)
+            result |= {f"{name}.{key}": value for key, value in values.items()}
         return result
 
     def train_logits(
@@ -167,10 +154,8 @@ class EncoderDecoder(nn.Module):
     def feature_views(self, features: Any, img: Tensor, label: Tensor) -> list[FeatureView]:
         """Return what to compare with the features of another backbone.
 
-        Args:
-            features: of `forward_train(img, ..., return_feat=True)`.
-            img: (N, 3, H, W).
-            label: (N, 1, H, W).
+        `features` are those of `forward_train(img, ..., return_feat=True)`; img is (N, 3, H, W),
+        label (N, 1, H, W).
         """
         return [FeatureView(features[-1], img, label)]
 
@@ -190,7 +175,7 @@ class EncoderDecoder(nn.Module):
         return self._to_original(logits, img_metas, rescale)
 
     def _slide(self, predict: Callable[[Tensor], Tensor], img: Tensor) -> Tensor:
-        """Average what `predict` says about the windows of `test_cfg`."""
+        """Average the predictions on the windows of `test_cfg`."""
         cfg = self.test_cfg
         crop_size, stride = tuple(cfg["crop_size"]), tuple(cfg["stride"])
         return slide_logits(predict, img, crop_size, stride, windows_per_call(cfg))
@@ -204,13 +189,13 @@ class EncoderDecoder(nn.Module):
         if not rescale:
             return logits
         height, width = img_metas[0]["ori_shape"][:2]
-        return resize(logits, (height, width), "bilinear", self.align_corners)
+        return resize(logits, (height, width), self.align_corners)
 
     def inference(self, img: Tensor, img_metas: Metas, rescale: bool = True) -> Tensor:
-        """Return class probabilities as at test time, flips undone.
+        """Return class probabilities as at test time, with flips undone.
 
         Args:
-            img: (N, 3, H, W); all N of one original size and one flip.
+            img: (N, 3, H, W); all with the same original size and flip.
             img_metas: one dict per image with `ori_shape` (H', W', ...), `flip`, `flip_direction`.
             rescale: whether to return (N, C, H', W') instead of (N, C, H, W).
         """
@@ -222,8 +207,7 @@ class EncoderDecoder(nn.Module):
             )
         slides = self.test_cfg["mode"] == "slide"
         infer = self.slide_inference if slides else self.whole_inference
-        probability = infer(img, img_metas, rescale).softmax(dim=1)
-        return self._unflipped(probability, img_metas)
+        return self._unflipped(infer(img, img_metas, rescale).softmax(dim=1), img_metas)
 
     def _unflipped(self, maps: Tensor, img_metas: Metas) -> Tensor:
         """Turn (N, C, H, W) back if the images were mirrored."""
@@ -246,14 +230,11 @@ class EncoderDecoder(nn.Module):
     def aug_test(
         self, imgs: Sequence[Tensor], img_metas: Sequence[Metas], rescale: bool = True
     ) -> list[np.ndarray]:
-        """Return the label maps of N images from several augmented versions of each.
-
-        Probabilities are averaged at the original size, so `rescale` must be True.
-        """
+        """Return the label maps of N images, averaged over several augmented versions of each."""
         if not rescale:
             raise ValueError(
-                "expected rescale=True for several augmentations, got False; only at the original "
-                "size can their probabilities be averaged."
+                "expected rescale=True for several augmentations, got False; their probabilities "
+                "can only be averaged at the original size."
             )
         total = self.inference(imgs[0], img_metas[0], rescale)
         for img, metas in zip(imgs[1:], img_metas[1:], strict=True):
@@ -283,15 +264,3 @@ class EncoderDecoder(nn.Module):
         if return_loss:
             return self.forward_train(img, img_metas, **kwargs)
         return self.forward_test(img, img_metas, **kwargs)
-
-
-def _build_auxiliary(cfg: Cfg | Sequence[Cfg] | None) -> nn.Module | None:
-    """Build no, one or several auxiliary heads."""
-    if cfg is None or isinstance(cfg, Mapping):
-        return None if cfg is None else HEADS.build(cfg)
-    return nn.ModuleList(HEADS.build(head) for head in cfg)
-
-
-def _prefixed(prefix: str, losses: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `losses` with every name behind `prefix.`."""
-    return {f"{prefix}.{name}": value for name, value in losses.items()}

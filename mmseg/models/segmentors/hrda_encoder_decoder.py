@@ -14,10 +14,10 @@ from torch import Tensor
 
 from mmseg.config.registry import SEGMENTORS
 from mmseg.models.decode_heads.hrda_head import HRDAHead, ScaleLogits
-from mmseg.models.layers import resize
+from mmseg.models.layers import Box, cut, resize
 from mmseg.models.segmentors.encoder_decoder import EncoderDecoder, Metas
 from mmseg.models.segmentors.slide_inference import slide_logits, windows_per_call
-from mmseg.models.segmentors.training_parts import Box, BoxDraws, FeatureView, cut
+from mmseg.models.segmentors.training_parts import BoxDraws, FeatureView
 from mmseg.system.errors import ConfigError
 
 ALL = "all"
@@ -36,24 +36,21 @@ class HRDAFeatures:
 class HRDAEncoderDecoder(EncoderDecoder):
     """A network that looks at images in two resolutions.
 
-    The context is the image at the lower scale. The detail is a window of the image itself: in
-    training a random one, for predictions all windows that are needed to cover the image.
+    The context is the image at the lower scale. The detail is a window of the image itself: a
+    random one in training; for predictions, as many windows as cover the image.
 
     Args:
         scales: of context and detail, in any order. The detail's is 1.
-        hr_crop_size: (rows, columns) of a detail window; as large as the image where that is
-            smaller.
-        feature_scale: which features training methods compare with other backbones': the
-            context's (its scale, which is the default), or 'all' for those of both scales.
+        hr_crop_size: (rows, columns) of a detail window, at most those of the image.
+        feature_scale: which features are compared with other backbones': the context's (its scale,
+            the default), or 'all' for both.
         crop_coord_divisible: offsets of the random window are multiples of this. Choose a
             multiple of the head's output stride divided by the lower scale.
-        hr_slide_inference: whether predictions see the detail in windows of `hr_crop_size`, else
-            all at once.
+        hr_slide_inference: predict the detail in windows of `hr_crop_size` instead of at once.
         hr_slide_overlapping: whether those windows overlap by half.
-        blur_hr_crop: whether the detail is made as blurred as a context of half the size.
-        kwargs: as for `EncoderDecoder`, with an HRDAHead as `decode_head`.
-            `test_cfg.window_batch_size` also says how many detail windows an evaluation (a network
-            in eval mode) sends through at once.
+        blur_hr_crop: whether to blur the detail like a context of half the size.
+        kwargs: as for `EncoderDecoder`, with an HRDAHead as `decode_head`. In eval mode,
+            `test_cfg.window_batch_size` also limits the detail windows per call.
     """
 
     decode_head: HRDAHead
@@ -93,7 +90,7 @@ class HRDAEncoderDecoder(EncoderDecoder):
         if not isinstance(self.decode_head, HRDAHead) or self.auxiliary_head is not None:
             raise ConfigError(
                 "HRDAEncoderDecoder: expected a decode_head of type 'HRDAHead' and no "
-                "auxiliary_head; put the type of the head as single_scale_head."
+                "auxiliary_head; name the type of the head as single_scale_head."
             )
         if self.feature_scale not in (self.context_scale, ALL):
             raise ConfigError(
@@ -124,18 +121,18 @@ class HRDAEncoderDecoder(EncoderDecoder):
     def context_image(self, img: Tensor) -> Tensor:
         """Return the image (N, 3, H, W) at the lower scale."""
         size = (int(img.shape[2] * self.context_scale), int(img.shape[3] * self.context_scale))
-        return resize(img, size, "bilinear", self.align_corners)
+        return resize(img, size, self.align_corners)
 
     def detail_image(self, img: Tensor) -> Tensor:
         """Return the image (N, 3, H, W) that the detail is cut from, of the same size."""
         if not self.blur_hr_crop:
             return img
         height, width = img.shape[2:]
-        small = resize(img, (height // 2, width // 2), "bilinear", self.align_corners)
-        return resize(small, (height, width), "bilinear", self.align_corners)
+        small = resize(img, (height // 2, width // 2), self.align_corners)
+        return resize(small, (height, width), self.align_corners)
 
     def draw_box(self, img: Tensor, draws: BoxDraws | None = None) -> Box:
-        """Choose the detail of a batch (N, 3, H, W): from `draws`, else from torch's numbers."""
+        """Choose the detail box of a batch, from `draws` or from torch's random numbers."""
         height, width = img.shape[2:]
         crop_box = _random_box if draws is None else draws.crop_box
         y1, y2, x1, x2 = crop_box(height, width, self.hr_crop_size, self.crop_coord_divisible)
@@ -159,16 +156,10 @@ class HRDAEncoderDecoder(EncoderDecoder):
         return_logits: bool = False,
         draws: BoxDraws | None = None,
     ) -> dict[str, Any]:
-        """Return the losses of a batch, as `EncoderDecoder` does.
+        """Return the losses of a batch; the arguments are those of `EncoderDecoder.forward_train`.
 
-        Args:
-            img: (N, 3, H, W) normalized.
-            img_metas: unused.
-            gt_semantic_seg: (N, 1, H, W) int64 class indices or 255.
-            seg_weight: (N, H, W) weight per pixel of the losses.
-            return_feat: add `features`, an `HRDAFeatures`.
-            return_logits: add `decode.logits`, the fused ones (N, C, h, w), and `decode.pictures`.
-            draws: where the detail box comes from.
+        `draws` chooses the detail box, `features` are an `HRDAFeatures`, `decode.logits` are the
+        fused ones, and `return_logits` also adds `decode.pictures`.
 
         Returns:
             `decode.loss_seg`, `decode.acc_seg`; `decode.hr.*` and `decode.lr.*` where their
@@ -214,10 +205,9 @@ class HRDAEncoderDecoder(EncoderDecoder):
     def encode_decode(
         self, img: Tensor, img_metas: Metas | None = None, upscale_pred: bool = True
     ) -> Tensor:
-        """Return fused logits (N, C, H, W) with details of the whole image.
+        """Return fused logits (N, C, H, W), or (N, C, h, w) without `upscale_pred`.
 
-        Without `upscale_pred` they are (N, C, h, w). In train mode all windows of a batch go
-        through in one call, because batch norm looks at all of them.
+        In train mode, all detail windows go through in one call, because batch norm needs them.
         """
         fused = self._predict(img).fused
         return self._upscale(fused, img) if upscale_pred else fused
@@ -227,8 +217,7 @@ class HRDAEncoderDecoder(EncoderDecoder):
     ) -> Tensor:
         """Return how much the prediction relies on the detail, (N, H, W) in [0, 1].
 
-        This is Σ_c a_c·softmax(fused)_c as at test time: averaged over the windows of `test_cfg`,
-        flips undone, at the original size (of `img_metas`) if `rescale`.
+        This is Σ_c a_c·softmax(fused)_c, computed like `inference`.
         """
 
         def attend(window: Tensor) -> Tensor:
@@ -250,14 +239,14 @@ class HRDAEncoderDecoder(EncoderDecoder):
         """Return the detail's logits (N, C, h, w) of the whole image, averaged over windows."""
         unit = self.decode_head.output_stride
         height, width = img.shape[2:]
-        if not self.training and self.decode_head.fixed_attention == 0:  # nothing listens to them
+        if not self.training and self.decode_head.fixed_attention == 0:  # they have no effect
             return img.new_zeros(len(img), self.num_classes, -(-height // unit), -(-width // unit))
         detail = self.detail_image(img)
         if not self.hr_slide_inference:
             return self.decode_head.single_scale(self.extract_feat(detail))
         return slide_logits(
             lambda windows: self.decode_head.single_scale(self.extract_feat(windows)),
-            F.pad(detail, (0, -width % unit, 0, -height % unit)),  # windows begin at cells
+            F.pad(detail, (0, -width % unit, 0, -height % unit)),  # windows start at cells
             self.hr_crop_size,
             self._stride,
             None if self.training else windows_per_call(self.test_cfg),
@@ -267,12 +256,11 @@ class HRDAEncoderDecoder(EncoderDecoder):
 
 def _random_box(height: int, width: int, crop_size: tuple[int, int], divisible: int) -> Box:
     """Draw a window from torch's random numbers; its offsets are multiples of `divisible`."""
-    offsets = []
-    for length, crop in zip((height, width), crop_size, strict=True):
+    offsets = [0, 0]
+    for axis, (length, crop) in enumerate(zip((height, width), crop_size, strict=True)):
         choices = (max(length - crop, 0) + 1) // divisible
-        offsets.append(
-            divisible * int(torch.randint(choices, (), device="cpu")) if choices > 1 else 0
-        )
+        if choices > 1:
+            offsets[axis] = divisible * int(torch.randint(choices, (), device="cpu"))
     (y, x), (rows, columns) = offsets, crop_size
     return y, y + rows, x, x + columns
 

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mmseg.models.layers import Box, cut
 from mmseg.system.errors import ConfigError
 
-Box = tuple[int, int, int, int]
 BATCHED = 2  # see windows_per_call
 
 
@@ -54,18 +54,13 @@ def window_boxes(
 def windows_per_call(test_cfg: Mapping[str, Any]) -> int:
     """Return how many windows an evaluation sends through the network in one call.
 
-    `test_cfg.window_batch_size` says it; without it, `batched_slide` (which asks for all windows at
-    once in other programs of the family) stands for two, and nothing for one.
+    This is `test_cfg.window_batch_size`. Without it, `batched_slide` (which asks for all windows at
+    once in other programs of the family) means two; the default is one.
 
     Evaluation must not need more memory than training with the same config. A window is as large
     as a training crop (HRDA's detail windows: as a training detail), but keeps no activations for
-    gradients: two need 0.2 to 0.6 times the memory of a supervised step with a batch of one (MiT-B0
-    and B5, with and without HRDA; the share is largest for small backbones under wide heads).
-    Four can already need as much, all of an image several times that.
-    A larger number is faster on a GPU; the logits are the same up to rounding.
-
-    Raises:
-        ConfigError: for a size that is no positive integer.
+    gradients: two windows need 0.2 to 0.6 times the memory of a supervised step with a batch of one
+    (MiT-B0 and B5, with and without HRDA). Larger numbers are faster; logits differ by rounding.
     """
     size = test_cfg.get("window_batch_size")
     if size is None:
@@ -88,7 +83,7 @@ def slide_logits(
 ) -> Tensor:
     """Average the predictions of overlapping windows.
 
-    Predictions are added up as they come, so that memory does not grow with the number of windows.
+    They are added up as they come, so memory does not grow with the number of windows.
 
     Args:
         predict: maps windows (n, 3, h, w) to logits (n, C, ⌈h/output_stride⌉, ⌈w/output_stride⌉).
@@ -103,63 +98,47 @@ def slide_logits(
     Returns:
         (N, C, ⌈H/output_stride⌉, ⌈W/output_stride⌉) logits.
     """
-    _check_grid((*crop_size, *stride), output_stride)
-    boxes = window_boxes((img.shape[2], img.shape[3]), crop_size, stride)
-    places = len(boxes)
-    if window_batch_size is not None:
-        places = max(window_batch_size // img.shape[0], 1)
-    average = _Average((img.shape[2], img.shape[3]), output_stride)
-    for first in range(0, len(boxes), places):
-        _add_windows(average, predict, img, boxes[first : first + places])
-    return average.result()
-
-
-class _Average:
-    """Sums up windows in an image of (H, W) pixels and counts how many lie on each place."""
-
-    def __init__(self, size: tuple[int, int], output_stride: int) -> None:
-        self.output_stride = output_stride
-        self.rows, self.columns = (-(-length // output_stride) for length in size)
-        self.size = size
-        self.total: Tensor | None = None
-        self.count: Tensor | None = None
-
-    def add(self, box: Box, logits: Tensor) -> None:
-        """Add the (N, C, h', w') logits of a box."""
-        if self.total is None or self.count is None:
-            self.total = logits.new_zeros(*logits.shape[:2], self.rows, self.columns)
-            self.count = logits.new_zeros(1, 1, self.rows, self.columns)
-        rows = self._place(box[0], box[1] == self.size[0], logits.shape[2], self.rows)
-        columns = self._place(box[2], box[3] == self.size[1], logits.shape[3], self.columns)
-        self.total[:, :, rows, columns] += logits
-        self.count[:, :, rows, columns] += 1
-
-    def result(self) -> Tensor:
-        """Return the averages."""
-        assert self.total is not None  # there is always at least one window
-        assert self.count is not None
-        return self.total.div_(self.count)
-
-    def _place(self, start: int, is_last: bool, length: int, available: int) -> slice:
-        """Return where logits lie along an axis: windows at the border end where the image ends."""
-        first = available - length if is_last else start // self.output_stride
-        return slice(first, first + length)
-
-
-def _add_windows(
-    average: _Average, predict: Callable[[Tensor], Tensor], img: Tensor, boxes: Sequence[Box]
-) -> None:
-    """Predict the windows of some boxes in one call; their logits are freed at its end."""
-    windows = [img[:, :, y1:y2, x1:x2] for y1, y2, x1, x2 in boxes]
-    logits = predict(torch.cat(windows) if len(windows) > 1 else windows[0])
-    for box, part in zip(boxes, logits.split(img.shape[0]), strict=True):
-        average.add(box, part)
-
-
-def _check_grid(lengths: Sequence[int], output_stride: int) -> None:
-    """Raise if windows would lie between the places of the logits."""
-    if any(length % output_stride for length in lengths):
+    if any(length % output_stride for length in (*crop_size, *stride)):
         raise ConfigError(
             f"expected windows and their stride as multiples of the network's output stride "
-            f"{output_stride}, got (rows, columns, rows, columns) = {tuple(lengths)}; change them."
+            f"{output_stride}, got {crop_size} and {stride}; change them."
         )
+    size = (img.shape[2], img.shape[3])
+    boxes = window_boxes(size, crop_size, stride)
+    places = len(boxes)  # in one call
+    if window_batch_size is not None:
+        places = max(window_batch_size // img.shape[0], 1)
+    total = count = torch.empty(0)
+    for first in range(0, len(boxes), places):
+        chosen = boxes[first : first + places]
+        for box, part in zip(chosen, _predict_windows(predict, img, chosen), strict=True):
+            if not total.numel():
+                rows, columns = (-(-length // output_stride) for length in size)
+                total = part.new_zeros(*part.shape[:2], rows, columns)
+                count = part.new_zeros(1, 1, rows, columns)
+            place = _place(box, size, part, total, output_stride)
+            total[place] += part
+            count[place] += 1
+        del part  # frees the logits before the next call
+    return total.div_(count)
+
+
+def _predict_windows(
+    predict: Callable[[Tensor], Tensor], img: Tensor, boxes: Sequence[Box]
+) -> Sequence[Tensor]:
+    """Predict the windows of some boxes in one call; return the logits (N, C, h', w') of each."""
+    windows = [cut(img, box) for box in boxes]
+    return predict(torch.cat(windows) if len(windows) > 1 else windows[0]).split(img.shape[0])
+
+
+def _place(
+    box: Box, size: tuple[int, int], part: Tensor, whole: Tensor, output_stride: int
+) -> tuple[slice, ...]:
+    """Return where a window's logits lie; windows at the border end where the image ends."""
+    place = [slice(None), slice(None)]
+    for axis, (start, end) in enumerate((box[:2], box[2:])):
+        length = part.shape[2 + axis]
+        is_last = end == size[axis]
+        first = whole.shape[2 + axis] - length if is_last else start // output_stride
+        place.append(slice(first, first + length))
+    return tuple(place)

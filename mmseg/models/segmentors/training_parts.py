@@ -1,7 +1,6 @@
 """What training methods and segmentors hand to each other.
 
-Legend: N images, K channels, H×W pixels, h×w feature cells. Boxes are (y1, y2, x1, x2), ends
-exclusive.
+Legend: N images, K channels, H×W pixels, h×w feature cells.
 """
 
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-Box = tuple[int, int, int, int]
+from mmseg.models.layers import Box
 
 
 class BoxDraws(Protocol):
@@ -22,14 +21,8 @@ class BoxDraws(Protocol):
 
 @dataclass(frozen=True)
 class FeatureView:
-    """A feature map and what another backbone needs to see to be compared with it."""
+    """A feature map, and the image that another backbone must see to be compared with it."""
 
     feature: Tensor  # (N, K, h, w), the last level
-    image: Tensor  # (N, 3, H, W), to be sent through the other backbone as it is
+    image: Tensor  # (N, 3, H, W), input of the other backbone
     label: Tensor  # (N, 1, H', W') int64 of the same picture; may be finer than the image
-
-
-def cut(x: Tensor, box: Box) -> Tensor:
-    """Return the part of (..., H, W) that lies in a box."""
-    y1, y2, x1, x2 = box
-    return x[..., y1:y2, x1:x2]

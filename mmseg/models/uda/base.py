@@ -1,4 +1,4 @@
-"""What every training method shares: its contract with the engine, its batch, its bookkeeping.
+"""What all training methods share: the contract with the engine, the batch, the output of a step.
 
 Legend: B images, C classes, H×W pixels.
 """
@@ -13,10 +13,12 @@ from torch import Tensor, nn
 
 from mmseg.config.registry import SEGMENTORS, UDA
 from mmseg.datasets.pipelines.photometric import IMAGENET
+from mmseg.models.losses import is_loss
 from mmseg.models.uda.draws import Draws
 from mmseg.models.uda.mixing import Normalization
 from mmseg.system.errors import ConfigError
-from mmseg.system.processes import rank, reduce_gradients
+from mmseg.system.gradient_averaging import average_gradients
+from mmseg.system.processes import rank
 
 DEFAULT_PICTURE_INTERVAL = 1000
 Metas = list[dict[str, Any]]
@@ -24,7 +26,7 @@ Metas = list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class UDABatch:
-    """A batch of labeled source and unlabeled target images; never changed in place."""
+    """A batch of labeled source and unlabeled target images, which nothing changes in place."""
 
     image: Tensor  # (B, 3, H, W) normalized source
     metas: Metas
@@ -36,12 +38,12 @@ class UDABatch:
 
     @classmethod
     def from_loader(cls, batch: Mapping[str, Any]) -> "UDABatch":
-        """Name the parts of the loader's dictionary."""
+        """Take the batch from the loader's dictionary."""
         missing = [k for k in ("target_img", "img", "gt_semantic_seg") if k not in batch]
         if missing:
             raise ConfigError(
                 f"expected source and target images in a batch, got no {missing[0]!r}; "
-                "data.train must be a UDADataset for this training method."
+                "set data.train to a UDADataset for this training method."
             )
         return cls(
             image=batch["img"],
@@ -55,27 +57,27 @@ class UDABatch:
 
     def normalization(self) -> Normalization:
         """Return how the source images were normalized (ImageNet's constants unless stated)."""
-        stated = self.metas[0].get("img_norm_cfg", IMAGENET) if self.metas else IMAGENET
-        return Normalization.of(stated)
+        meta = self.metas[0] if self.metas else {}
+        return Normalization.of(meta.get("img_norm_cfg", IMAGENET))
 
 
 def unscaled(loss: Tensor) -> Tensor:
-    """Return the loss itself: full precision needs no scale."""
+    """Return the loss as it is: full precision needs no scaling."""
     return loss
 
 
 @dataclass
 class StepOutput:
-    """What one iteration leaves: detached 0-dim values to log, and pictures if they were due."""
+    """The output of one iteration: detached 0-dim values to log, and pictures if they are due."""
 
     losses: dict[str, Tensor] = field(default_factory=dict)
     pictures: dict[str, Any] | None = None
-    scale_loss: Callable[[Tensor], Tensor] = unscaled  # before back-propagation, never in the log
+    scale_loss: Callable[[Tensor], Tensor] = unscaled  # for back-propagation, not for the log
 
     def backward(self, losses: Mapping[str, Tensor], prefix: str = "") -> None:
-        """Back-propagate the sum of the entries called `loss`, and log all of them."""
-        total = sum((v for k, v in losses.items() if "loss" in k), torch.tensor(0.0))
-        with torch.autocast(total.device.type, enabled=False):  # it is for forward passes only
+        """Back-propagate the sum of the losses (see `is_loss`), and log all values."""
+        total = sum((v for k, v in losses.items() if is_loss(k)), torch.tensor(0.0))
+        with torch.autocast(total.device.type, enabled=False):  # only forward passes use it
             self.scale_loss(total).backward()
         self.log({prefix + key: value for key, value in losses.items()})
 
@@ -84,28 +86,23 @@ class StepOutput:
         self.losses.update({key: value.detach() for key, value in values.items()})
 
     def show(self, **pictures: Any) -> None:
-        """Keep tensors for the debug panel, if one is due."""
+        """Keep tensors for the debug panel if one is due."""
         if self.pictures is not None:
             kept = {k: v.detach() if isinstance(v, Tensor) else v for k, v in pictures.items()}
             self.pictures.update(kept)
 
     def show_prediction(self, losses: dict[str, Any], phase: str) -> None:
-        """Move what `return_logits` added out of the losses, and keep it for the debug panel.
-
-        Args:
-            losses: of `forward_train`; loses `decode.logits` (B, C, h, w) and `decode.pictures`.
-            phase: what the names in the panel begin with.
-        """
-        logits = losses.pop("decode.logits", None)
+        """Move what `return_logits` added to the losses to the debug panel, prefixed by `phase`."""
+        logits = losses.pop("decode.logits", None)  # (B, C, h, w)
         if logits is not None:
             self.show(**{f"{phase}_prediction": logits.detach().argmax(1)})
-        pictures: Mapping[str, Any] = losses.pop("decode.pictures", {})
+        pictures = losses.pop("decode.pictures", {})
         self.show(**{f"{phase}_{name}": value for name, value in pictures.items()})
 
 
 @dataclass(frozen=True)
 class Step:
-    """One iteration, as its phases see it."""
+    """One iteration, shared by its phases."""
 
     data: UDABatch
     iteration: int
@@ -114,48 +111,48 @@ class Step:
 
 
 class TrainingMethod(nn.Module, ABC):
-    """A way to train a segmentor. `model` is the student: it is trained and it is evaluated.
+    """A way to train a segmentor. Its `model`, the student, is both trained and evaluated.
 
     Args:
-        model: config of the segmentor; `model.train_cfg.log_config.img_interval` says how often
-            pictures are due.
+        model: config of the segmentor; pictures are due every
+            `model.train_cfg.log_config.img_interval` iterations.
+        max_iters: length of the run, for methods that need it.
     """
 
-    def __init__(self, model: Mapping[str, Any]) -> None:
+    def __init__(self, model: Mapping[str, Any], max_iters: int | None = None) -> None:
         super().__init__()
         self.model = SEGMENTORS.build(model)
         log_config = (model.get("train_cfg") or {}).get("log_config") or {}
         self.picture_interval = log_config.get("img_interval", DEFAULT_PICTURE_INTERVAL)
-        self.scale_loss: Callable[[Tensor], Tensor] = unscaled  # the engine's, in half precision
+        self.scale_loss: Callable[[Tensor], Tensor] = unscaled  # set by the engine
 
     @abstractmethod
     def accumulate_gradients(
         self, batch: Mapping[str, Any], iteration: int, draws: Draws
     ) -> StepOutput:
-        """Add the gradients of one iteration to the student's; the optimizer is not touched.
+        """Add the gradients of one iteration to the student's, without an optimizer step.
 
         All back-propagation goes through `StepOutput.backward` of `start_output(iteration)`.
         """
 
     @abstractmethod
     def describe(self) -> list[str]:
-        """Say in a few lines which method runs, for the head of the log."""
+        """Return a few lines for the head of the log that tell which method runs."""
 
     def make_draws(self, iteration: int, rank: int = 0, seed: int = 0) -> Draws:
         """Return the random choices of an iteration."""
-        draws = Draws(seed, iteration, rank, self.model.num_classes)
-        draws.device = next(self.model.parameters()).device
-        return draws
+        device = next(self.model.parameters()).device
+        return Draws(seed, iteration, rank, self.model.num_classes, device)
 
     def trainable_parameters(self) -> Iterable[nn.Parameter]:
-        """Return what the optimizer trains."""
+        """Return the parameters that the optimizer trains."""
         return [p for p in self.model.parameters() if p.requires_grad]
 
     def own_optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """Return the optimizers of networks beside the student, the same objects in every call.
+        """Return the optimizers of networks other than the student, always the same objects.
 
-        The engine clears, reduces, steps and saves them together with the student's optimizer. The
-        method sets their learning rates itself, as a function of the iteration.
+        The engine clears, steps and saves them, and averages their gradients over processes, along
+        with the student's. The method itself sets their learning rates from the iteration.
         """
         return {}
 
@@ -166,20 +163,20 @@ class TrainingMethod(nn.Module, ABC):
         iteration: int,
         draws: Draws | None = None,
     ) -> dict[str, float]:
-        """Do one whole iteration and return the logged values."""
+        """Run one whole iteration and return the logged values."""
         optimizers = [optimizer, *self.own_optimizers().values()]
         for each in optimizers:
             each.zero_grad(set_to_none=True)
-        draws = self.make_draws(iteration, rank()) if draws is None else draws
+        draws = draws or self.make_draws(iteration, rank())
         output = self.accumulate_gradients(batch, iteration, draws)
         groups = [group for each in optimizers for group in each.param_groups]
-        reduce_gradients([p for group in groups for p in group["params"]])
+        average_gradients([p for group in groups for p in group["params"]])
         for each in optimizers:
             each.step()
         return {key: float(value) for key, value in output.losses.items()}
 
     def init_weights(self) -> None:
-        """Initialize the student, from its pre-trained file if it names one."""
+        """Initialize the student, from its pretrained weights if the config names a file."""
         self.model.init_weights()
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -194,18 +191,10 @@ class TrainingMethod(nn.Module, ABC):
 
 @UDA.register()
 class Supervised(TrainingMethod):
-    """Train on labeled images alone (a config without `uda`).
-
-    Args:
-        model: config of the segmentor.
-        max_iters: unused; every method is told.
-    """
-
-    def __init__(self, model: Mapping[str, Any], max_iters: int | None = None) -> None:
-        super().__init__(model)
+    """Train on labeled images alone (a config without `uda`)."""
 
     def describe(self) -> list[str]:
-        """Say which method runs."""
+        """Return the line for the head of the log."""
         return ["Method: supervised training on the labeled images alone (no uda section)"]
 
     def accumulate_gradients(

@@ -1,6 +1,6 @@
 """Self-training with class mixing (DACS), with DAFormer's feature distance, CDDA and MIC.
 
-`DACS.accumulate_gradients` reads as the algorithm; every phase is a method of its own.
+`DACS.accumulate_gradients` reads as the algorithm, with one method per phase.
 
 Legend: B images, C classes, H×W pixels.
 """
@@ -16,6 +16,7 @@ from torch import Tensor
 from mmseg.config.registry import SEGMENTORS, UDA
 from mmseg.models.uda.base import Step, StepOutput, TrainingMethod, UDABatch
 from mmseg.models.uda.depthmetric import CDDA
+from mmseg.models.uda.depthmetric.source_crops import load_source_crops
 from mmseg.models.uda.draws import Draws
 from mmseg.models.uda.feature_distance import FeatureDistance
 from mmseg.models.uda.margins import trusted_pixels
@@ -33,13 +34,9 @@ class DACS(TrainingMethod):
     """Self-training on target images mixed with source classes.
 
     `model` is the student (trained and evaluated), `ema_model` the teacher (labels target images),
-    `imnet_model` a frozen copy whose backbone only measures how far the student's features move,
+    `imnet_model` a frozen copy whose backbone only measures how far the student's features drift,
     and `mic` may hold a second teacher, which labels masked images.
-
-    Args:
-        model: config of the segmentor.
-        max_iters: unused; every method is told.
-        settings: see `DACSSettings`.
+    The keys of its config are those of `DACSSettings`.
     """
 
     settings_class = DACSSettings
@@ -47,7 +44,7 @@ class DACS(TrainingMethod):
     def __init__(
         self, model: Mapping[str, Any], max_iters: int | None = None, **settings: Any
     ) -> None:
-        super().__init__(model)
+        super().__init__(model, max_iters)
         self.settings = s = DACSSettings(**settings)
         self.augment = StrongAugmentation(
             s.color_jitter_probability, s.color_jitter_strength, s.blur
@@ -70,7 +67,7 @@ class DACS(TrainingMethod):
             )
         self.cdda: CDDA | None = None
         if s.uses_depth:
-            self.cdda = CDDA.from_files(s, self.model.num_classes)
+            self.cdda = CDDA(s, *load_source_crops(s, self.model.num_classes))
         self.train()
 
     def init_weights(self) -> None:
@@ -80,7 +77,7 @@ class DACS(TrainingMethod):
             self.imnet_model.init_weights()
 
     def train(self, mode: bool = True) -> "DACS":
-        """Set the student's mode; teachers and ImageNet copy always stay in their own."""
+        """Set the student's mode; the teachers and the ImageNet copy keep theirs."""
         super().train(mode)
         if self.teacher is not None:
             self.teacher.train()
@@ -89,45 +86,43 @@ class DACS(TrainingMethod):
         return self
 
     def describe(self) -> list[str]:
-        """Say which method runs, and whether it does as described or as released."""
-        return [*self._describe_main(), *(self.mic.describe() if self.mic is not None else [])]
-
-    def _describe_main(self) -> list[str]:
+        """Tell which method runs, and whether it works as described or as released."""
         s = self.settings
-        if s.source_only:
-            return ["Method: source only (uda.source_only=True); the target is not trained on"]
         base = "MIC on DACS" if self.mic is not None else "DACS"
         base += f" self-training of {type(self.model).__name__}"
-        if self.cdda is None:
+        if s.source_only:
+            lines = ["Method: source only (uda.source_only=True); the target is not trained on"]
+        elif self.cdda is not None:
+            way = "as RELEASED (reference_quirks=True)" if s.reference_quirks else "as described"
+            lines = [f"Method: CDDA on {base}, behaving {way}", self.cdda.describe()]
+        else:
             ignored = [k for k in ("dataset", "reweight_threshold") if getattr(s, k) is not None]
             lines = [f"Method: {base}, without depth (no uda.matrix_path)"]
-            return lines + [f"uda.{k} has no effect without uda.matrix_path" for k in ignored]
-        way = "as RELEASED (reference_quirks=True)" if s.reference_quirks else "as described"
-        return [f"Method: CDDA on {base}, behaving {way}", self.cdda.describe()]
+            lines += [f"uda.{k} has no effect without uda.matrix_path" for k in ignored]
+        return [*lines, *(self.mic.describe() if self.mic is not None else [])]
 
     def accumulate_gradients(
         self, batch: Mapping[str, Any], iteration: int, draws: Draws
     ) -> StepOutput:
         """Add the gradients of one iteration to the student's."""
         torch.manual_seed(draws.torch_seed())  # dropout and stochastic depth
-        data = UDABatch.from_loader(batch)
+        source = data = UDABatch.from_loader(batch)
         step = Step(data, iteration, draws, self.start_output(iteration))
         self._update_teachers(iteration)
         self._train_on_source(step)
-        if self.teacher is None:
-            self._train_on_masked(step, None)
-            return step.output
-        trust = self._find_trusted_pixels(data)
-        pseudo = self.teacher.label(data.target_image, data.target_metas)
-        step.output.show(target_image=data.target_image, pseudo_label=pseudo.label)
-        source = data
-        if self.cdda is not None:
-            pseudo, source = self.cdda.refine(self.model, step, pseudo, trust)
-        pseudo = replace(pseudo, weight=pseudo.weight * trust)
-        self._train_on_mix(step, source, pseudo)
+        pseudo = None
+        if self.teacher is not None:
+            trust = self._find_trusted_pixels(data)
+            pseudo = self.teacher.label(data.target_image, data.target_metas)
+            step.output.show(target_image=data.target_image, pseudo_label=pseudo.label)
+            if self.cdda is not None:
+                pseudo, source = self.cdda.refine(self.model, step, pseudo, trust)
+            pseudo = replace(pseudo, weight=pseudo.weight * trust)
+            self._train_on_mix(step, source, pseudo)
+            if self.mic is not None:
+                pseudo = self.mic.relabel(step, pseudo, trust)
         if self.mic is not None:
-            pseudo = self.mic.relabel(step, pseudo, trust)
-        self._train_on_masked(step, pseudo)
+            self.mic.train_on(self.model, step, pseudo)
         return step.output
 
     def _update_teachers(self, iteration: int) -> None:
@@ -138,16 +133,11 @@ class DACS(TrainingMethod):
             self.mic.update_teacher(self.model, iteration)
 
     def _train_on_source(self, step: Step) -> None:
-        """Cross-entropy on the source, and the distance of its features to ImageNet's."""
+        """Train with cross-entropy on the source and its features' distance to ImageNet's."""
         data, output = step.data, step.output
-        losses = self.model.forward_train(
-            data.image,
-            data.metas,
-            data.label,
-            return_feat=self.feature_distance is not None,
-            return_logits=output.pictures is not None,
-            draws=step.draws,
-        )
+        options = {"return_logits": output.pictures is not None, "draws": step.draws}
+        options["return_feat"] = self.feature_distance is not None
+        losses = self.model.forward_train(data.image, data.metas, data.label, **options)
         output.show(img_norm_cfg=data.metas[0].get("img_norm_cfg") if data.metas else None)
         output.show(source_image=data.image, source_label=data.label[:, 0])
         output.show_prediction(losses, "source")
@@ -161,12 +151,20 @@ class DACS(TrainingMethod):
 
     def _find_trusted_pixels(self, data: UDABatch) -> Tensor:
         """Return (B, H, W) of 0/1, the target pixels whose pseudo-labels count."""
-        _require_one_size(data)
+        (*_, height, width), (*_, rows, columns) = data.image.shape, data.target_image.shape
+        if (height, width) != (rows, columns):
+            metas = (data.metas, data.target_metas)
+            source, target = (each[0].get("filename") if each else None for each in metas)
+            raise ConfigError(
+                "expected source and target samples of one size, because they are mixed, got "
+                f"{width}x{height} of '{source}' and {columns}x{rows} of '{target}'; end both "
+                "pipelines with RandomCrop and Pad to the same size."
+            )
         s = self.settings
         return trusted_pixels(data, s.pseudo_weight_ignore_top, s.pseudo_weight_ignore_bottom)
 
     def _train_on_mix(self, step: Step, source: UDABatch, pseudo: PseudoLabel) -> None:
-        """Paste half of the source classes on the target, augment, and train on the result."""
+        """Paste half of the source classes onto the target, augment, and train on the result."""
         output = step.output
         chosen = step.draws.mix_classes(source.label).to(source.label.device)
         mask = class_mask(source.label, chosen)  # (B, 1, H, W)
@@ -174,37 +172,15 @@ class DACS(TrainingMethod):
         image = self.augment(image, step.draws.augmentation(), source.normalization())
         label = paste(mask, source.label[:, 0], pseudo.label)  # (B, H, W)
         weight = paste(mask, torch.ones_like(pseudo.weight), pseudo.weight)
-        losses = self.model.forward_train(
-            image,
-            source.metas,
-            label[:, None],
-            seg_weight=weight,
-            return_logits=output.pictures is not None,
-            draws=step.draws,
-        )
+        options = {"return_logits": output.pictures is not None, "draws": step.draws}
+        options["seg_weight"] = weight
+        losses = self.model.forward_train(image, source.metas, label[:, None], **options)
         output.show(mixed_image=image, mixed_label=label, mixed_weight=weight)
         output.show(domain_mask=mask[:, 0].to(image.dtype))
         output.show_prediction(losses, "mixed")
         output.backward(losses, "mix.")
 
-    def _train_on_masked(self, step: Step, pseudo: PseudoLabel | None) -> None:
-        """Train on images with hidden blocks (MIC), labeled by the source or by `pseudo`."""
-        if self.mic is not None:
-            self.mic.train_on(self.model, step, pseudo)
-
 
 def _build_twin(model: Mapping[str, Any]) -> Any:
-    """Build another network like the student that never gets gradients."""
+    """Build another network like the student, which never gets gradients."""
     return SEGMENTORS.build(copy.deepcopy(model)).requires_grad_(False)
-
-
-def _require_one_size(data: UDABatch) -> None:
-    """Raise unless source and target can be mixed."""
-    sizes = [tuple(image.shape[-2:]) for image in (data.image, data.target_image)]
-    if sizes[0] != sizes[1]:
-        names = [m[0].get("filename") if m else None for m in (data.metas, data.target_metas)]
-        raise ConfigError(
-            "expected source and target samples of one size, which are mixed, got "
-            + " and ".join(f"{w}x{h} of '{n}'" for (h, w), n in zip(sizes, names, strict=True))
-            + "; end both pipelines with RandomCrop and Pad of one size."
-        )

@@ -1,13 +1,14 @@
 """Every random choice of a training iteration, in one object.
 
-The choices are a pure function of (seed, iteration, rank): they do not depend on where a run was
-interrupted. Tests and studies subclass `Draws` to fix a choice.
+The choices are a pure function of (seed, iteration, rank), so an interrupted run makes the same
+ones. Tests and studies subclass `Draws` to fix a choice.
 
 Legend: B images, C classes, H×W pixels.
 """
 
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from enum import IntEnum
 
 import numpy as np
 import torch
@@ -15,33 +16,43 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
+class JitterStep(IntEnum):
+    """A step of the color jitter; the numbers are those that the order of the steps is drawn in."""
+
+    BRIGHTNESS = 0
+    CONTRAST = 1
+    SATURATION = 2
+    HUE = 3
+
+
+
 @dataclass(frozen=True)
 class ImageAugmentation:
     """Factors of one image's color jitter and blur.
 
-    `brightness` is added (minus 1) to RGB in [0, 1], `contrast` and `saturation` multiply, `hue` is
-    a share of the color circle. `order` says when each of them (0…3, as listed) is applied.
+    `brightness` - 1 is added to RGB in [0, 1], `contrast` and `saturation` multiply, `hue` is a
+    share of the color circle. `order` lists the steps of the jitter as they are applied.
     """
 
     brightness: float
     contrast: float
     saturation: float
     hue: float
-    order: tuple[int, ...]
+    order: tuple[int, ...]  # of `JitterStep`
     sigma: float  # of the blur, pixels
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """The drawn part of an augmentation; the default is no augmentation at all.
+    """The random part of an augmentation; by default, nothing is augmented.
 
     `jitter_draw` and `blur_draw` in [0, 1) are drawn once per batch and compared with the method's
-    probabilities; the factors of each image follow from `entropy`.
+    probabilities; `entropy` determines the factors of each image.
     """
 
     jitter_draw: float = 0.0
     blur_draw: float = 0.0
-    entropy: tuple[int, ...] = field(default=(0,))
+    entropy: tuple[int, ...] = (0,)
 
     def image(self, index: int, strength: float) -> ImageAugmentation:
         """Return the factors of image `index`: 1 ± strength, hue 0 ± strength, σ 0.15…1.15."""
@@ -52,16 +63,21 @@ class Augmentation:
             contrast=float(contrast),
             saturation=float(saturation),
             hue=float(rng.uniform(-strength, strength)),
-            order=tuple(rng.permutation(4).tolist()),
+            order=_jitter_order(rng),
             sigma=float(rng.uniform(0.15, 1.15)),
         )
 
     def shared(self) -> tuple[tuple[int, ...], float]:
-        """Return the order of the jitter and σ of a batch whose images share them (MIC)."""
+        """Return the order of the jitter and σ for a batch whose images share them (MIC)."""
         rng = np.random.default_rng((*self.entropy, zlib.crc32(b"shared")))
-        return tuple(rng.permutation(4).tolist()), float(rng.uniform(0.15, 1.15))
+        return _jitter_order(rng), float(rng.uniform(0.15, 1.15))
 
 
+def _jitter_order(rng: np.random.Generator) -> tuple[int, ...]:
+    return tuple(JitterStep(index) for index in rng.permutation(len(JitterStep)))
+
+
+@dataclass(eq=False)
 class Draws:
     """The random choices of one iteration on one process.
 
@@ -70,23 +86,17 @@ class Draws:
         iteration: number of the training iteration.
         rank: of this process.
         num_classes: C.
+        device: where masks are upsampled.
     """
 
-    # Defaults of the class, so that a subclass may leave the constructor out.
     seed: int = 0
     iteration: int = 0
     rank: int = 0
     num_classes: int = 19
-    device: torch.device | str = "cpu"  # where masks are enlarged; set by the training method
-
-    def __init__(
-        self, seed: int = 0, iteration: int = 0, rank: int = 0, num_classes: int = 19
-    ) -> None:
-        self.seed, self.iteration, self.rank = seed, iteration, rank
-        self.num_classes = num_classes
+    device: torch.device | str = "cpu"
 
     def stream(self, purpose: str) -> np.random.Generator:
-        """Return the generator of one kind of choice; asking for one kind never shifts another."""
+        """Return the generator for one kind of choice, which no other kind affects."""
         streams: dict[str, np.random.Generator] = self.__dict__.setdefault("_streams", {})
         if purpose not in streams:
             streams[purpose] = np.random.default_rng(self._entropy(purpose))
@@ -120,7 +130,7 @@ class Draws:
         columns = self.num_classes + 1
         flat = labels.flatten().clamp(max=self.num_classes)
         found = torch.zeros(columns, device=labels.device)
-        found.scatter_(0, flat, 1.0)  # not `unique`: that would wait for the device
+        found.scatter_(0, flat, 1.0)  # `unique` would wait for the device
         scores = self.stream("mix_classes").random((len(labels), columns), dtype=np.float32)
         scores = torch.from_numpy(scores + 1).to(labels.device, non_blocking=True) * found
         rank = scores.argsort(1, descending=True).argsort(1)
@@ -139,7 +149,7 @@ class Draws:
         """Draw MIC's (B, 1, H, W) mask of 0 (hidden) and 1 (kept), constant in each block."""
         grid = (batch, 1, round(height / block_size), round(width / block_size))
         drawn = self.stream("block_mask").random(grid, dtype=np.float32) > mask_ratio
-        # Only the few numbers of the grid go to the device, so that nobody waits for them.
+        # Only the few numbers of the grid go to the device, without waiting for it.
         kept = torch.from_numpy(drawn).float().to(self.device, non_blocking=True)
         return F.interpolate(kept, (height, width), mode="nearest")
 

@@ -4,6 +4,7 @@ Legend: B images, C classes, H×W pixels, h×w feature cells.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -22,7 +23,7 @@ def downscale_label(label: Tensor, cell: int, min_ratio: float, num_classes: int
 
     Args:
         label: (B, 1, H, W) int64; 255 competes as a class of its own.
-        min_ratio: smallest share of the cell that the majority must fill; else the cell gets 255.
+        min_ratio: smallest share of the cell that the majority must fill; otherwise it gets 255.
 
     Returns:
         (B, 1, H // cell, W // cell) int64.
@@ -34,55 +35,49 @@ def downscale_label(label: Tensor, cell: int, min_ratio: float, num_classes: int
     return torch.where(is_clear, majority, IGNORE)
 
 
+@dataclass(frozen=True)
 class FeatureDistance:
-    """λ times the mean L2 distance to the frozen ImageNet features where things are.
+    """λ times the mean L2 distance to the frozen ImageNet features, where things are.
 
     Args:
         weight: λ.
-        classes: trainIds of the things; None takes all pixels.
-        min_ratio: see `downscale_label`; needed with classes.
+        classes: trainIds of the things; None uses all pixels.
+        min_ratio: see `downscale_label`; required with classes.
         num_classes: C.
     """
 
-    def __init__(
-        self,
-        weight: float,
-        classes: Sequence[int] | None,
-        min_ratio: float | None,
-        num_classes: int,
-    ) -> None:
-        if classes is not None and min_ratio is None:
+    weight: float
+    classes: Sequence[int] | None
+    min_ratio: float | None
+    num_classes: int
+
+    def __post_init__(self) -> None:
+        if self.classes is not None and self.min_ratio is None:
             raise ConfigError(
                 "expected uda.imnet_feature_dist_scale_min_ratio with imnet_feature_dist_classes, "
                 "got None; set it (0.75 in DAFormer)."
             )
-        self.weight = weight
-        self.classes = classes
-        self.min_ratio = min_ratio
-        self.num_classes = num_classes
 
     def of_views(
         self, views: Sequence[FeatureView], imagenet: Any
     ) -> tuple[Tensor, dict[str, Any]]:
-        """Return the sum of the losses of several views, and pictures of the first.
+        """Return the sum of the losses of the student's views (scales), and pictures of the first.
 
-        Args:
-            views: of the student, one per scale that is compared.
-            imagenet: the frozen segmentor.
+        `imagenet` is the frozen segmentor.
         """
-        total, pictures = views[0].feature.new_zeros(()), []
+        total, pictures = views[0].feature.new_zeros(()), {}
         for view in views:
             with torch.no_grad():
                 theirs = imagenet.extract_feat(view.image)[-1]
             loss, shown = self(view.feature, theirs, view.label)
             total = total + loss
-            pictures.append(shown)
-        return total, pictures[0]
+            pictures = pictures or shown
+        return total, pictures
 
     def __call__(
         self, features: Tensor, imagenet_features: Tensor, label: Tensor
     ) -> tuple[Tensor, dict[str, Any]]:
-        """Return the loss and pictures of what it looked at.
+        """Return the loss, and pictures of where it was computed.
 
         Args:
             features, imagenet_features: (B, K, h, w), the last level of each backbone.
@@ -97,11 +92,9 @@ class FeatureDistance:
         mask = torch.zeros_like(scaled, dtype=torch.bool)
         for index in self.classes:
             mask |= scaled == index
-        # Over all processes: each holds its share of one global mean. An empty mask gives 0.
+        # Each process holds its share of one mean over all processes. An empty mask gives 0.
         count = all_reduce_sum(mask.sum())  # int64
         total = (distance * mask).sum() * world_size()
         loss = self.weight * total / count.clamp(min=1)
-        return loss, {
-            "feature_distance_label": scaled,
-            "feature_distance_mask": mask.to(distance.dtype),
-        }
+        pictures = {"feature_distance_label": scaled}
+        return loss, pictures | {"feature_distance_mask": mask.to(distance.dtype)}

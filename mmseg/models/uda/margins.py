@@ -1,4 +1,4 @@
-"""Where pseudo-labels count at all: not on image borders, not on the own car, not on padding."""
+"""Where pseudo-labels count: not at image borders, on the ego vehicle, or on padding."""
 
 from torch import Tensor
 
@@ -7,12 +7,11 @@ from mmseg.system.errors import ConfigError
 
 
 def trusted_pixels(data: UDABatch, top: int, bottom: int) -> Tensor:
-    """Return (B, H, W) float of 0/1 to multiply pseudo-label weights with.
+    """Return (B, H, W) of 0/1, to be multiplied with pseudo-label weights.
 
     Args:
-        data: batch; its `valid_pseudo_mask` takes the place of `top` and `bottom`.
-        top: rows without trust at the upper end of every crop.
-        bottom: rows without trust at the lower end.
+        data: batch; its `valid_pseudo_mask` replaces `top` and `bottom`.
+        top, bottom: rows at the edges of every crop that are not trusted.
     """
     if data.valid_pseudo_mask is not None and (top or bottom):
         raise ConfigError(

@@ -1,6 +1,4 @@
-"""Masked image consistency (MIC, Hoyer et al. 2023): predict what hidden blocks show.
-
-Blocks of the images are hidden from the student, which has to infer their classes from the rest.
+"""Masked image consistency (MIC, Hoyer et al. 2023): predict the classes of hidden blocks.
 
 Legend: B images of a batch, M masked images, H×W pixels.
 """
@@ -16,13 +14,7 @@ from mmseg.config.registry import Registry
 from mmseg.models.uda.base import Metas, Step, UDABatch
 from mmseg.models.uda.draws import Draws
 from mmseg.models.uda.mixing import StrongAugmentation
-from mmseg.models.uda.settings import (
-    AUGMENTED,
-    SOURCE,
-    TARGET,
-    SelfTrainingSettings,
-    is_number,
-)
+from mmseg.models.uda.settings import AUGMENTED, SOURCE, TARGET, SelfTrainingSettings, is_number
 from mmseg.models.uda.teacher import PseudoLabel, Teacher
 from mmseg.system.errors import ConfigError
 
@@ -31,7 +23,7 @@ MASK_GENERATORS = Registry("mask generator")
 
 @MASK_GENERATORS.register("block")
 class BlockMasks:
-    """Hide square blocks, each with one probability.
+    """Hide square blocks, each with the same probability.
 
     Args:
         mask_ratio: the share of blocks that are hidden, 0…1.
@@ -44,8 +36,7 @@ class BlockMasks:
                 "expected uda.mask_generator.mask_ratio as a share between 0 and 1, got "
                 f"{mask_ratio!r}; 0.7 hides seven in ten blocks."
             )
-        is_whole = isinstance(mask_block_size, int) and not isinstance(mask_block_size, bool)
-        if not is_whole or mask_block_size < 1:
+        if type(mask_block_size) is not int or mask_block_size < 1:
             raise ConfigError(
                 "expected uda.mask_generator.mask_block_size as a positive number of pixels, got "
                 f"{mask_block_size!r}; the papers use 64 for crops of 1024x1024 and 32 for 512x512."
@@ -58,8 +49,8 @@ class BlockMasks:
         count, _, height, width = image.shape
         if round(min(height, width) / self.mask_block_size) == 0:
             raise ConfigError(
-                f"expected uda.mask_generator.mask_block_size at most as large as the crops of "
-                f"{width}x{height}, got {self.mask_block_size}; use smaller blocks."
+                "expected uda.mask_generator.mask_block_size to be at most as large as the crops "
+                f"of {width}x{height}, got {self.mask_block_size}; use smaller blocks."
             )
         kept = draws.block_mask(count, height, width, self.mask_ratio, self.mask_block_size)
         return image * kept.to(image.device, image.dtype, non_blocking=True)
@@ -70,7 +61,7 @@ class BlockMasks:
 
 @dataclass(frozen=True)
 class MaskedBatch:
-    """Images to be masked, and what the student should say about them."""
+    """Images to be masked, and the labels that the student should predict."""
 
     image: Tensor  # (M, 3, H, W) normalized
     metas: Metas
@@ -81,10 +72,7 @@ class MaskedBatch:
 class SecondTeacher(nn.Module):
     """A teacher for masked images alone, whose network is saved as `mic.teacher.ema_model`.
 
-    Args:
-        network: another network like the student.
-        alpha: largest share the teacher keeps of itself at one iteration.
-        threshold: smallest probability of a confident pixel; None trusts every pixel fully.
+    The arguments are those of `Teacher`.
     """
 
     def __init__(self, network: nn.Module, alpha: float, threshold: float | None) -> None:
@@ -93,7 +81,7 @@ class SecondTeacher(nn.Module):
         self.average = Teacher(network, alpha, threshold)
 
     def train(self, mode: bool = True) -> "SecondTeacher":
-        """Keep the network in the mode it labels in."""
+        """Keep the network in the mode in which it labels."""
         super().train(mode)
         self.average.train()
         return self
@@ -102,9 +90,9 @@ class SecondTeacher(nn.Module):
 class MaskedConsistency(nn.Module):
     """Train the student on images with hidden blocks.
 
-    `mask_mode` says which images: `separatesrc` labeled source images, `separatetrg` pseudo-labeled
-    target images, `separate` the first half of each; `…aug` augments them before. Labels come from
-    the first teacher, unless `mask_alpha` or `mask_pseudo_threshold` ask for another one.
+    `mask_mode` chooses labeled source images (`separatesrc`), pseudo-labeled target images
+    (`separatetrg`) or the first half of each (`separate`); `…aug` augments them first. The first
+    teacher labels them, unless `mask_alpha` or `mask_pseudo_threshold` ask for another one.
 
     Args:
         settings: of the training method.
@@ -119,29 +107,22 @@ class MaskedConsistency(nn.Module):
         self.hide_blocks = MASK_GENERATORS.build(settings.mask_generator)
         self.augment: StrongAugmentation | None = None
         if settings.mask_mode.endswith(AUGMENTED):
-            self.augment = StrongAugmentation(
-                settings.color_jitter_probability,
-                settings.color_jitter_strength,
-                blur=True,
-                is_shared=True,
-            )
+            jitter = (settings.color_jitter_probability, settings.color_jitter_strength)
+            self.augment = StrongAugmentation(*jitter, blur=True, is_shared=True)
         self.teacher: SecondTeacher | None = None
         if settings.has_second_teacher and self.mode != SOURCE:
             self.teacher = SecondTeacher(make_network(), *settings.second_teacher)
         self.settings = settings
 
     def describe(self) -> list[str]:
-        """Say which images are masked, how, and who labels them."""
+        """Tell which images are masked, how, and who labels them."""
         s = self.settings
-        line = f"Masked consistency (MIC): mask_mode={s.mask_mode!r}, {self.hide_blocks}"
-        if self.mode == SOURCE:
-            line += ", labels of the source"
-        elif self.teacher is None:
-            line += ", labels of the first teacher"
-        else:
+        labels = "the source" if self.mode == SOURCE else "the first teacher"
+        if self.teacher is not None:
             alpha, threshold = s.second_teacher
-            line += f", labels of a second teacher (alpha {alpha}, threshold {threshold})"
-        lines = [line]
+            labels = f"a second teacher (alpha {alpha}, threshold {threshold})"
+        masks = f"mask_mode={s.mask_mode!r}, {self.hide_blocks}"
+        lines = [f"Masked consistency (MIC): {masks}, labels of {labels}"]
         if self.loss_weight == 0:
             lines.append("uda.mask_lambda=0: the main loss of masked images has no weight")
         if s.has_second_teacher and self.mode == SOURCE:
@@ -154,12 +135,9 @@ class MaskedConsistency(nn.Module):
             self.teacher.average.update(student, iteration)
 
     def relabel(self, step: Step, pseudo: PseudoLabel, trust: Tensor) -> PseudoLabel:
-        """Return the pseudo-labels of masked images: those given, or the second teacher's own.
+        """Return the pseudo-labels of masked images: `pseudo`, or the second teacher's own.
 
-        Args:
-            step: iteration.
-            pseudo: of the first teacher, with the weights that mixing uses.
-            trust: (B, H, W) of 0/1, the margins, which the second teacher's weights need too.
+        The margins, `trust` (B, H, W) of 0/1, apply to the second teacher's weights too.
         """
         if self.teacher is None:
             return pseudo
@@ -169,7 +147,7 @@ class MaskedConsistency(nn.Module):
         return replace(own, weight=own.weight * trust)
 
     def select(self, data: UDABatch, pseudo: PseudoLabel | None) -> MaskedBatch:
-        """Return the images that the mode takes, still to be augmented and masked."""
+        """Return the images that the mode asks for, not yet augmented and masked."""
         source = MaskedBatch(data.image, data.metas, data.label[:, 0], None)
         if self.mode == SOURCE:
             return source
@@ -180,12 +158,8 @@ class MaskedConsistency(nn.Module):
     def train_on(self, student: Any, step: Step, pseudo: PseudoLabel | None) -> None:
         """Hide blocks of the images, and back-propagate the student's loss on them.
 
-        `mask_lambda` multiplies the main loss alone, not those of HRDA's scales.
-
-        Args:
-            student: segmentor.
-            step: iteration, whose source has not been replaced.
-            pseudo: labels of the target, from `relabel`; None if only source images are masked.
+        `mask_lambda` multiplies only the main loss, not those of HRDA's scales. `pseudo` comes from
+        `relabel`; it is None if only source images are masked.
         """
         output = step.output
         batch = self.select(step.data, pseudo)
@@ -193,14 +167,9 @@ class MaskedConsistency(nn.Module):
         if self.augment is not None:
             image = self.augment(image, step.draws.augmentation(), step.data.normalization())
         image = self.hide_blocks(image, step.draws)
-        losses = student.forward_train(
-            image,
-            batch.metas,
-            batch.label[:, None],
-            seg_weight=batch.weight,
-            return_logits=output.pictures is not None,
-            draws=step.draws,
-        )
+        options = {"return_logits": output.pictures is not None, "draws": step.draws}
+        options["seg_weight"] = batch.weight
+        losses = student.forward_train(image, batch.metas, batch.label[:, None], **options)
         losses["decode.loss_seg"] = self.loss_weight * losses["decode.loss_seg"]
         output.show(masked_image=image, masked_label=batch.label)
         output.show_prediction(losses, "masked")
@@ -209,12 +178,12 @@ class MaskedConsistency(nn.Module):
 
 def _first_halves(source: MaskedBatch, target: MaskedBatch) -> MaskedBatch:
     """Join the first half of each batch, at least one image, as one batch."""
-    half = max(1, len(source.image) // 2)
+    half = slice(max(1, len(source.image) // 2))
     assert target.weight is not None
-    weights = torch.ones_like(target.weight[:half]), target.weight[:half]
+    weight = target.weight[half]
     return MaskedBatch(
-        image=torch.cat([source.image[:half], target.image[:half]]),
-        metas=[*source.metas[:half], *target.metas[:half]],
-        label=torch.cat([source.label[:half], target.label[:half]]),
-        weight=torch.cat(weights),
+        torch.cat([source.image[half], target.image[half]]),
+        [*source.metas[half], *target.metas[half]],
+        torch.cat([source.label[half], target.label[half]]),
+        torch.cat([torch.ones_like(weight), weight]),
     )

@@ -15,15 +15,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmseg.models.uda.draws import Augmentation, ImageAugmentation
+from mmseg.models.uda.draws import Augmentation, ImageAugmentation, JitterStep
 
 
 @dataclass(frozen=True)
 class Normalization:
     """Mean and standard deviation of the RGB images (…, 3, H, W) that a network sees.
 
-    They are plain numbers, which go to a device as arguments of what it computes: a tensor of them
-    would have to be copied to it.
+    Plain numbers are arguments of the computation on a device; a tensor would have to be copied.
     """
 
     mean: tuple[float, ...]
@@ -31,7 +30,7 @@ class Normalization:
 
     @classmethod
     def of(cls, img_norm_cfg: Mapping[str, Any]) -> "Normalization":
-        """Take what `Normalize` wrote down about a sample."""
+        """Take the constants that `Normalize` recorded for a sample."""
         mean, std = (tuple(float(x) for x in img_norm_cfg[key]) for key in ("mean", "std"))
         return cls(mean, std)
 
@@ -66,70 +65,47 @@ def class_mask(label: Tensor, chosen: Tensor) -> Tensor:
 
 
 def paste(mask: Tensor, source: Tensor, target: Tensor) -> Tensor:
-    """Paste the marked pixels of `source` on `target`; mask (B, 1, H, W) fits (B, [K,] H, W)."""
+    """Paste the marked pixels of `source` on `target`: mask (B, 1, H, W), others (B, [K,] H, W)."""
     return torch.where(mask if source.ndim == 4 else mask[:, 0], source, target)
 
 
+@dataclass(frozen=True)
 class StrongAugmentation:
-    """Color jitter and blur of normalized images, as often as the method's config says.
+    """Color jitter and blur of normalized images.
 
     Args:
-        jitter_probability: jitter happens when the draw in [0, 1) *exceeds* it (as in the papers'
-            code, where 0.2 means four in five).
+        jitter_probability: images are jittered when the draw in [0, 1) *exceeds* it (as in the
+            papers' code, where 0.2 means four times out of five).
         jitter_strength: of brightness, contrast, saturation and hue.
-        blur: whether to blur at all (then when its draw exceeds 0.5).
-        is_shared: whether all images of a batch have one order of the jitter and one σ of the blur.
+        blur: whether to blur at all (when the draw exceeds 0.5).
+        is_shared: whether all images of a batch share the order of the jitter and σ of the blur.
     """
 
-    def __init__(
-        self,
-        jitter_probability: float,
-        jitter_strength: float,
-        blur: bool,
-        is_shared: bool = False,
-    ) -> None:
-        self.jitter_probability = jitter_probability
-        self.jitter_strength = jitter_strength
-        self.blur = blur
-        self.is_shared = is_shared
-
-    def jitters(self, drawn: Augmentation) -> bool:
-        """Tell whether the colors change."""
-        return drawn.jitter_draw > self.jitter_probability
-
-    def blurs(self, drawn: Augmentation) -> bool:
-        """Tell whether the images lose their sharpness."""
-        return self.blur and drawn.blur_draw > 0.5
+    jitter_probability: float
+    jitter_strength: float
+    blur: bool
+    is_shared: bool = False
 
     def factors(self, drawn: Augmentation, count: int) -> list[ImageAugmentation]:
-        """Return what each of `count` images is augmented with."""
+        """Return the factors for each of `count` images."""
         factors = [drawn.image(index, self.jitter_strength) for index in range(count)]
-        if not self.is_shared:
-            return factors
-        order, sigma = drawn.shared()
-        return [replace(each, order=order, sigma=sigma) for each in factors]
+        if self.is_shared:
+            order, sigma = drawn.shared()
+            factors = [replace(each, order=order, sigma=sigma) for each in factors]
+        return factors
 
     def __call__(
-        self,
-        images: Tensor,
-        drawn: Augmentation | None,
-        normalization: Normalization,
+        self, images: Tensor, drawn: Augmentation | None, normalization: Normalization
     ) -> Tensor:
-        """Return augmented (B, 3, H, W) normalized images; `drawn=None` changes nothing.
-
-        Args:
-            images: (B, 3, H, W) normalized.
-            drawn: the random choices.
-            normalization: how they were normalized.
-        """
-        if drawn is None or not (self.jitters(drawn) or self.blurs(drawn)):
+        """Return augmented (B, 3, H, W) normalized images; `drawn=None` changes nothing."""
+        if drawn is None:
             return images
         factors = self.factors(drawn, len(images))
-        if self.jitters(drawn):
+        if drawn.jitter_draw > self.jitter_probability:
             unit = normalization.to_unit(images)
             jittered = [color_jitter(i, f) for i, f in zip(unit, factors, strict=True)]
             images = normalization.from_unit(torch.stack(jittered))
-        if self.blurs(drawn):
+        if self.blur and drawn.blur_draw > 0.5:
             blurred = [gaussian_blur(i, f.sigma) for i, f in zip(images, factors, strict=True)]
             images = torch.stack(blurred)
         return images
@@ -138,16 +114,17 @@ class StrongAugmentation:
 def color_jitter(image: Tensor, factors: ImageAugmentation) -> Tensor:
     """Jitter one (3, H, W) RGB image in [0, 1], in the drawn order."""
     for step in factors.order:
-        if step == 0:
+        if step == JitterStep.BRIGHTNESS:
             image = (image + (factors.brightness - 1)).clamp(0, 1)
-        elif step == 1:
+        elif step == JitterStep.CONTRAST:
             image = (image * factors.contrast).clamp(0, 1)
-        elif step == 2:
-            hue, saturation, value = rgb_to_hsv(image)
-            image = hsv_to_rgb(hue, (saturation * factors.saturation).clamp(0, 1), value)
         else:
             hue, saturation, value = rgb_to_hsv(image)
-            image = hsv_to_rgb((hue + factors.hue) % 1, saturation, value)
+            if step == JitterStep.SATURATION:
+                saturation = (saturation * factors.saturation).clamp(0, 1)
+            else:
+                hue = (hue + factors.hue) % 1
+            image = hsv_to_rgb(hue, saturation, value)
     return image
 
 
@@ -170,7 +147,7 @@ def hsv_to_rgb(hue: Tensor, saturation: Tensor, value: Tensor) -> Tensor:
 
 
 def blur_kernel_size(size: int) -> int:
-    """Return the odd kernel length, about a tenth of the image side (512 → 51, 1024 → 103)."""
+    """Return the odd kernel length: about a tenth of the image side (512 → 51, 1024 → 103)."""
     tenth = math.ceil(0.1 * size)
     return math.floor(tenth - 0.5 + tenth % 2)
 
@@ -178,8 +155,8 @@ def blur_kernel_size(size: int) -> int:
 def gaussian_blur(image: Tensor, sigma: float) -> Tensor:
     """Blur one (3, H, W) image with a separable Gaussian; the border reflects.
 
-    The nominal kernel spans a tenth of the side; weights beyond 8σ are below float32's resolution
-    and left out.
+    The kernel spans a tenth of the side, without the weights beyond 8σ, which float32 cannot
+    resolve.
     """
     for axis in (1, 2):
         radius = min(blur_kernel_size(image.shape[axis]) // 2, math.ceil(8 * sigma))

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from mmseg.system.errors import ConfigError, nearest
 
 SAME = "same"  # as the first teacher's
-# Which images are masked, and whether they are augmented before.
+# Which images are masked, and the suffix for augmenting them first.
 SOURCE, TARGET, BOTH, AUGMENTED = "separatesrc", "separatetrg", "separate", "aug"
 MASK_MODES = tuple(mode + end for mode in (BOTH, SOURCE, TARGET) for end in ("", AUGMENTED))
 
@@ -35,25 +35,23 @@ class SelfTrainingSettings:
 
     @property
     def has_second_teacher(self) -> bool:
-        """Whether masked images are labeled by a teacher of their own."""
+        """Whether masked images have their own teacher."""
         return self.mask_alpha != SAME or self.mask_pseudo_threshold != SAME
 
     @property
     def second_teacher(self) -> tuple[Any, Any]:
-        """Its α and its threshold (None trusts fully); 'same' takes the first teacher's."""
+        """Its α and threshold (None trusts all pixels); 'same' takes the first teacher's value."""
         alpha, threshold = self.mask_alpha, self.mask_pseudo_threshold
-        return (
-            self.alpha if alpha == SAME else alpha,
-            self.pseudo_threshold if threshold == SAME else threshold,
-        )
+        alpha = self.alpha if alpha == SAME else alpha
+        return alpha, self.pseudo_threshold if threshold == SAME else threshold
 
     def _check_masks(self, mode: str) -> None:
         if mode not in MASK_MODES:
             raise ConfigError(f"unknown uda.mask_mode {mode!r}{nearest(mode, MASK_MODES)}")
         if self.mask_generator is None:
             raise ConfigError(
-                f"uda.mask_mode={mode!r} needs uda.mask_generator, which is not set; for example "
-                "dict(type='block', mask_ratio=0.7, mask_block_size=64)."
+                f"uda.mask_mode={mode!r} needs uda.mask_generator, which is not set; set it, "
+                "e.g. to dict(type='block', mask_ratio=0.7, mask_block_size=64)."
             )
         alpha, threshold = self.mask_alpha, self.mask_pseudo_threshold
         if alpha != SAME and not (is_number(alpha) and 0 <= float(alpha) <= 1):
@@ -102,13 +100,11 @@ class DACSSettings(SelfTrainingSettings):
                 f"uda.source_only=True, where nothing labels the target, got {self.mask_mode!r}; "
                 "change one of them."
             )
-        needed = ("dataset", "croped_images_path", "croped_labels_path")
-        needed += ("reweight_threshold", "relabel_threshold")
+        paths = ("dataset", "croped_images_path", "croped_labels_path")
+        needed = (*paths, "reweight_threshold", "relabel_threshold")
         missing = [key for key in needed if getattr(self, key) is None]
         if self.matrix_path is not None and missing:
-            raise ConfigError(
-                f"uda.matrix_path switches CDDA on, which needs uda.{missing[0]} too."
-            )
+            raise ConfigError(f"uda.matrix_path turns on CDDA, which also needs uda.{missing[0]}.")
 
     @property
     def uses_depth(self) -> bool:
@@ -117,5 +113,5 @@ class DACSSettings(SelfTrainingSettings):
 
 
 def is_number(value: Any) -> bool:
-    """Tell whether a config's value is a number; True and False are none."""
+    """Tell whether a config's value is a number; True and False are not."""
     return isinstance(value, int | float) and not isinstance(value, bool)

@@ -15,7 +15,7 @@ from mmseg.system.processes import all_reduce_mean
 
 @dataclass(frozen=True)
 class PseudoLabel:
-    """What the teacher says about a batch of target images."""
+    """The teacher's labels for a batch of target images."""
 
     label: Tensor  # (B, H, W) int64 class
     weight: Tensor  # (B, H, W) float in [0, 1]
@@ -23,7 +23,7 @@ class PseudoLabel:
 
 
 def teacher_alpha(iteration: int, alpha: float) -> float:
-    """Return α of an iteration: min(1 - 1/(t+1), α), so that 0 copies the student.
+    """Return α of an iteration: min(1 - 1/(t+1), α), which is 0 (a copy of the student) at first.
 
     >>> [round(teacher_alpha(t, 0.9), 2) for t in (0, 1, 3, 50)]
     [0.0, 0.5, 0.75, 0.9]
@@ -34,14 +34,14 @@ def teacher_alpha(iteration: int, alpha: float) -> float:
 class Teacher:
     """An exponential moving average of the student that labels target images.
 
-    The network stays in train mode (batch statistics, updated in its own buffers), but with dropout
-    and stochastic depth switched off. It never gets gradients. The network itself belongs to the
-    training method, whose state it is part of.
+    The network stays in train mode (it uses batch statistics and updates its own buffers), but
+    without dropout and stochastic depth. It never gets gradients. It belongs to the state of the
+    training method.
 
     Args:
         network: the teacher's segmentor.
-        alpha: largest share the teacher keeps of itself at one iteration.
-        threshold: smallest probability of a confident pixel; None trusts every pixel fully.
+        alpha: largest share that the teacher keeps of itself in an iteration.
+        threshold: lowest probability of a confident pixel; None trusts every pixel fully.
     """
 
     def __init__(self, network: nn.Module, alpha: float, threshold: float | None) -> None:
@@ -64,7 +64,7 @@ class Teacher:
             )
 
     def train(self) -> None:
-        """Put the network into the mode it labels in."""
+        """Set the mode in which the network labels."""
         self.network.train()
         for module in self.network.modules():
             if isinstance(module, nn.modules.dropout._DropoutNd | DropPath):

@@ -1,7 +1,4 @@
-"""Make the depth maps of a data set: images -> network -> 8-bit PNG files that training reads.
+"""Make the depth maps of a dataset: images -> network -> 8-bit PNG files that training reads.
 
-    jobs -> pictures (read, resize) -> batches -> device (network, scaling) -> writers (PNG files)
-
-`run.py` puts them together; `from_images.py` is the way through a network, `from_files.py` that of
-maps which exist already.
+`make_maps.py` is where it begins. Maps that exist already take `disparity.py`, not a network.
 """

@@ -1,8 +1,9 @@
 """Which image becomes which depth map, and that no image is lost by it."""
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
 from mmseg.datasets.cityscapes import CityscapesDataset
@@ -10,11 +11,24 @@ from mmseg.datasets.custom import CustomDataset
 from mmseg.datasets.gta import GTADataset
 from mmseg.datasets.image_files import files_below
 from mmseg.datasets.synthia import SynthiaDataset
-from mmseg.preprocessing.depth_maps.disparity import SUFFIXES as MAP_SUFFIXES
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".tif", ".tiff", ".webp")
+MAP_SUFFIXES = (".npy", ".tif", ".tiff", ".png")
 PREVIEW_FILE = "depth_preview.png"  # lies beside the maps
-DISPARITY = "disparity"  # what Cityscapes calls its own maps
+CITYSCAPES = "cityscapes"
+# How the names of its images end, and those of its own maps.
+ENDINGS = (CityscapesDataset.IMG_SUFFIX.partition(".")[0], "_disparity")
+LAYOUTS: dict[str, Callable[[str], str]] = {  # the relative name of an image -> that of its map
+    CITYSCAPES: CityscapesDataset.depth_name,
+    "gta": GTADataset.depth_name,
+    "synthia": SynthiaDataset.depth_name,
+    "flat": lambda name: PurePosixPath(CustomDataset.depth_name(name)).name,
+}
+
+Say = Callable[[str], object]
+Found = tuple[Path, str]  # a file, and its name relative to the folder that was given
+# What became of images: None of one that has a map now, else why it has none.
+Outcomes = Generator[str | None, None, None]
 
 
 @dataclass(frozen=True)
@@ -25,210 +39,125 @@ class Job:
     output: Path
 
 
-@dataclass(frozen=True)
-class Layout:
-    """How the files of a data set are called.
-
-    map_name: the relative name of an image, with '/' -> that of its map.
-    ending: of the images' names, before the suffix.
-    map_ending: of the names of maps that exist already, the same.
-    keeps_folder: the folder of an image belongs to its name.
-    """
-
-    map_name: Callable[[str], str]
-    ending: str = ""
-    map_ending: str = ""
-    keeps_folder: bool = False
-
-    def endings(self, is_from_maps: bool) -> tuple[str, ...]:
-        """Return the endings by which the files to read are recognized."""
-        return (self.ending, self.map_ending) if is_from_maps else (self.ending,)
-
-
-def flat_name(name: str) -> str:
-    """Return the name of a map without the folders of its image.
-
-    >>> flat_name("train/b/00001.jpg")
-    '00001.png'
-    """
-    return PurePosixPath(CustomDataset.depth_name(name)).name
-
-
-LAYOUTS = {
-    "cityscapes": Layout(
-        CityscapesDataset.depth_name,
-        ending=CityscapesDataset.IMG_SUFFIX.partition(".")[0],
-        map_ending=f"_{DISPARITY}",
-        keeps_folder=True,
-    ),
-    "gta": Layout(GTADataset.depth_name),
-    "synthia": Layout(SynthiaDataset.depth_name),
-    "flat": Layout(flat_name),
-}
-KEPT_NAMES = Layout(CustomDataset.depth_name)  # without --layout
-
-
-@dataclass(frozen=True)
-class _Found:
-    """An image and its name relative to the folder that was given."""
-
-    image: Path
-    name: str
-
-
 def find_jobs(
-    inputs: Sequence[str | Path],
-    out: str | Path,
-    layout: str | None = None,
-    is_from_maps: bool = False,
-    say: Callable[[str], object] = lambda line: None,
+    inputs: Sequence[Path], out: Path, layout: str | None, is_from_maps: bool, say: Say
 ) -> list[Job]:
-    """Return what is to be done, sorted by the maps' names.
+    """Return what is to be done, sorted by the maps' names, or raise a sentence for the user.
 
-    Args:
-        inputs: folders, searched with all folders in them, and files.
-        out: folder of the maps; where it lies in one of `inputs`, it is not searched.
-        layout: one of `LAYOUTS`; None recognizes Cityscapes by its names and keeps others.
-        is_from_maps: the inputs are maps that exist already.
-        say: takes the lines that a person should read.
-
-    Raises:
-        FileNotFoundError: there is nothing to do.
-        ValueError: two images have one map, or a map would lie among the images.
+    `inputs` are files, and folders that are searched, except for `out`, the folder of the maps;
+    they are maps already if `is_from_maps`. Without one of the `LAYOUTS`, Cityscapes is recognized
+    by its names, and others are kept. `say` takes the lines that a person should read.
     """
-    out = Path(out)
     suffixes = MAP_SUFFIXES if is_from_maps else IMAGE_SUFFIXES
-    found = [item for path in map(Path, inputs) for item in _search(path, out, suffixes)]
-    place = RealFolders()  # the same file may be given twice
-    found = list({(place.file(item.image), item.name): item for item in found}.values())
-    chosen = _recognized(found, is_from_maps, say) if layout is None else LAYOUTS[layout]
-    fitting = [item for item in found if _fits(item, chosen, is_from_maps)]
+    endings = ENDINGS if is_from_maps else ENDINGS[:1]
+    searched = (item for path in inputs for item in _search(path, out, suffixes))
+    found = list({(real_file(file), name): (file, name) for file, name in searched}.values())
+    of_city = [item for item in found if PurePosixPath(item[1]).stem.endswith(endings)]
+    if layout is None:
+        layout = _recognized(len(of_city), len(found), endings, say)
+    fitting = of_city if layout == CITYSCAPES else found
     if not fitting:
-        raise FileNotFoundError(_nothing(inputs, suffixes, chosen.endings(is_from_maps)))
-    if left_out := len(found) - len(fitting):
-        say(
-            f"Left out, because they are not called *{chosen.ending}.*: {left_out} of {len(found)}."
+        names = " or ".join(f"*{ending}" for ending in endings) if layout == CITYSCAPES else "*"
+        where = ", ".join(f"'{path}'" for path in inputs)
+        raise FileNotFoundError(
+            f"expected files {names} ({', '.join(suffixes)}) in {where}, got none; check the "
+            "folder (--out and what lies in it are not searched) and --layout."
         )
-    jobs = [Job(item.image, out / _map_name(item, chosen, is_from_maps)) for item in fitting]
+    if left_out := len(found) - len(fitting):
+        say(f"Left out, because they are not called *{endings[0]}.*: {left_out} of {len(found)}.")
+    jobs = [Job(file, out / _map_name(file, name, layout)) for file, name in fitting]
     jobs.sort(key=lambda job: job.output)
-    _check(jobs, [path for path in map(Path, inputs) if path.is_dir()], out)
+    _require_one_image_per_map(jobs)
+    _require_apart(jobs, [path for path in inputs if path.is_dir()], out)
     return jobs
 
 
-def _search(path: Path, out: Path, suffixes: tuple[str, ...]) -> Iterator[_Found]:
+def real_file(path: Path) -> Path:
+    """Return the path of a file, whose folder may be reached by links; it may be one itself."""
+    return _resolved(path.parent.absolute()) / path.name
+
+
+def counted(count: int, noun: str) -> str:
+    """Write a number of things."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+@cache  # thousands of files share a folder
+def _resolved(folder: Path) -> Path:
+    return folder.resolve()
+
+
+def _is_inside(folder: Path, other: Path) -> bool:
+    return _resolved(folder.absolute()).is_relative_to(_resolved(other.absolute()))
+
+
+def _search(path: Path, out: Path, suffixes: tuple[str, ...]) -> Iterator[Found]:
     """Yield the files of one input."""
     if path.is_file():
         if path.suffix.lower() not in suffixes:
             raise ValueError(f"expected a file as {', '.join(suffixes)}, got '{path}'.")
-        yield _Found(path, path.name)
+        yield path, path.name
         return
     if not path.is_dir():
         raise FileNotFoundError(f"expected a folder or a file at '{path}', got nothing there.")
-    folder = RealFolders()
-    holds_maps = folder.is_inside(out, path) and not folder.is_inside(path, out)
+    holds_maps = _is_inside(out, path) and not _is_inside(path, out)
     for name in files_below(path):
-        image = path / name
-        if image.suffix.lower() not in suffixes:
-            continue
-        if suffixes is MAP_SUFFIXES and image.name == PREVIEW_FILE:
-            continue
-        if not (holds_maps and folder.is_inside(image.parent, out)):
-            yield _Found(image, name)
+        file = path / name
+        is_own = holds_maps and _is_inside(file.parent, out)
+        is_preview = suffixes is MAP_SUFFIXES and file.name == PREVIEW_FILE
+        if file.suffix.lower() in suffixes and not is_own and not is_preview:
+            yield file, name
 
 
-class RealFolders:
-    """Where folders really are: each is looked up once, links are followed."""
-
-    def __init__(self) -> None:
-        self.known: dict[Path, Path] = {}
-
-    def real(self, folder: Path) -> Path:
-        """Return the path of a folder without links."""
-        if folder not in self.known:
-            self.known[folder] = folder.resolve()
-        return self.known[folder]
-
-    def file(self, path: Path) -> Path:
-        """Return the path of a file, whose folder may be reached by links; it may be one itself."""
-        return self.real(path.parent) / path.name
-
-    def is_inside(self, folder: Path, other: Path) -> bool:
-        """Tell whether a folder is another one or lies in it."""
-        return self.real(folder).is_relative_to(self.real(other))
-
-
-def _recognized(
-    found: Sequence[_Found], is_from_maps: bool, say: Callable[[str], object]
-) -> Layout:
-    """Return the layout whose names the files have."""
-    cityscapes = LAYOUTS["cityscapes"]
-    names = ", ".join(f"*{ending}.*" for ending in cityscapes.endings(is_from_maps))
-    count = sum(_fits(item, cityscapes, is_from_maps) for item in found)
+def _recognized(count: int, total: int, endings: tuple[str, ...], say: Say) -> str | None:
+    """Return the layout of files; `count` are called as in Cityscapes. None keeps names."""
+    names = ", ".join(f"*{ending}.*" for ending in endings)
     if not count:
         say("Names are kept: a map is called as its image (--layout chooses other names).")
-        return KEPT_NAMES
-    if count < len(found):
+        return None
+    if count < total:
         raise ValueError(
             f"expected all or none of the files to be called {names} as in Cityscapes, got "
-            f"{count} of {len(found)}; do give --layout cityscapes for these alone, or --layout "
+            f"{count} of {total}; give --layout cityscapes for these alone, or --layout "
             "gta to keep all names."
         )
     say(f"Layout cityscapes, because the files are called {names} (--layout chooses another).")
-    return cityscapes
+    return CITYSCAPES
 
 
-def _fits(item: _Found, layout: Layout, is_from_maps: bool) -> bool:
-    return PurePosixPath(item.name).stem.endswith(layout.endings(is_from_maps))
+def _map_name(file: Path, name: str, layout: str | None) -> str:
+    """Return the relative name of a map; those of Cityscapes lie in the folder of their city."""
+    if layout != CITYSCAPES:
+        return LAYOUTS[layout](name) if layout else CustomDataset.depth_name(name)
+    if "/" not in name:
+        name = f"{file.parent.resolve().name}/{name}"
+    return CityscapesDataset.depth_name(name).replace(f"{ENDINGS[1]}.", "_depth.")
 
 
-def _map_name(item: _Found, layout: Layout, is_from_maps: bool) -> str:
-    """Return the relative name of a map."""
-    name = item.name
-    if layout.keeps_folder and "/" not in name and item.image.name == name:
-        name = _with_folder(item)
-    path = PurePosixPath(layout.map_name(name))
-    if is_from_maps and layout.map_ending:
-        path = path.with_name(path.name.replace(DISPARITY, "depth"))
-    return path.as_posix()
-
-
-def _with_folder(item: _Found) -> str:
-    return f"{item.image.parent.resolve().name}/{item.name}"
-
-
-def _nothing(inputs: Sequence[str | Path], suffixes: Sequence[str], endings: Sequence[str]) -> str:
-    """Say that no image was found."""
-    where = ", ".join(f"'{path}'" for path in inputs)
-    names = " or ".join(f"*{ending}" for ending in endings)
-    advice = "do check the folder (--out and what lies in it are not searched)"
-    if any(endings):
-        advice += ", or leave --layout out"
-    return f"expected files {names} ({', '.join(suffixes)}) in {where}, got none; {advice}."
-
-
-def _check(jobs: Sequence[Job], folders: Sequence[Path], out: Path) -> None:
-    """Raise `ValueError` if a map would replace another one or an image, or be taken for one."""
-    outputs = Counter(job.output for job in jobs)
-    if len(outputs) < len(jobs):
-        output = next(output for output, count in outputs.items() if count > 1)
-        first, second, *_ = (job.image for job in jobs if job.output == output)
-        raise ValueError(
-            f"expected one image per map, got '{first}' and '{second}' for '{output}'; do give "
-            "their folders to commands with an --out each, or choose a --layout that keeps folders."
-        )
-    place = RealFolders()
-    images = {place.file(job.image) for job in jobs}
-    images |= {job.image.resolve() for job in jobs if job.image.is_symlink()}
-    for job in jobs:
-        if place.file(job.output) in images:
+def _require_one_image_per_map(jobs: Sequence[Job]) -> None:
+    """Raise `ValueError` if two images have one map."""
+    for one, other in pairwise(jobs):  # sorted by their maps
+        if one.output == other.output:
             raise ValueError(
-                f"expected maps beside the images, got '{job.output}', which is itself an image; "
-                "do choose another --out."
+                f"expected one image per map, got '{one.image}' and '{other.image}' for "
+                f"'{one.output}'; give their folders to commands with an --out each, or choose a "
+                "--layout that keeps folders."
             )
-    searched = [f for f in folders if place.is_inside(f, out) or not place.is_inside(out, f)]
-    for parent, folder in {(job.output.parent, folder) for job in jobs for folder in searched}:
-        if place.is_inside(parent, folder):
+
+
+def _require_apart(jobs: Sequence[Job], folders: Sequence[Path], out: Path) -> None:
+    """Raise `ValueError` if a map would replace an image, or be taken for one next time."""
+    images = {real_file(job.image) for job in jobs}
+    images |= {job.image.resolve() for job in jobs if job.image.is_symlink()}
+    if wrong := next((job for job in jobs if real_file(job.output) in images), None):
+        raise ValueError(
+            f"expected maps beside the images, got '{wrong.output}', which is itself an image; "
+            "choose another --out."
+        )
+    searched = [f for f in folders if _is_inside(f, out) or not _is_inside(out, f)]
+    for folder, parent in {(f, job.output.parent) for job in jobs for f in searched}:
+        if _is_inside(parent, folder):
             raise ValueError(
                 f"expected --out apart from the images, got '{out}' for those in '{folder}': the "
-                "maps would be taken for images next time; do choose another --out."
+                "maps would be taken for images next time; choose another --out."
             )

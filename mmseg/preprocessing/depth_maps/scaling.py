@@ -1,10 +1,7 @@
-"""Network output -> stored 8-bit levels.
+"""Network output -> stored 8-bit levels: relative inverse depth, scaled per image.
 
-Legend: B images, h×w network output, H×W image. A stored level is relative inverse depth, scaled
-per image: 255 is the nearest pixel, 0 the farthest.
+Legend: B images, h×w network output, H×W image. Level 255 is the nearest pixel, 0 the farthest.
 """
-
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -16,18 +13,6 @@ QUANTITIES = ("inverse", "metric")
 NEAREST = 0.1
 
 
-@dataclass(frozen=True)
-class Stored:
-    """What is written of B images.
-
-    levels: (B, H, W) uint8; is_finite: (B,) bool on the same device. Where it is False, the values
-    could not be scaled and all levels of the image are 0.
-    """
-
-    levels: Tensor
-    is_finite: Tensor
-
-
 def upsample(prediction: Tensor, size: tuple[int, int]) -> Tensor:
     """Bring (B, h, w) to `size` (H, W), bilinearly with aligned corners, as (B, H, W) float32."""
     values = prediction.float()[:, None]  # (B, 1, h, w)
@@ -35,33 +20,19 @@ def upsample(prediction: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def nearness(values: Tensor, quantity: str) -> Tensor:
-    """Return values that are large where it is near, of any shape.
-
-    Args:
-        values: inverse depth, or depth in meters.
-        quantity: 'inverse' (nothing to do) or 'metric' (1 / depth, of at least 0.1 m). Values that
-            are not finite stay so.
-
-    >>> nearness(torch.tensor([0.0, 0.5, 4.0]), "metric").tolist()
-    [10.0, 2.0, 0.25]
-    """
-    require_quantity(quantity)
+    """Return values that are large where it is near; what is not finite stays so."""
     if quantity == "inverse":
         return values
     near = values.clamp(min=NEAREST).reciprocal()
     return torch.where(values.isfinite(), near, torch.nan)
 
 
-def to_stored(values: Tensor, is_valid: Tensor | None = None) -> Stored:
+def to_stored(values: Tensor, is_valid: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Scale each image from its smallest to its largest value to 0…255, and truncate.
 
-    A constant image becomes 0. Computed as ``(values - min) / (max - min) * 255``, in float64 if
-    `values` are, else in float32.
-
-    Args:
-        values: (B, H, W), large is near.
-        is_valid: (B, H, W) bool. Pixels where it is False have no part in minimum and maximum and
-            become 0, as if they were far.
+    Computed as ``(values - min) / (max - min) * 255``, in float64 if `values` (B, H, W) are, else
+    in float32. Pixels that are not valid have no part in it and become 0, as if they were far. So
+    do a constant image and one with values that are not finite; (B,) bool tells which were finite.
     """
     values = values if values.dtype == torch.float64 else values.float()
     lowest = highest = values
@@ -76,13 +47,4 @@ def to_stored(values: Tensor, is_valid: Tensor | None = None) -> Stored:
     shows = is_finite & (span > 0)
     shows = shows if is_valid is None else shows & is_valid
     levels = torch.where(shows, scaled, 0).to(torch.uint8)
-    return Stored(levels, is_finite[:, 0, 0])
-
-
-def require_quantity(quantity: str) -> None:
-    """Raise unless `quantity` is one of `QUANTITIES`."""
-    if quantity not in QUANTITIES:
-        raise ValueError(
-            f"expected the quantity 'inverse' or 'metric', got {quantity!r}; do say 'metric' for "
-            "maps in meters, and 'inverse' for maps whose large values are near."
-        )
+    return levels, is_finite[:, 0, 0]

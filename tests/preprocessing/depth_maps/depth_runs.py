@@ -13,9 +13,7 @@ import torch
 from PIL import Image
 from torch.nn.functional import interpolate
 
-from mmseg.preprocessing.depth_maps.options import Options
-from mmseg.preprocessing.depth_maps.run import make_maps
-from mmseg.preprocessing.depth_maps.summary import Summary
+from mmseg.preprocessing.depth_maps.make_maps import Options, Summary, make_maps
 
 SIZES = [(40, 72), (48, 64), (61, 45)]  # (H, W)
 # In levels. Of eight tiny networks, float32 moved values past a step by 0.002 at most, whatever
@@ -87,7 +85,7 @@ def assert_truncated(levels: np.ndarray, values: np.ndarray) -> None:
 
 def run(images: Path, out: Path, said: list[str] | None = None, **choices: Any) -> Summary:
     """Make maps in this process, one image at a time unless `choices` say otherwise."""
-    options = Options(**{"inputs": (images,), "out": out, "batch_size": 1, **choices})
+    options = Options((images,), out, **choices)
     return make_maps(options, (said if said is not None else []).append)
 
 

@@ -1,6 +1,5 @@
 """`tools/make_depth.py` in processes of its own: signals, kills, several at once, last words."""
 
-import json
 import os
 import re
 import shutil
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from depth_runs import contents, read_maps
+from depth_runs import contents
 from patience import until
 from PIL import Image
 
@@ -24,7 +23,7 @@ from command_server import ROOT, Command, CommandServer  # noqa: E402
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
 SCRIPT = str(ROOT / "tools/make_depth.py")
 MODULES = (
-    "mmseg.preprocessing.depth_maps.run",
+    "mmseg.preprocessing.depth_maps.make_maps",
     "transformers.models.depth_anything.modeling_depth_anything",
     "transformers.models.dinov2.modeling_dinov2",
 )
@@ -56,7 +55,7 @@ def whole(many, model, server, tmp_path_factory) -> dict[str, bytes]:
     status, text = start(server, many, out, model).wait()
     assert status == 0, text
     assert "Traceback" not in text
-    assert f"Made {NUM} maps in {out} in " in text
+    assert f"Made {NUM} maps in {out}." in text
     assert f"{NUM}/{NUM} [" in text  # the bar, with rate and time left
     assert re.search(r"image/s\]", text)
     return contents(out)
@@ -90,7 +89,7 @@ def last_words(text: str) -> str:
 def test_signal_ends_the_run_soon_and_cleanly_and_the_same_command_goes_on(
     number, workers, many, model, server, whole, tmp_path
 ):
-    """Sent to main process, readers and writers, as schedulers and terminals do."""
+    """Sent to main process and readers, as schedulers and terminals do."""
     out, options = tmp_path / "maps", ("--num-workers", str(workers))
     command = start(server, many, out, model, *options, hold=held_at(out, 4))
     until(lambda: finished(out) >= 4)
@@ -128,7 +127,7 @@ def test_killed_run_leaves_no_half_file_and_goes_on(
         until(lambda n=moment: finished(out) >= n)
         command.kill()
         assert command.wait()[0] == -signal.SIGKILL
-        command.wait_for_group()  # readers and writers do not outlive it
+        command.wait_for_group()  # readers do not outlive it
     done = contents(out)
     assert len(done) <= NUM, moments
     assert all(whole[name] == content for name, content in done.items()), moments
@@ -168,7 +167,7 @@ def test_two_processes_share_the_images_and_sum_up(many, model, server, whole, t
     results = [command.wait() for command in commands]
     assert [status for status, _ in results] == [1, 1]
     first, second = (text for _, text in results)
-    assert f"Made {NUM - 1} maps in {out} in " in first
+    assert f"Made {NUM - 1} maps in {out}." in first
     assert "15/15 [" in first  # its own share
     assert f"  expected an image file at '{images}/21.png', got a broken file" in first
     assert last_words(first) == "make_depth.py: No map of 1 file, see above."
@@ -176,11 +175,11 @@ def test_two_processes_share_the_images_and_sum_up(many, model, server, whole, t
     shutil.copy(many / "21.png", images)
     results = [command.wait() for command in two(server, images, out, model)]
     assert [status for status, _ in results] == [0, 0]
-    assert f"; {NUM - 1} maps had been there already." in results[0][1]
+    assert f"{NUM - 1} of {NUM} maps are in {out} already." in results[0][1]
     assert contents(out) == whole
     results = [command.wait() for command in two(server, images, out, model)]
     assert [status for status, _ in results] == [0, 0]
-    assert f"All {NUM} maps are in {out} already, made with {model}." in results[0][1]
+    assert f"All {NUM} maps are in {out} already, made with {model} as inverse" in results[0][1]
 
 
 def test_two_processes_end_together_with_one_sentence(
@@ -225,7 +224,7 @@ def test_stopped_pair_and_lost_process_end_and_go_on(many, model, server, whole,
     assert done < NUM
     results = [command.wait() for command in two(server, many, out, model)]
     assert [status for status, _ in results] == [0, 0]
-    assert f"; {done} maps had been there already." in results[0][1]
+    assert f"{done} of {NUM} maps are in {out} already." in results[0][1]
     assert contents(out) == whole
 
 
@@ -235,10 +234,11 @@ LAST_WORDS = {
         ["images", "--model", "./nothing"],
         r"expected a folder .*'./nothing', got no suc",
     ),
-    "device": (["images", "--device", "gpu7"], r"such as cpu, .* got --device gpu7: .*; do leave"),
+    "device": (["images", "--device", "gpu7"], r"such as cpu, .* got --device gpu7: .*; leave"),
     "out is a file": (["images", "--out", "file"], r"expected to write 'file', got: .*; choose a"),
     "workers": (["images", "--num-workers", "-3"], r"expected --num-workers of at least 0, got -3"),
-    "preview": (["images", "--preview", "file"], r"expected a new file for --preview, got 'file'"),
+    "batch": (["images", "--batch-size", "0"], r"expected --batch-size of at least 1, got 0\."),
+    "preview": (["images", "--preview", "file"], r"expected a new file .*--preview .*, got 'file'"),
     "launcher": (["images", "--launcher", "pytorch"], r"expected the variables RANK, .* under"),
 }
 
@@ -263,7 +263,7 @@ def test_limit_on_the_size_of_files_ends_the_run_with_a_sentence(many, model, se
     Image.effect_noise((200, 150), 60).convert("RGB").save(images / "noise.png")
     out = tmp_path / "maps"
     said = {0: f"expected to write '{out}/noise.png', got: File too large; "}
-    said[1] = "bytes of shared memory for an image, got: .*too large.*; do use a smaller --num-work"
+    said[1] = "bytes of shared memory for images, got: .*too large.*; use a smaller --num-work"
     for workers, message in said.items():  # the memory that processes share has the same limit
         options = ("--num-workers", str(workers))
         status, text = start(server, images, out, model, *options, file_size=5000).wait()
@@ -273,21 +273,6 @@ def test_limit_on_the_size_of_files_ends_the_run_with_a_sentence(many, model, se
         assert not list(out.rglob(".*"))
 
 
-def test_existing_maps_are_converted_without_a_model(server, tmp_path):
-    (tmp_path / "disparity/ulm").mkdir(parents=True)
-    np.save(tmp_path / "disparity/ulm/a_disparity.npy", np.arange(12.0).reshape(3, 4))
-    out = tmp_path / "maps"
-    options = ["--from-disparity", "--quantity", "metric", "--preview", "--num-workers", "1"]
-    arguments = [SCRIPT, str(tmp_path / "disparity"), "--out", str(out), *options]
-    status, text = server.start(arguments).wait()
-    assert status == 0, text
-    assert "Converts maps of metric depth (near is small): they are inverted." in text
-    (levels,) = read_maps(out / "ulm").values()
-    assert levels.ravel()[[0, 1, 11]].tolist() == [0, 255, 0]  # 0 m is no measurement
-    assert json.loads((out / "depth.json").read_text())["recipe"]["quantity"] == "metric"
-    assert Image.open(out / "depth_preview.png").mode == "RGB"
-
-
 @pytest.mark.slow
 def test_torchrun_runs_it(many, model, whole, tmp_path):
     out = tmp_path / "maps"
@@ -295,5 +280,5 @@ def test_torchrun_runs_it(many, model, whole, tmp_path):
     command += [str(many), "--out", str(out), "--model", str(model), "--device", "cpu"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert f"Made {NUM} maps in {out} in " in done.stdout
+    assert f"Made {NUM} maps in {out}." in done.stdout
     assert contents(out) == whole

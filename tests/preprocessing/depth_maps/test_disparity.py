@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmseg.preprocessing.depth_maps.disparity import SUFFIXES, convert, read_values, recipe
-from mmseg.preprocessing.depth_maps.scaling import SCALING
+from mmseg.preprocessing.depth_maps.disparity import convert, read_values
+from mmseg.preprocessing.depth_maps.jobs import MAP_SUFFIXES
 from mmseg.system.errors import is_for_user
 
 NAN, INF = float("nan"), float("inf")
@@ -28,9 +28,13 @@ def save(path: Path, values: np.ndarray) -> Path:
 def test_an_inverse_map_is_scaled_over_its_measured_pixels(tmp_path):
     """0…4 on 0…255, truncated: 1 -> 63.75, 2 -> 127.5; what is not finite becomes far."""
     values = np.array([[0, 1, 2], [NAN, INF, 4], [-INF, 0, 3]], np.float32)
-    levels = convert(save(tmp_path / "a.npy", values), "inverse")
-    assert levels.dtype == np.uint8
-    assert levels.tolist() == [[0, 63, 127], [0, 0, 255], [0, 0, 191]]
+    for name in ("a.npy", "a.tiff"):
+        levels = convert(save(tmp_path / name, values), "inverse")
+        assert levels.dtype == np.uint8
+        assert levels.tolist() == [[0, 63, 127], [0, 0, 255], [0, 0, 191]]
+    assert not convert(save(tmp_path / "a.npy", np.full((3, 4), 7.5)), "inverse").any()
+    exact = save(tmp_path / "a.npy", np.array([[2**24, 2**24 + 1]], np.int32))  # not in float32
+    assert convert(exact, "inverse").tolist() == [[0, 255]]
 
 
 def test_zero_of_a_16_bit_png_is_no_measurement_and_does_not_set_the_minimum(tmp_path):
@@ -56,20 +60,15 @@ def test_zero_is_a_value_of_all_other_files(name, tmp_path):
 def test_of_distances_the_nearest_becomes_the_brightest(name, tmp_path):
     """1/3, 1/5, 1/15: the second lies in the middle (127.5), whatever the unit is.
 
-    0 is no distance: it becomes far, and is not the nearest.
+    0 and what is below (-1 marks holes in some datasets) is no distance: it becomes far.
     """
     values = np.array([[3, 5, 15, 0]]) * 256
     path = save(tmp_path / name, values.astype(np.uint16 if name == "a.png" else np.float32))
     assert convert(path, "metric").tolist() == [[255, 127, 0, 0]]
     assert convert(path, "inverse")[0, 2] == 255
-
-
-def test_distances_that_are_not_above_zero_or_not_finite_are_far(tmp_path):
-    """1/2, 1/4, 1/8 -> 1, 1/3, 0 of the range; -1 marks holes in some data sets."""
-    values = np.array([[2, 4, 8, -1], [0, NAN, INF, -INF]], np.float64)
-    levels = convert(save(tmp_path / "a.npy", values), "metric")
-    assert levels[1].tolist() == [0, 0, 0, 0]
-    assert levels[0].tolist() in ([255, 84, 0, 0], [255, 85, 0, 0])  # 85 up to rounding
+    if name != "a.png":
+        holes = np.array([[3, 5, 15, -1], [0, NAN, INF, -INF]], np.float32)
+        assert convert(save(path, holes), "metric").tolist() == [[255, 127, 0, 0], [0] * 4]
 
 
 @pytest.mark.parametrize("kind", REAL_TYPES)
@@ -88,12 +87,6 @@ def test_npy_of_every_real_type_and_order_is_read_exactly(kind, tmp_path):
     assert np.abs(convert(path, "inverse").astype(int) - expected).max() <= 1  # of float32
 
 
-def test_large_integers_keep_their_last_digits(tmp_path):
-    """Float32 would round both to 2**24."""
-    path = save(tmp_path / "a.npy", np.array([[2**24, 2**24 + 1]], np.int32))
-    assert convert(path, "inverse").tolist() == [[0, 255]]
-
-
 @pytest.mark.parametrize("kind", ["u1", "i1", "u2", "i2", "i4", "f4", "f8"])
 def test_tiff_of_every_type_that_opencv_reads_is_read_exactly(kind, tmp_path):
     rng = np.random.default_rng(4)
@@ -105,20 +98,12 @@ def test_tiff_of_every_type_that_opencv_reads_is_read_exactly(kind, tmp_path):
     assert is_valid.all()
 
 
-def test_tiff_may_mark_holes_as_nan(tmp_path):
-    path = save(tmp_path / "a.tiff", np.array([[NAN, 1, 2, 5]], np.float32))
-    assert convert(path, "inverse").tolist() == [[0, 0, 63, 255]]
-
-
-@pytest.mark.parametrize("shape", [(1, 4, 6), (4, 6, 1), (1, 1, 4, 6), (1, 4, 6, 1)])
-def test_axes_of_length_one_are_left_out(shape, tmp_path):
+def test_axes_of_length_one_are_left_out(tmp_path):
     values = np.arange(24, dtype=np.float32).reshape(4, 6)
-    read, _ = read_values(save(tmp_path / "a.npy", values.reshape(shape)))
-    assert (read == values).all()
-
-
-def test_a_map_of_one_row_is_a_map(tmp_path):
-    read, is_valid = read_values(save(tmp_path / "a.npy", np.zeros((1, 9))))
+    for shape in ((1, 4, 6), (4, 6, 1), (1, 1, 4, 6), (1, 4, 6, 1)):
+        read, _ = read_values(save(tmp_path / "a.npy", values.reshape(shape)))
+        assert (read == values).all()
+    read, is_valid = read_values(save(tmp_path / "a.npy", np.zeros((1, 9))))  # a map of one row
     assert read.shape == is_valid.shape == (1, 9)
 
 
@@ -147,7 +132,8 @@ def test_distances_in_too_large_a_unit_are_refused_instead_of_flattened(tmp_path
     values = np.linspace(4, 900, 200).reshape(10, 20)
     path = save(tmp_path / "shares.npy", values / 1000)
     with pytest.raises(
-        ValueError, match=r"in meters .*shares.npy', got 11% of them below 0.1 \(largest: 0.9\); do"
+        ValueError,
+        match=r"in meters .*shares.npy', got 11% of them below 0.1 \(largest: 0.9\); ",
     ):
         convert(path, "metric")
     assert convert(path, "inverse").max() == 255
@@ -155,16 +141,6 @@ def test_distances_in_too_large_a_unit_are_refused_instead_of_flattened(tmp_path
     assert np.abs(convert(save(tmp_path / "mm.npy", values * 1000), "metric") - expected).max() <= 1
     values[0, 0] = 0.001
     assert convert(save(tmp_path / "wrong.npy", values), "metric")[0, 0] == 255
-
-
-def test_a_constant_map_is_all_zero(tmp_path):
-    path = save(tmp_path / "a.npy", np.full((3, 4), 7.5))
-    assert not convert(path, "inverse").any()
-
-
-def test_the_recipe_says_what_decides_the_maps():
-    assert recipe("metric") == {"source": "files", "quantity": "metric", "scaling": SCALING}
-    assert recipe("inverse") != recipe("metric")
 
 
 class Trap:
@@ -177,18 +153,18 @@ class Trap:
 def wrong_arrays():
     pair = np.zeros((2, 3), [("a", "f4"), ("b", "f4")])
     return {
-        "bool": (np.zeros((2, 3), bool), "expected integers or floats .* got bool"),
-        "complex": (np.zeros((2, 3), complex), "got complex128; do store one number"),
-        "object": (np.array([[Trap()]], object), "got object"),
-        "text": (np.array([["near", "far"]]), "expected integers or floats"),
-        "structure": (pair, "expected integers or floats"),
-        "dates": (np.zeros((2, 3), "M8[D]"), "expected integers or floats"),
-        "two maps": (np.zeros((2, 3, 4)), r"got shape \(2, 3, 4\); do store every map"),
-        "one row": (np.zeros(5), r"one map of shape \(height, width\) .* got shape \(5,\)"),
-        "no row": (np.zeros((0, 5)), r"got shape \(0, 5\)"),
-        "a number": (np.float32(3), r"got shape \(\)"),
-        "all NaN": (np.full((2, 3), NAN), "values that are measured .* got none; do leave"),
-        "too wide": (np.array([[-3e38, 3e38]], np.float32), "float32 can hold .* -3e[+]38 to 3e"),
+        "bool": (np.zeros((2, 3), bool), "one map of integers or floats.* got bool"),
+        "complex": (np.zeros((2, 3), complex), "got complex128 .*; store one number"),
+        "object": (np.array([[Trap()]], object), "a broken file: Object arrays cannot be loaded"),
+        "text": (np.array([["near", "far"]]), "expected one map of integers or floats"),
+        "structure": (pair, "expected one map of integers or floats"),
+        "dates": (np.zeros((2, 3), "M8[D]"), "expected one map of integers or floats"),
+        "two maps": (np.zeros((2, 3, 4)), r"of shape \(2, 3, 4\); .* every map in a file"),
+        "one row": (np.zeros(5), r"of shape \(height, width\), .* of shape \(5,\)"),
+        "no row": (np.zeros((0, 5)), r"of shape \(0, 5\)"),
+        "a number": (np.float32(3), r"of shape \(\)"),
+        "all NaN": (np.full((2, 3), NAN), "values that are measured, .* got none; leave"),
+        "too wide": (np.array([[-3e38, 3e38]], np.float32), "of a range that float32 can hold, in"),
     }
 
 
@@ -206,10 +182,12 @@ def test_an_array_that_is_no_map_is_an_error_that_names_the_file(case, tmp_path,
 
 def test_a_map_without_a_distance_above_zero_says_so(tmp_path):
     path = save(tmp_path / "a.npy", np.zeros((2, 3)))
-    with pytest.raises(ValueError, match="values that are above 0 in .*a.npy', got none; do leave"):
+    with pytest.raises(
+        ValueError, match="values that are above 0, .* in .*a.npy', got none; leave"
+    ):
         convert(path, "metric")
     path = save(tmp_path / "a.png", np.zeros((2, 3), np.uint16))
-    with pytest.raises(ValueError, match="values that are measured in .*a.png', got none"):
+    with pytest.raises(ValueError, match="values that are measured, .* in .*a.png', got none"):
         convert(path, "inverse")
 
 
@@ -219,18 +197,17 @@ def wrong_files(folder: Path) -> dict[str, tuple[Path, str]]:
     archive = io.BytesIO()
     np.savez(archive, depth=np.zeros((4, 5)))
     contents = {"text.npy": b"0.5 0.25\n", "empty.npy": b"", "archive.npy": archive.getvalue()}
-    contents |= {"text.tif": b"0.5 0.25\n", "empty.tiff": b"", "jpeg.jpg": b"\xff\xd8\xff\xd9"}
+    contents |= {"text.tif": b"0.5 0.25\n", "empty.tiff": b""}
     for name, data in contents.items():
         (folder / name).write_bytes(data)
-    not_npy = "an npy file .* got a broken file: its first bytes .*; do copy or make it again"
-    channels = "got 3 channels; do use the raw depth, not a colored picture"
+    not_npy = "an npy file .* got a broken file: the magic string is not correct"
+    channels = "got 3 channels; use the raw depth, not a colored picture"
     cases = {
         "text.npy": not_npy,
         "archive.npy": not_npy,
         "empty.npy": "an npy file .* it is empty",
-        "text.tif": "a TIFF with one channel .* cannot be decoded; do copy it again, or store",
+        "text.tif": "a TIFF with one channel .* cannot be decoded; copy it again, or store",
         "empty.tiff": "cannot be decoded",
-        "jpeg.jpg": "expected a depth map as .npy, .tif, .tiff, .png, got",
     }
     cases[save(folder / "color.png", color).name] = f"8- or 16-bit integers .* {channels}"
     cases[save(folder / "color.tif", color).name] = f"integers, float32 or float64 .* {channels}"
@@ -244,7 +221,7 @@ def test_a_file_that_holds_no_map_is_an_error_that_names_it(tmp_path, capfd):
             convert(path, "inverse")
         assert str(path) in str(caught.value)
         assert is_for_user(caught.value)
-    for suffix in SUFFIXES:
+    for suffix in MAP_SUFFIXES:
         with pytest.raises(FileNotFoundError, match=f"expected .* at .*none{suffix}', got no such"):
             convert(tmp_path / f"none{suffix}", "inverse")
     capfd.readouterr()  # what libtiff says about some of them
@@ -278,7 +255,7 @@ def test_a_file_cut_off_anywhere_is_an_error_that_names_it(name, tmp_path, capfd
     needed = len(data) - (4 if name == "a.tif" else 0)  # a TIFF ends with "no further picture"
     for length in {*range(0, needed, 13), needed - 1}:
         path.write_bytes(data[:length])
-        with pytest.raises(ValueError, match=r"expected .*do copy") as caught:
+        with pytest.raises(ValueError, match=r"expected .*[Cc]opy") as caught:
             read_values(path)
         assert str(path) in str(caught.value)
     capfd.readouterr()

@@ -1,10 +1,13 @@
 """Picture -> network input: the sizes and values that the published models were trained with."""
 
+import json
+from dataclasses import asdict
+
 import cv2
 import numpy as np
 import pytest
 
-from mmseg.preprocessing.depth_maps.inputs import InputRule, rule_of
+from mmseg.preprocessing.depth_maps.images import InputRule, read_rule
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 DEPTH_ANYTHING = {
@@ -13,6 +16,18 @@ DEPTH_ANYTHING = {
     "keep_aspect_ratio": True, "resample": 3, "rescale_factor": 0.00392156862745098,
     "size": {"height": 518, "width": 518}, "size_divisor": None,
 }  # fmt: skip
+
+
+@pytest.fixture
+def rule_of(tmp_path):
+    """Read the rule of settings, as they lie beside a network."""
+
+    def rule_of(settings: dict, is_depth_anything: bool = False) -> InputRule:
+        file = tmp_path / "preprocessor_config.json"
+        file.write_text(json.dumps(settings))
+        return read_rule(file, is_depth_anything)
+
+    return rule_of
 
 
 @pytest.mark.parametrize(
@@ -41,24 +56,31 @@ def test_the_shorter_side_is_518_and_the_longer_the_nearest_multiple() -> None:
         assert (sides[0] >= sides[1]) == (height >= width) or sides[0] == sides[1]
 
 
-def test_the_file_of_depth_anything_says_what_is_used_without_it() -> None:
-    assert rule_of(DEPTH_ANYTHING, covers=True) == InputRule()
+def test_the_file_of_depth_anything_says_what_is_used_without_it(rule_of, tmp_path) -> None:
+    """As plain values, which `depth.json` holds."""
+    rule = rule_of(DEPTH_ANYTHING, is_depth_anything=True)
+    assert rule == InputRule() == read_rule(tmp_path / "none", is_depth_anything=True)
+    assert json.loads(json.dumps(asdict(rule))) == {
+        "fit": "cover", "size": [518, 518], "multiple": 14, "rounding": "nearest",
+        "interpolation": "cubic", "divisor": 255.0, "mean": list(MEAN), "std": list(STD),
+    }  # fmt: skip
 
 
-def test_another_shorter_side_is_never_rounded_below() -> None:
-    rule = rule_of({**DEPTH_ANYTHING, "size": 520}, covers=True)
+def test_another_shorter_side_is_never_rounded_below(rule_of) -> None:
+    rule = rule_of({**DEPTH_ANYTHING, "size": 520}, is_depth_anything=True)
     assert rule.size_for(520, 520) == (532, 532)
     assert rule.size_for(1052, 1914) == (532, 952)  # 946.1
 
 
-def test_digits_lost_by_scaling_do_not_cost_a_multiple() -> None:
+def test_digits_lost_by_scaling_do_not_cost_a_multiple(rule_of) -> None:
     rule = rule_of({"size": 96, "size_divisor": 32})  # rounded down
     assert {rule.size_for(side, side + 1) for side in range(1, 2000)} == {(96, 96)}
 
 
 @pytest.mark.parametrize("picture", [(37, 53), (30, 20), (28, 28)])
-def test_pixels_are_those_of_a_plain_computation(picture: tuple[int, int]) -> None:
-    rule = rule_of({**DEPTH_ANYTHING, "size": 28}, covers=True)
+def test_pixels_are_those_of_a_plain_computation(picture: tuple[int, int], rule_of) -> None:
+    """Red, green, blue."""
+    rule = rule_of({**DEPTH_ANYTHING, "size": 28}, is_depth_anything=True)
     image = np.random.default_rng(1).integers(0, 256, (*picture, 3), dtype=np.uint8)
     pixels = rule.pixels(image)
     height, width = rule.size_for(*picture)
@@ -68,14 +90,6 @@ def test_pixels_are_those_of_a_plain_computation(picture: tuple[int, int]) -> No
     resized = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_CUBIC)
     expected = ((resized - MEAN) / STD).transpose(2, 0, 1)
     assert np.abs(pixels - expected).max() < 1e-5  # float32, values up to 3
-
-
-def test_channels_are_red_green_blue() -> None:
-    image = np.zeros((28, 28, 3), np.uint8)
-    image[..., 0] = 255  # blue
-    pixels = rule_of({**DEPTH_ANYTHING, "size": 28}, covers=True).pixels(image)
-    expected = [-0.485 / 0.229, -0.456 / 0.224, (1 - 0.406) / 0.225]
-    assert pixels[:, 14, 14].tolist() == pytest.approx(expected, rel=1e-5)
 
 
 GLPN = {"do_rescale": True, "do_resize": True, "resample": 2, "size_divisor": 32}
@@ -98,7 +112,7 @@ MIDAS = {**DEPTH_ANYTHING, "size": {"height": 384, "width": 512}, "ensure_multip
         ({"size": 30, "size_divisor": 16, "do_pad": False}, (45, 67), (30, 30)),
     ],
 )
-def test_sizes_of_other_models_follow_their_files(settings, picture, expected) -> None:
+def test_sizes_of_other_models_follow_their_files(settings, picture, expected, rule_of) -> None:
     assert rule_of(settings).size_for(*picture) == expected
 
 
@@ -113,14 +127,14 @@ def test_sizes_of_other_models_follow_their_files(settings, picture, expected) -
         ({**GLPN, "rescale_factor": 0.0039215}, [0.2, 0.4, 0.6]),
     ],
 )
-def test_values_of_other_models_follow_their_files(settings, expected) -> None:
+def test_values_of_other_models_follow_their_files(settings, expected, rule_of) -> None:
     image = np.full((32, 64, 3), (153, 102, 51), np.uint8)
     pixels = rule_of(settings).pixels(image)
     assert pixels.shape == (3, 32, 64)
     assert pixels[:, 9, 40].tolist() == pytest.approx(expected, rel=1e-4)
 
 
-def test_the_interpolation_is_the_files() -> None:
+def test_the_interpolation_is_the_files(rule_of) -> None:
     image = np.random.default_rng(2).integers(0, 256, (40, 30, 3), dtype=np.uint8)
     pixels = {n: rule_of({"size": 64, "resample": n}).pixels(image) for n in (0, 2, 3)}
     assert pixels[0].max() <= 1 and pixels[2].max() <= 1
@@ -131,6 +145,7 @@ def test_the_interpolation_is_the_files() -> None:
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
+        ([], "'list' object"),
         ({"size": {"longest_edge": 9}}, "no 'height'"),
         ({"size": 384, "do_normalize": True}, "no 'image_mean'"),
         ({"size": 384, "image_mean": [1, 2], "image_std": [1, 2]}, "not enough values"),
@@ -142,19 +157,7 @@ def test_the_interpolation_is_the_files() -> None:
         ({"size": 9, "ensure_multiple_of": -2}, "ensure_multiple_of -2"),
     ],
 )
-def test_settings_without_sense_are_named(settings, reason: str) -> None:
-    with pytest.raises(ValueError, match=f"settings of an image processor.*{reason}.*do copy"):
+def test_settings_without_sense_are_named(settings, reason: str, rule_of) -> None:
+    message = f"settings of an image processor.*preprocessor_config.json', got: .*{reason}.*; copy"
+    with pytest.raises(ValueError, match=message):
         rule_of(settings)
-
-
-def test_the_rule_is_plain_values_and_a_sentence() -> None:
-    expected = {
-        "fit": "cover", "size": [518, 518], "multiple": 14, "rounding": "nearest",
-        "interpolation": "cubic", "divisor": 255.0, "mean": list(MEAN), "std": list(STD),
-    }  # fmt: skip
-    assert InputRule().as_dict() == expected
-    text = "shorter side 518, sides multiples of 14, cubic interpolation"
-    assert InputRule().describe() == text
-    assert "own size" in rule_of(GLPN).describe()
-    assert "32x48" in rule_of({"size": {"height": 32, "width": 48}}).describe()
-    assert "384x512, with the picture's aspect ratio" in rule_of(MIDAS).describe()

@@ -1,4 +1,9 @@
-"""CDDA itself: what depth tells about a target image, and what follows from it."""
+"""CDDA itself: match target images with source crops by depth, and use the match.
+
+Where to look: the similarity formula is in `similarity.py`, the decay of the thresholds in
+`thresholds.py`, what happens when a class is missing in `guidance.py`, and what the released code
+does differently (the first-row bug, …) in `as_released.py`.
+"""
 
 from mmseg.models.uda.depthmetric.bank import load_bank
 from mmseg.models.uda.depthmetric.cdda import CDDA

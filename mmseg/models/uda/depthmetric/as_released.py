@@ -1,7 +1,7 @@
-"""Where the released code does something else than its paper says (`uda.reference_quirks=True`).
+"""Where the released code deviates from its paper (`uda.reference_quirks=True`).
 
-The table in docs/differences.md calls these deviations Q1 to Q5. Each function here takes the place of one that does
-as described; nothing else depends on this file.
+docs/differences.md lists the deviations Q1 to Q5; `reweight` has Q1, the first-row bug. Each
+function replaces one that works as described, and nothing else depends on this file.
 
 Legend: B images, C classes, H×W pixels, D = 256 depth bins (0…255).
 """
@@ -18,14 +18,14 @@ def reweight(
 ) -> Tensor:
     """Re-weight by the first row of the label (Q1), in place of `reweighting.reweight`.
 
-    The mask of a class is where the *first row* of the label shows it. For a trusted class it
-    selects columns, for the others rows; later classes overwrite earlier ones.
+    The mask of a class is taken from the *first row* of the label alone. It selects columns for a
+    trusted class and rows for the others; later classes overwrite earlier ones.
     """
     height, width = label.shape[-2:]
     if height != width:
         raise ValueError(
-            f"uda.reference_quirks=True needs square crops, got {height}×{width}; set it to False "
-            "or use a square crop_size."
+            f"expected square crops with uda.reference_quirks=True, got {height}×{width}; set it "
+            "to False or use a square crop_size."
         )
     result = weight
     for index in range(factor.shape[1]):
@@ -38,17 +38,10 @@ def reweight(
 
 
 def decide_guidance(prior: Tensor, is_missing: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
-    """Decide by the last missing class (Q2), in place of `guidance.decide_guidance`.
+    """Let the last missing class decide (Q2), in place of `guidance.decide_guidance`.
 
-    A missing class takes part only if it meets a depth of the image that is a whole number (Q4).
-
-    Args:
-        prior: (B, C, D) from `guidance_prior`.
-        is_missing: (B, C) bool.
-        depth: (B, H, W) depth bins.
-
-    Returns:
-        (B, C, D) the prior of the classes that take part, and () bool, whether guidance runs.
+    A missing class takes part only if it overlaps with depths of the image that are whole numbers
+    (Q4). Arguments and results are those of the function that it replaces.
     """
     bins = depth.to(torch.int64)
     bins = torch.where(depth == bins, bins, -1)
@@ -58,16 +51,15 @@ def decide_guidance(prior: Tensor, is_missing: Tensor, depth: Tensor) -> tuple[T
 
 
 def mix_weights(weight: Tensor) -> Tensor:
-    """Weight every image with every image's weights (Q3): their mean over the batch, (H, W).
+    """Weight every image with the batch's mean weights, (H, W), instead of its own (Q3).
 
-    Nothing changes for B = 1. With several processes those of the others are the same, because
-    every pixel has the weight 0.1·w in this mode.
+    Other processes have the same weights, because every pixel weighs 0.1·w in this mode.
     """
     return weight.mean(0)
 
 
 def trust_everywhere(weight: Tensor, trust: Tensor) -> Tensor:
-    """Guide on margins and padding too (Q5): return the weight, whatever `trust` says."""
+    """Guide on margins and padding too (Q5): ignore `trust`."""
     del trust
     return weight
 
@@ -75,9 +67,8 @@ def trust_everywhere(weight: Tensor, trust: Tensor) -> Tensor:
 def _last_of(mask: Tensor, values: Tensor) -> Tensor:
     """Return the value at the last True of `mask`, False if there is none (Q2).
 
-    Args:
-        mask, values: (N,) bool of this process; those of the next process come after them.
+    Both are (N,) bool; those of the next process follow those of this one.
     """
     order = torch.arange(1, len(mask) + 1, device=mask.device) + rank() * len(mask)
-    code = ((2 * order + values) * mask).max()  # the largest order decides, its value is the 0/1
+    code = ((2 * order + values) * mask).max()  # the lowest bit is the value of the last one
     return all_reduce_max(code) % 2 > 0

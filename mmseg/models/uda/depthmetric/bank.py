@@ -1,4 +1,4 @@
-"""The bank: the class-wise depth histograms of the source crops that `run_seg.py` drew.
+"""The bank: class-wise depth histograms of the source crops that `run_seg.py` drew.
 
 Legend: B images, C classes, D = 256 depth bins (0…255), M source crops.
 """
@@ -14,20 +14,20 @@ from mmseg.system.safe_loading import UnreadableFileError, load_safely
 
 
 class Bank(nn.Module):
-    """The histograms of the source crops without what is empty in them.
+    """The histograms of the source crops, without their empty rows and bins.
 
-    A crop shows about half of the classes and 8-bit depth fills 119 of the 256 bins, so that about
-    a quarter remains, to keep and to compare with.
+    A crop shows about half of the classes, and 8-bit depth fills 119 of the 256 bins, so only about
+    a quarter remains to be stored and compared.
 
     Args:
         histograms: (M, C, D) counts.
     """
 
-    # R rows, one per class of a crop that has pixels, sorted by class; K bins that occur at all.
+    # R rows, one per class that a crop shows, sorted by class; K bins that occur in any crop.
     counts: Tensor  # (R + 1, K); the last row is empty
     norms: Tensor  # (R + 1,) L2 norm of a row
-    crops: Tensor  # (R,) int64, the crop of a row
-    rows: Tensor  # (M, C) int64, the row of a crop's class; R where it has no pixels
+    crops: Tensor  # (R,) int64, crop of a row
+    rows: Tensor  # (M, C) int64, row of a crop's class; R where the crop lacks it
     sizes: Tensor  # (M, C) pixels of a crop's class
     bins: Tensor  # (K,) int64
 
@@ -49,12 +49,12 @@ class Bank(nn.Module):
             "sizes": sizes,
             "bins": bins,
         }
-        for name, value in buffers.items():  # not saved: the bank is a file of its own
+        for name, value in buffers.items():  # not saved: the bank has its own file
             self.register_buffer(name, value, persistent=False)
         self.ends = [0, *is_shown.sum(1).cumsum(0).tolist()]  # class c: rows ends[c]…ends[c + 1]
 
     def histograms(self, index: Tensor) -> Tensor:
-        """Return the (B, C, D) histograms of the crops with the numbers `index`, (B,)."""
+        """Return the (B, C, D) histograms of the crops numbered `index`, (B,)."""
         counts = self.counts[self.rows[index]]  # (B, C, K)
         whole = counts.new_zeros(*counts.shape[:2], NUM_BINS)
         return whole.index_copy_(2, self.bins, counts)
@@ -64,8 +64,8 @@ def load_bank(path: str | Path, dataset: str, device: torch.device | str = "cpu"
     """Load the (M, C, D) float32 bank that `run_seg.py` wrote.
 
     Raises:
-        FileNotFoundError, ValueError: naming the command that makes it.
-        UnsafeFileError: if it asks for more than a tensor.
+        FileNotFoundError, ValueError: with the command that makes it.
+        UnsafeFileError: if the file contains more than a tensor.
     """
     path = Path(path)
     command = (

@@ -1,7 +1,7 @@
 """CDDA (class-wise depth-distribution adaptation): what depth adds to self-training.
 
 `DACS` holds one `CDDA`. Its `refine` reads as the method: match each target image with a source
-crop of similar depth, re-weight the pseudo-label, guide classes that it misses, take the crop.
+crop of similar depth, re-weight the pseudo-label, guide missing classes, and mix in the crop.
 
 Legend: B images, C classes, H×W pixels, D = 256 depth bins (0…255), M source crops.
 """
@@ -18,7 +18,6 @@ from mmseg.models.uda.depthmetric import as_released
 from mmseg.models.uda.depthmetric.guidance import soft_cross_entropy, trust_inside
 from mmseg.models.uda.depthmetric.metric import DepthMatch, DepthMetric
 from mmseg.models.uda.depthmetric.replacement import replace_source
-from mmseg.models.uda.depthmetric.source_crops import load_source_crops
 from mmseg.models.uda.settings import DACSSettings
 from mmseg.models.uda.teacher import PseudoLabel
 from mmseg.system.errors import ConfigError
@@ -28,7 +27,7 @@ class CDDA(nn.Module):
     """Refine pseudo-labels and choose source crops by depth.
 
     Args:
-        settings: of the training method; `uses_depth` holds.
+        settings: of the training method; `uses_depth` is True.
         bank: (M, C, D) statistics of the source crops.
         crops: the source crops.
     """
@@ -47,19 +46,9 @@ class CDDA(nn.Module):
             reference_quirks=s.reference_quirks,
         )
 
-    @classmethod
-    def from_files(cls, settings: DACSSettings, num_classes: int) -> "CDDA":
-        """Load bank and crops, and see that they are what config and network need.
-
-        Raises:
-            ConfigError, FileNotFoundError, ValueError: if they are not.
-        """
-        return cls(settings, *load_source_crops(settings, num_classes))
-
     def describe(self) -> str:
-        """Say which statistics the source crops have."""
-        s = self.settings
-        count = self.metric.num_crops
+        """Tell which depth statistics are used."""
+        s, count = self.settings, self.metric.num_crops
         return f"Depth statistics: {count} source crops of {s.dataset} ({s.matrix_path})"
 
     def refine(
@@ -67,13 +56,13 @@ class CDDA(nn.Module):
     ) -> tuple[PseudoLabel, UDABatch]:
         """Return the re-weighted pseudo-label, and the batch with the matched source crops.
 
-        Where classes are missing, the student is trained on what depth suggests.
+        If classes are missing, also train the student on the classes that depth suggests.
 
         Args:
             student: the network in training.
             step: the iteration.
             pseudo: of the target images.
-            trust: (B, H, W) of 0/1, where pseudo-labels count at all.
+            trust: (B, H, W) of 0/1, where pseudo-labels count.
         """
         match = self._match(step, pseudo)
         guidance_runs, indices = match.read_decisions()
@@ -82,7 +71,7 @@ class CDDA(nn.Module):
         return replace(pseudo, weight=match.weight), self._replace(step, indices)
 
     def _match(self, step: Step, pseudo: PseudoLabel) -> DepthMatch:
-        """Find the source crops that are alike in depth, and log what follows."""
+        """Find source crops of similar depth, and log what follows from the match."""
         depth = step.data.target_depth
         if depth is None:
             raise ConfigError(
@@ -91,13 +80,13 @@ class CDDA(nn.Module):
                 "uda.matrix_path to train without depth."
             )
         match = self.metric(pseudo.label, pseudo.weight, pseudo.confident, depth, step.iteration)
-        is_reweighted = (match.source_index >= 0).float().mean()
+        reweighted = (match.source_index >= 0).float().mean()
         is_relabeled = (match.guidance_table > 0).flatten(1).any(1) & match.guidance_runs
         step.output.log(
             {
-                "cdda.reweighted": is_reweighted,
+                "cdda.reweighted": reweighted,
                 "cdda.relabeled": is_relabeled.float().mean(),
-                "cdda.replaced": is_reweighted,
+                "cdda.replaced": reweighted,
                 "cdda.similarity": match.similarity.mean(),
                 "cdda.weight": match.weight.mean(),
             }
@@ -106,7 +95,7 @@ class CDDA(nn.Module):
         return match
 
     def _guide(self, student: Any, step: Step, match: DepthMatch, trust: Tensor) -> None:
-        """Soft cross-entropy on the un-mixed target, with the classes that depth suggests."""
+        """Train with soft cross-entropy on the unmixed target and the classes depth suggests."""
         data, quirks = step.data, self.settings.reference_quirks
         logits = student.train_logits(data.target_image, data.target_metas, draws=step.draws)
         weigh = as_released.trust_everywhere if quirks else trust_inside
@@ -115,7 +104,7 @@ class CDDA(nn.Module):
         step.output.backward({"tgt.loss": loss})
 
     def _replace(self, step: Step, indices: Sequence[int]) -> UDABatch:
-        """Return the batch with the matched crops as the source of the mixing."""
+        """Return the batch with the matched crops as the source to mix from."""
         if all(index < 0 for index in indices):
             return step.data
         replaced = replace_source(step.data, self.crops, indices)

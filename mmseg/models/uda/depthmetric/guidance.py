@@ -1,4 +1,4 @@
-"""Classes that the pseudo-label misses but depth suggests, and the loss that guides them (CDDA).
+"""What happens when a class is missing: the guidance of classes that depth suggests (CDDA).
 
 Legend: B images, C classes, H×W pixels, D = 256 depth bins (0…255).
 """
@@ -13,7 +13,7 @@ from mmseg.models.uda.depthmetric.histogram import depth_histogram
 from mmseg.system.processes import all_reduce_max
 
 GUIDANCE_WEIGHT = 0.1  # of the pseudo-label's weight
-# A class that is certain at a depth is capped, so that the one-hot entry stays the only exact 1.
+# A class that is certain at a depth stays below 1: only the one-hot entry may equal 1.
 LARGEST_PRIOR = 0.99999
 
 
@@ -21,7 +21,8 @@ def guidance_prior(source: Tensor, is_missing: Tensor) -> Tensor:
     """Return p_c(b), how likely class c is at depth b in the matched source crop.
 
     Args:
-        source: (B, C, D) counts of the match; is_missing: (B, C) bool, classes to guide.
+        source: (B, C, D) counts of the match.
+        is_missing: (B, C) bool, classes to guide.
 
     Returns:
         (B, C, D) in [0, 0.99999]; 0 for the classes that are not missing.
@@ -32,15 +33,15 @@ def guidance_prior(source: Tensor, is_missing: Tensor) -> Tensor:
 
 
 def decide_guidance(prior: Tensor, is_missing: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
-    """Guide if a missing class of any image, of all processes, shares a depth with its image.
+    """Guide if any missing class shares a depth with its image, on any process.
 
     Args:
         prior: (B, C, D) from `guidance_prior`.
         is_missing: (B, C) bool.
-        depth: (B, H, W) depth bins; truncated.
+        depth: (B, H, W) depth bins; truncated to integers.
 
     Returns:
-        (B, C, D) the prior of the classes that take part, and () bool, whether guidance runs.
+        The prior (B, C, D) of the classes that take part, and whether guidance runs, () bool.
     """
     del is_missing  # the prior of other classes is 0
     bins = depth.to(torch.int64)
@@ -49,7 +50,7 @@ def decide_guidance(prior: Tensor, is_missing: Tensor, depth: Tensor) -> tuple[T
 
 
 def trust_inside(weight: Tensor, trust: Tensor) -> Tensor:
-    """Return the weight, 0 where pseudo-labels do not count (margins, padding)."""
+    """Set the weight to 0 where pseudo-labels do not count (margins, padding)."""
     return weight * trust
 
 
@@ -74,10 +75,10 @@ def raw_labels(label: Tensor, depth: Tensor, table: Tensor) -> Tensor:
 
 
 def lower_excess(target: Tensor) -> Tensor:
-    """Take what a pixel's sum exceeds 1 by from its entry that equals 1: 1 becomes 2 - sum.
+    """Lower the entry of 1 at pixels whose sum exceeds 1: it becomes 2 - sum.
 
-    The entry may become negative where several classes are guided. Pixels without such an entry
-    (ignored ones) and pixels that do not exceed 1 stay as they are.
+    It may become negative where several classes are guided. Pixels without such an entry (ignored
+    ones) and pixels whose sum is at most 1 stay as they are.
 
     Args:
         target: (B, C, H, W).
@@ -95,8 +96,8 @@ def soft_cross_entropy(
     """Mean over all pixels of -weight · Σ_c soft_label_c · log softmax(logits)_c.
 
     Args:
-        logits: (B, C, h, w), up-sampled bilinearly to H×W.
-        soft_label: (B, C, H, W); a pixel that exceeds 1 is lowered first, see `lower_excess`.
+        logits: (B, C, h, w), upsampled bilinearly to H×W.
+        soft_label: (B, C, H, W); sums above 1 are lowered first, see `lower_excess`.
         weight: (B, H, W), or (B, 1, H, W).
         reference_quirks: weight the images as the released code does, see `mix_weights`.
 
@@ -108,7 +109,7 @@ def soft_cross_entropy(
     if soft_label.shape != (*logits.shape[:2], *weight.shape[1:]):
         raise ValueError(
             f"expected soft labels (B, C, H, W) = {(*logits.shape[:2], *weight.shape[1:])}, "
-            f"got {tuple(soft_label.shape)}."
+            f"got {tuple(soft_label.shape)}; make them at the size of the weights."
         )
     if logits.shape[2:] != weight.shape[1:]:
         logits = F.interpolate(logits, weight.shape[1:], mode="bilinear", align_corners=False)

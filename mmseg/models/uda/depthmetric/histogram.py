@@ -14,7 +14,7 @@ def depth_histogram(label: Tensor, depth: Tensor, num_classes: int = 19) -> Tens
 
     Args:
         label: (…, H, W) integer class; values outside 0…C-1 (such as 255) do not count.
-        depth: (…, H, W) depth bin, any type; truncated, values outside 0…255 do not count.
+        depth: (…, H, W) depth bin, any type; truncated; values outside 0…255 do not count.
 
     Returns:
         (…, C, 256) float32 counts; exact up to 2²⁴ pixels in one bin.
@@ -35,8 +35,8 @@ def depth_histogram(label: Tensor, depth: Tensor, num_classes: int = 19) -> Tens
     image = torch.arange(len(label), device=label.device).view(-1, 1, 1)
     cell = (image * num_classes + label) * NUM_BINS + depth
     size = len(label) * num_classes * NUM_BINS
-    cell = torch.where(counted, cell, size).flatten()  # one more cell takes what does not count
-    # On a GPU `bincount` waits for the device to learn its own size; adding up ones does not.
+    cell = torch.where(counted, cell, size).flatten()  # an extra cell takes what does not count
+    # On a GPU, `bincount` waits for the device to learn its size; adding up ones does not.
     if label.device.type != "cpu":
         ones = torch.ones_like(cell, dtype=torch.float32)
         counts = torch.zeros(size + 1, device=label.device).scatter_add_(0, cell, ones)

@@ -1,7 +1,7 @@
-"""The depth metric: match target images with source crops, and draw the conclusions.
+"""The depth metric: match target images with source crops by depth.
 
-For every target image it finds the source crop with the most similar class-wise depth
-distributions, re-weights the pseudo-labels by that similarity and says where classes that the
+For every target image, it finds the source crop with the most similar class-wise depth
+distributions, re-weights the pseudo-labels by that similarity, and tells where classes that the
 pseudo-label misses would be expected (guidance).
 
 Legend: B images, C classes, H×W pixels, D = 256 depth bins (0…255), M source crops.
@@ -33,14 +33,12 @@ from mmseg.system.processes import barrier
 
 @dataclass(frozen=True)
 class DepthMatch:
-    """What the metric says about a batch; everything stays on the device."""
+    """The verdict of the metric on a batch; everything stays on the device."""
 
     weight: Tensor  # (B, H, W) re-weighted pseudo-label weight
     source_index: Tensor  # (B,) int64, -1 = keep the drawn source crop
-    best_index: Tensor  # (B,) int64, the best match whether or not it is used
-    similarity: Tensor  # (B,) mean similarity S̄ of the best match, 0 if nothing is labeled
+    similarity: Tensor  # (B,) mean similarity S̄ of the best match; 0 if nothing is labeled
     class_similarity: Tensor  # (B, C) of the best match
-    is_guided: Tensor  # (B,) bool, S̄ exceeds relabel_threshold
     guidance_runs: Tensor  # () bool, for the images of all processes
     guidance_table: Tensor  # (B, C, D) p_c(b) of the missing classes, 0 elsewhere
     soft_weight: Tensor  # (B, H, W) weight of the soft cross-entropy, before margins
@@ -48,15 +46,12 @@ class DepthMatch:
     depth: Tensor  # (B, H, W) depth bins of the target
 
     def make_raw_label(self) -> Tensor:
-        """Return the (B, C, H, W) soft target of the guidance, which the loss lowers."""
+        """Return the (B, C, H, W) soft target of the guidance, before `lower_excess`."""
         return raw_labels(self.label, self.depth, self.guidance_table)
 
     def read_decisions(self) -> tuple[bool, list[int]]:
-        """Return whether guidance runs, and `source_index`.
-
-        This is the one copy from the device that an iteration needs.
-        """
-        barrier()  # on a GPU, reading waits for all processes; see mmseg.system.processes
+        """Return whether guidance runs, and `source_index`: an iteration's only device read."""
+        barrier()  # on a GPU, reading waits for all processes (see `barrier`)
         runs = self.guidance_runs.long().view(1)
         first, *indices = torch.cat([runs, self.source_index]).tolist()
         return bool(first), indices
@@ -68,18 +63,18 @@ class DepthMatch:
 
 
 class DepthMetric(nn.Module):
-    """Match target images with source crops by depth, and draw the conclusions.
+    """Match target images with source crops by depth.
 
     Args:
         bank: (M, C, D) float32 counts, one histogram per source crop.
-        dataset: short name of the source dataset, such as 'gta': its class says which classes it
-            does not annotate, so that their similarity tells nothing.
+        dataset: short name of the source dataset, such as 'gta'. Classes that it does not annotate
+            are not re-weighted, because their similarity is meaningless.
         reweight_threshold: mean similarity above which an image is re-weighted and its source crop
             replaced.
         relabel_threshold: mean similarity above which missing classes are guided.
         threshold_decay: how both fall, see `decayed`.
-        reference_quirks: behave as the released code does, see `as_released`.
-        unlabeled_classes: which classes the source does not annotate; takes the place of `dataset`.
+        reference_quirks: whether to behave as the released code, see `as_released`.
+        unlabeled_classes: classes that the source does not annotate, instead of the dataset's.
     """
 
     is_labeled: Tensor  # (C,) bool
@@ -105,22 +100,13 @@ class DepthMetric(nn.Module):
         self.relabel_threshold = relabel_threshold
         self.threshold_decay = threshold_decay
         self.reference_quirks = reference_quirks
+        self.num_crops, self.num_classes, _ = bank.shape
         self.bank = Bank(bank)
         if unlabeled_classes is None:
             unlabeled_classes = unlabeled_classes_of(dataset) if dataset else ()
         labeled = torch.ones(bank.shape[1], dtype=torch.bool)
         labeled[[c for c in unlabeled_classes if c < len(labeled)]] = False
         self.register_buffer("is_labeled", labeled, persistent=False)
-
-    @property
-    def num_crops(self) -> int:
-        """M, the number of source crops in the bank."""
-        return self.bank.sizes.shape[0]
-
-    @property
-    def num_classes(self) -> int:
-        """C, the number of classes in the bank."""
-        return self.bank.sizes.shape[1]
 
     def thresholds(self, iteration: int) -> tuple[float, float]:
         """Return the (reweight, relabel) thresholds in force at an iteration."""
@@ -133,12 +119,12 @@ class DepthMetric(nn.Module):
     def forward(
         self, label: Tensor, weight: Tensor, confident: Tensor, depth: Tensor, iteration: int
     ) -> DepthMatch:
-        """Judge a batch of pseudo-labels; the inputs are not changed.
+        """Judge a batch of pseudo-labels, without changing the inputs.
 
         Args:
-            label: (B, H, W) int64 pseudo-label, 255 is ignored.
+            label: (B, H, W) int64 pseudo-label; 255 is ignored.
             weight: (B, H, W) float pseudo-label weight in [0, 1].
-            confident: (B, H, W) bool, probability above the pseudo-label threshold.
+            confident: (B, H, W) bool, probability at or above the pseudo-label threshold.
             depth: (B, H, W) depth bins 0…255 of the target; may be fractional.
             iteration: number of the training iteration, for the thresholds.
         """
@@ -159,10 +145,8 @@ class DepthMetric(nn.Module):
         return DepthMatch(
             weight=change(weight, label, confident, factor, trusted),
             source_index=torch.where(is_reweighted, best, -1),
-            best_index=best,
             similarity=mean,
             class_similarity=similarities,
-            is_guided=is_guided,
             guidance_runs=runs,
             guidance_table=table,
             soft_weight=GUIDANCE_WEIGHT * weight,

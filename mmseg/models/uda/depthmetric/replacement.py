@@ -1,4 +1,4 @@
-"""Take a source crop that was matched in place of the one that was drawn.
+"""Replace the drawn source crops by the matched ones.
 
 Legend: B images, H×W pixels.
 """
@@ -19,7 +19,7 @@ def replace_source(data: UDABatch, crops: CropStore, indices: Sequence[int]) -> 
 
     Args:
         data: batch.
-        crops: of the size of the batch's images.
+        crops: as large as the batch's images.
         indices: number of the crop for each image; -1 keeps the image.
     """
     images, labels = list(data.image), list(data.label)
@@ -41,7 +41,7 @@ def replace_source(data: UDABatch, crops: CropStore, indices: Sequence[int]) -> 
 
 
 def _send(array: np.ndarray, device: torch.device) -> Tensor:
-    """Copy an array to the device without waiting for what the device still has to do."""
+    """Copy an array to the device without waiting for the work that it still has to do."""
     tensor = torch.from_numpy(array)
     if device.type == "cuda":
         tensor = tensor.pin_memory()

@@ -6,17 +6,17 @@ Legend: B images, C classes, H×W pixels, D = 256 depth bins (0…255), M source
 import torch
 from torch import Tensor
 
-# By the similarity v of a class: above HIGH its confident pixels count fully, below LOW its pixels
-# do not count, between them they count (v - LOW) / (HIGH - LOW).
+# If a class has similarity v above HIGH, its confident pixels count fully; below LOW, its pixels do
+# not count; in between, they count (v - LOW) / (HIGH - LOW).
 HIGH, LOW = 0.75, 0.1
 
 
 def reweight_table(similarity: Tensor, applies: Tensor) -> tuple[Tensor, Tensor]:
-    """Turn class similarities into what happens to the pixels of a class.
+    """Turn class similarities into weights of pixels.
 
     Args:
         similarity: (B, C) of the best match.
-        applies: (B, C) bool, classes that are re-weighted at all.
+        applies: (B, C) bool, classes that are re-weighted.
 
     Returns:
         factor: (B, C) new weight of the class's pixels; NaN where they keep theirs.

@@ -1,4 +1,4 @@
-"""How similar the class-wise depth distributions of a target image and of source crops are.
+"""The similarity of class-wise depth distributions: sim_c = (cos_c + 1 - l1_c) / 2.
 
 Legend: B images, C classes, D = 256 depth bins (0…255), M source crops.
 """
@@ -13,7 +13,7 @@ from mmseg.models.uda.depthmetric.bank import Bank
 
 
 def best_match(target: Tensor, bank: Bank) -> tuple[Tensor, Tensor, Tensor]:
-    """Return which source crop is most similar to each target image.
+    """Find the source crop that is most similar to each target image.
 
     A crop's score is the sum of its class similarities, times the cosine of the class sizes.
 
@@ -24,7 +24,7 @@ def best_match(target: Tensor, bank: Bank) -> tuple[Tensor, Tensor, Tensor]:
     Returns:
         index: (B,) int64 of the best crop.
         class_similarity: (B, C) of that crop.
-        mean: (B,) its score by the number of classes that the image shows; 0 if it shows none.
+        mean: (B,) its score divided by the number of classes in the image; 0 if there are none.
     """
     sizes = target.sum(2)  # (B, C)
     with torch.autocast(target.device.type, enabled=False):  # half precision rounds counts
@@ -47,7 +47,7 @@ def class_similarity(target: Tensor, bank: Bank) -> Tensor:
         bank: of M source crops.
 
     Returns:
-        (B, M, C) in [0, 1]; 0 for classes that the target or the crop does not have.
+        (B, M, C) in [0, 1]; 0 for classes that the target or the crop lacks.
     """
     similarity = target.new_zeros(target.shape[1], len(target), len(bank.sizes))  # (C, B, M)
     for c in _classes_to_compare(target):
@@ -59,7 +59,7 @@ def class_similarity(target: Tensor, bank: Bank) -> Tensor:
 
 
 def _classes_to_compare(target: Tensor) -> Iterable[int]:
-    """Return the classes that the target (B, C, D) has: all of them where looking would wait."""
+    """Return the classes of the target (B, C, D), or all classes where looking would wait."""
     if target.device.type != "cpu":
         return range(target.shape[1])
     return target.amax((0, 2)).nonzero()[:, 0].tolist()
@@ -72,6 +72,6 @@ def _compare(target: Tensor, bank: Bank, rows: slice, source_sizes: Tensor) -> T
     sizes = target.sum(1, keepdim=True)  # (B, 1)
     norms = target.norm(dim=1, keepdim=True) * bank.norms[rows]
     cosine = kept @ counts.T / norms  # NaN for images without the class
-    # What the target has at depths that no crop has differs from all of them by itself.
+    # Pixels of the target at depths that no crop has count fully as difference.
     distance = torch.cdist(kept, counts, p=1) + (sizes - kept.sum(1, keepdim=True))
     return torch.where(sizes > 0, (cosine + 1 - distance / (sizes + source_sizes)) / 2, 0.0)

@@ -1,4 +1,4 @@
-"""The source crops and their bank: load them, and see that they belong together.
+"""Load the source crops and their bank, and check that they belong together.
 
 Legend: M source crops, C classes, D = 256 depth bins (0…255).
 """
@@ -18,10 +18,18 @@ COMPARED_CROPS = 8
 
 
 def load_source_crops(s: DACSSettings, num_classes: int) -> tuple[Tensor, CropStore]:
-    """Return the (M, C, D) bank and its crops, or end the run with what is wrong."""
+    """Return the (M, C, D) bank and its crops.
+
+    Raises:
+        ConfigError, FileNotFoundError, ValueError: if they do not fit the config or the network.
+    """
     assert s.matrix_path and s.dataset and s.croped_images_path and s.croped_labels_path
     bank = load_bank(s.matrix_path, s.dataset)
-    command = _command(s, len(bank))
+    command = (
+        f"python run_seg.py --config <this config> --dataset_name {s.dataset} "
+        f"--source_preprocessed_path '{Path(s.croped_images_path).parent}'"
+    )
+    command += f" --num {len(bank)}" if len(bank) else ""
     if bank.shape[1] != num_classes:
         raise ConfigError(
             f"'{s.matrix_path}': expected {num_classes} classes as in the network, got "
@@ -29,18 +37,9 @@ def load_source_crops(s: DACSSettings, num_classes: int) -> tuple[Tensor, CropSt
         )
     _check_counts(bank, s.matrix_path, command)
     crops = CropStore(s.croped_images_path, s.croped_labels_path, num_classes, command)
-    crops.verify(len(bank))  # more crops than rows are fine: the original program left two more
+    crops.verify(len(bank))  # extra crops are fine: the original program left two
     _compare(bank, crops, s.matrix_path, command)
     return bank, crops
-
-
-def _command(s: DACSSettings, num: int) -> str:
-    """Return the command that makes bank and crops together."""
-    folder = Path(s.croped_images_path or "…").parent
-    return (
-        f"python run_seg.py --config <this config> --dataset_name {s.dataset} "
-        f"--source_preprocessed_path '{folder}'" + (f" --num {num}" if num else "")
-    )
 
 
 def _check_counts(bank: Tensor, path: str, command: str) -> None:
@@ -62,8 +61,8 @@ def _check_counts(bank: Tensor, path: str, command: str) -> None:
 def _compare(bank: Tensor, crops: CropStore, path: str, command: str) -> None:
     """Raise unless a few crops, spread over the folder, have the class pixels that the bank states.
 
-    A bank of another run differs in nearly every crop. Half of them has to, because single crops
-    that were exchanged by hand do no harm.
+    The bank of another run differs for nearly all crops; half of them are enough to raise, and a
+    few that were replaced by hand do no harm.
     """
     numbers = np.unique(np.linspace(0, len(bank) - 1, COMPARED_CROPS).astype(int)).tolist()
     shapes, wrong = {}, []
@@ -72,8 +71,7 @@ def _compare(bank: Tensor, crops: CropStore, path: str, command: str) -> None:
         shapes.setdefault(label.shape, index)
         found = torch.from_numpy(np.bincount(label.ravel(), minlength=256)[: bank.shape[1]])
         stated = bank[index].double().sum(1)
-        if differing := (found != stated).nonzero().flatten().tolist():
-            c = differing[0]
+        for c in (found != stated).nonzero().flatten().tolist()[:1]:
             wrong.append(f"crop {index} has {int(found[c])} pixels of class {c}, not {stated[c]:g}")
     if 2 * len(wrong) >= len(numbers):
         raise ConfigError(

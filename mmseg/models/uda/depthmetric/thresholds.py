@@ -1,15 +1,15 @@
-"""How CDDA's similarity thresholds fall while a training goes on."""
+"""The decay of CDDA's similarity thresholds during training."""
 
-# They fall at every DECAY_INTERVAL-th iteration from the first to the last of these.
+# They fall every DECAY_INTERVAL iterations, from DECAY_START to DECAY_END inclusive.
 DECAY_START, DECAY_END, DECAY_INTERVAL = 10_000, 39_000, 1_000
 
 
 def decayed(threshold: float, decay: float, iteration: int) -> float:
-    """Return the threshold in force at an iteration, a function of its number alone.
+    """Return the threshold at an iteration, a function of its number alone.
 
     Args:
-        threshold: at the start.
-        decay: what it loses at every 1,000th iteration from 10,000 to 39,000.
+        threshold: at the start of the training.
+        decay: subtracted every 1,000 iterations from 10,000 to 39,000.
         iteration: counts from 0.
 
     >>> [decayed(0.75, 0.01, iteration) for iteration in (9_999, 10_000, 11_000)]

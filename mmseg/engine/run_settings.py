@@ -6,6 +6,7 @@ from typing import Any
 
 from mmseg.config.registry import check_keys, origin
 from mmseg.engine.precision import PrecisionSettings, read_precision
+from mmseg.system import processes
 from mmseg.system.errors import ConfigError, nearest
 
 RUNNER = ("type", "max_iters")
@@ -16,7 +17,7 @@ EVALUATION = ("interval", "metric", "by_epoch", "save_best", "rule", "start", "t
 EVALUATION += ("efficient_test", "pre_eval", "gpu_collect", "tmpdir", "logger")
 OPTIMIZER_CONFIG = ("type", "grad_clip", "cumulative_iters", "loss_scale")
 OPTIMIZER_CONFIG += ("detect_anomalous_params", "coalesce", "bucket_size_mb", "distributed")
-# The kinds differ in what the other keys say anyway; 'Fp16' in the name asks for float16.
+# The other keys already say how these differ; 'Fp16' in the name asks for float16.
 OPTIMIZER_HOOKS = (
     "OptimizerHook",
     "Fp16OptimizerHook",
@@ -48,36 +49,41 @@ class LoopSettings:
 def read_settings(cfg: Mapping[str, Any], seed: int) -> LoopSettings:
     """Read what the loop needs: lengths, intervals, `optimizer_config`, precision, batch size.
 
-    Raises:
-        ConfigError: for a key that nothing reads, or a value that is not meant.
+    `ConfigError` for an unknown key or a value out of range.
     """
     checkpoint = _section(cfg, "checkpoint_config", CHECKPOINT)
     evaluation = _section(cfg, "evaluation", EVALUATION)
     optimizer_config = _section(cfg, "optimizer_config", OPTIMIZER_CONFIG)
-    log_config = cfg.get("log_config") or {}
     _check_hook(optimizer_config)
+    log_config = cfg.get("log_config") or {}
+    resume_interval = checkpoint.get("resume_interval")
+    if resume_interval != 0:
+        resume_interval = _positive(
+            checkpoint, "checkpoint_config", "resume_interval", RESUME_INTERVAL
+        )
     return LoopSettings(
         max_iters=max_iterations(cfg),
         seed=seed,
-        log_interval=_interval(log_config, "log_config", 50),
-        checkpoint_interval=_interval(checkpoint, "checkpoint_config", 0),
-        resume_interval=_resume_interval(checkpoint),
+        log_interval=_positive(log_config, "log_config", "interval", 50),
+        checkpoint_interval=_positive(checkpoint, "checkpoint_config", "interval", 0),
+        resume_interval=resume_interval,
         max_keep_checkpoints=checkpoint.get("max_keep_ckpts", -1),
-        evaluation_interval=_interval(evaluation, "evaluation", 0),
+        evaluation_interval=_positive(evaluation, "evaluation", "interval", 0),
         metric=evaluation.get("metric", "mIoU"),
         grad_clip=_grad_clip(optimizer_config),
-        cumulative_iters=_cumulative_iters(optimizer_config),
-        samples_per_gpu=(cfg.get("data") or {}).get("samples_per_gpu", 1),
+        cumulative_iters=_positive(optimizer_config, "optimizer_config", "cumulative_iters", 1),
+        samples_per_gpu=samples_per_gpu(cfg),
         precision=read_precision(cfg),
     )
 
 
-def uses_sync_bn(cfg: Mapping[str, Any]) -> bool:
-    """Return `sync_bn`: whether batch norm takes its statistics over all processes.
+def samples_per_gpu(cfg: Mapping[str, Any]) -> int:
+    """Return `data.samples_per_gpu`."""
+    return (cfg.get("data") or {}).get("samples_per_gpu", 1)
 
-    Raises:
-        ConfigError: for anything but True and False.
-    """
+
+def uses_sync_bn(cfg: Mapping[str, Any]) -> bool:
+    """Return `sync_bn`: whether batch norm takes its statistics over all processes."""
     value = cfg.get("sync_bn", False)
     if not isinstance(value, bool):
         raise ConfigError(f"{origin(cfg, 'sync_bn')}expected sync_bn=True or False, got {value!r}.")
@@ -97,11 +103,24 @@ def max_iterations(cfg: Mapping[str, Any]) -> int:
     if kind != "IterBasedRunner":
         hint = nearest(kind, ["IterBasedRunner"])
         raise ConfigError(f"{origin(runner)}unknown runner type {kind!r}{hint}")
-    return _positive(runner, "max_iters", "runner")
+    return _positive(runner, "runner", "max_iters", 0)
+
+
+def batch_size_warning(cfg: Mapping[str, Any]) -> str | None:
+    """Return a warning if the run has another number of processes than `n_gpus`, else None."""
+    planned, found = cfg.get("n_gpus"), processes.world_size()
+    if planned is None or planned == found:
+        return None
+    samples = samples_per_gpu(cfg)
+    return (
+        f"The config is for n_gpus={planned}, but {found} process(es) run: a batch is "
+        f"{found} x {samples} = {found * samples} images of each domain instead of "
+        f"{planned * samples}. Learning rate and max_iters stay as in the config."
+    )
 
 
 def _section(cfg: Mapping[str, Any], name: str, known: tuple[str, ...]) -> Mapping[str, Any]:
-    """Return a section of the config, empty if it is missing, after a look at its keys."""
+    """Return a section of the config with its keys checked; empty if it is missing."""
     section = cfg.get(name) or {}
     check_keys(section, known, name)
     if section.get("by_epoch"):
@@ -113,7 +132,7 @@ def _section(cfg: Mapping[str, Any], name: str, known: tuple[str, ...]) -> Mappi
 
 
 def _check_hook(section: Mapping[str, Any]) -> None:
-    """Raise for a kind of `optimizer_config` that says something the loop does not do."""
+    """Raise for a kind of `optimizer_config` that asks for something the loop does not do."""
     kind = section.get("type", OPTIMIZER_HOOKS[0])
     if kind not in OPTIMIZER_HOOKS:
         raise ConfigError(
@@ -142,30 +161,10 @@ def _grad_clip(section: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return clip
 
 
-def _cumulative_iters(section: Mapping[str, Any]) -> int:
-    """Return `optimizer_config.cumulative_iters`."""
-    key = "cumulative_iters"
-    return _positive(section, key, "optimizer_config") if key in section else 1
-
-
-def _resume_interval(section: Mapping[str, Any]) -> int:
-    """Return `checkpoint_config.resume_interval`, 0 to switch it off."""
-    if section.get("resume_interval") == 0:
-        return 0
-    if "resume_interval" not in section:
-        return RESUME_INTERVAL
-    return _positive(section, "resume_interval", "checkpoint_config")
-
-
-def _interval(section: Mapping[str, Any], name: str, default: int) -> int:
-    """Return the `interval` of a section."""
-    return _positive(section, "interval", name) if "interval" in section else default
-
-
-def _positive(section: Mapping[str, Any], key: str, name: str) -> int:
-    """Return a whole number above 0."""
-    value = section[key]
-    if not isinstance(value, int) or value < 1:
+def _positive(section: Mapping[str, Any], name: str, key: str, default: int) -> int:
+    """Return a whole number above 0 from the section `name`."""
+    value = section.get(key, default)
+    if key in section and (not isinstance(value, int) or value < 1):
         raise ConfigError(
             f"{origin(section, key)}{name}.{key}: expected a whole number above 0, got {value!r}."
         )

@@ -8,7 +8,9 @@ from mmseg.system.safe_loading import OPT_IN
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that every training command has."""
-    parser.add_argument("--seed", type=int, help="of samples, draws and initial weights")
+    parser.add_argument(
+        "--seed", type=int, help="default: the config's, else a random one, which the log states"
+    )
     parser.add_argument("--deterministic", action="store_true", help="repeat a run bit by bit")
     parser.add_argument("--no-validate", action="store_true", help="train without evaluation")
     parser.add_argument(
@@ -16,7 +18,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     )
     add_trust_option(parser)
     parser.add_argument("--launcher", default="none", choices=LAUNCHERS)
-    # torch.distributed.launch passes it; the environment says the same.
+    # torch.distributed.launch passes it in addition to the variable LOCAL_RANK.
     parser.add_argument("--local_rank", "--local-rank", type=int, help=argparse.SUPPRESS)
 
 

@@ -1,4 +1,4 @@
-"""Keep numbers that decide something out of half precision."""
+"""Keep numbers that decisions depend on out of half precision."""
 
 import torch
 from torch import Tensor
@@ -7,8 +7,8 @@ from torch import Tensor
 def at_least_single(tensor: Tensor) -> Tensor:
     """Return a float16 or bfloat16 tensor as float32, and any other as it is.
 
-    Autocast leaves some results of a forward pass in half precision. A share of 0.968 or a distance
-    of features needs more digits.
+    Autocast leaves some results of a forward pass in half precision. A threshold of 0.968 or a
+    distance between features needs more digits.
 
     >>> at_least_single(torch.zeros(2, dtype=torch.bfloat16)).dtype
     torch.float32

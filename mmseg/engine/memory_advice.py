@@ -1,4 +1,4 @@
-"""What to try when a memory is full: only what is not in force already."""
+"""What to try when memory is full: only what the run does not do yet."""
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mmseg.engine.precision import half_for
-from mmseg.engine.settings import LoopSettings
+from mmseg.engine.run_settings import LoopSettings
 from mmseg.models.segmentors.slide_inference import windows_per_call
 from mmseg.system.full_memory import explains_full_memory
 
@@ -16,30 +16,26 @@ from mmseg.system.full_memory import explains_full_memory
 def explains_full_step(
     batch: Mapping[str, Any], device: torch.device, settings: LoopSettings
 ) -> AbstractContextManager[None]:
-    """Raise `FullMemoryError` for a training step that the memory cannot hold."""
-
-    def what() -> str:
-        size = _pixels(batch["img"])
-        precision = settings.precision.dtype or "float32"
-        return (
-            f"a training step of {settings.samples_per_gpu} sample(s) of {size} pixels in "
-            f"{precision} on {_named(device)}"
-        )
-
-    return explains_full_memory(what, lambda: _step_advice(device, settings))
+    """Raise `FullMemoryError` for a training step that does not fit into memory."""
+    return explains_full_memory(
+        lambda: (
+            f"a training step of {settings.samples_per_gpu} sample(s) of {_size(batch['img'])} "
+            f"pixels in {settings.precision.dtype or 'float32'} on {_named(device)}"
+        ),
+        lambda: _step_advice(device, settings),
+    )
 
 
 def explains_full_evaluation(
     segmentor: nn.Module, batch: Mapping[str, Any], device: torch.device
 ) -> AbstractContextManager[None]:
-    """Raise `FullMemoryError` for an image whose labeling the memory cannot hold."""
-
-    def what() -> str:
-        return (
-            f"the evaluation of an image of {_pixels(batch['img'][0])} pixels on {_named(device)}"
-        )
-
-    return explains_full_memory(what, lambda: _evaluation_advice(segmentor))
+    """Raise `FullMemoryError` for an image whose labeling does not fit into memory."""
+    return explains_full_memory(
+        lambda: (
+            f"the evaluation of an image of {_size(batch['img'][0])} pixels on {_named(device)}"
+        ),
+        lambda: _evaluation_advice(segmentor),
+    )
 
 
 def _step_advice(device: torch.device, settings: LoopSettings) -> str:
@@ -79,7 +75,7 @@ def _evaluation_advice(segmentor: nn.Module) -> str:
     return f"{change} (with --resume auto a training run goes on)."
 
 
-def _pixels(images: Tensor) -> str:
+def _size(images: Tensor) -> str:
     """Write the size of images (..., H, W) as 2048x1024."""
     height, width = images.shape[-2:]
     return f"{width}x{height}"

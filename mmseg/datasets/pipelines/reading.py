@@ -10,21 +10,19 @@ from mmseg.datasets.image_files import read_color, read_label
 from mmseg.datasets.labels import IGNORE
 from mmseg.datasets.pipelines.fields import Results
 
-# Largest difference between the sides of an image and of its label, as a share. Labels of GTA may
-# differ by some rows from their image; what is missing becomes "ignored".
-_TOLERATED_SHARE = 0.01
+# How much a side of a label may differ from that of its image, as a share. A few labels of GTA lack
+# some rows; these count as ignored.
+TOLERATED_SHARE = 0.01
 
 
 def start_results(
     image: np.ndarray, filename: str | None = None, ori_filename: str | None = None
 ) -> Results:
-    """Return what a pipeline's further steps need to know of a loaded image (H, W, 3) BGR.
+    """Return what the steps after loading need to know about an image (H, W, 3) BGR.
 
-    Args:
-        image: uint8 or float32.
-        filename: path of the file, None for an image that came from elsewhere.
-        ori_filename: the same relative to the folder of images.
+    `ori_filename` is `filename` relative to the folder of images; None: the image is from no file.
     """
+    zeros = np.zeros(3, np.float32)
     return {
         "filename": filename,
         "ori_filename": filename if ori_filename is None else ori_filename,
@@ -33,11 +31,7 @@ def start_results(
         "ori_shape": image.shape,
         "pad_shape": image.shape,
         "scale_factor": 1.0,
-        "img_norm_cfg": {
-            "mean": np.zeros(3, np.float32),
-            "std": np.ones(3, np.float32),
-            "to_rgb": False,
-        },
+        "img_norm_cfg": {"mean": zeros, "std": zeros + 1, "to_rgb": False},
         "img_fields": ["img"],
         "seg_fields": [],
     }
@@ -45,11 +39,11 @@ def start_results(
 
 @PIPELINES.register(inert=("color_type", "file_client_args", "imdecode_backend"))
 class LoadImageFromFile:
-    """Read `img` (H, W, 3) BGR and what belongs to it from the start.
+    """Read `img` (H, W, 3) BGR and the fields that are cropped with it from the start.
 
-    That is `depth` (H, W) float32 bins, where `results` names a `depth_file`, and, where it holds
-    `crop_pseudo_margins` (top, bottom, left, right), `valid_pseudo_mask`: ones of the image's size,
-    zero on the margins.
+    If `results` names a `depth_file`, that is `depth` (H, W) float32 bins; if it holds
+    `crop_pseudo_margins` (top, bottom, left, right), `valid_pseudo_mask` (H, W), 0 on the margins
+    and 1 elsewhere.
     """
 
     is_random = False
@@ -60,7 +54,7 @@ class LoadImageFromFile:
     def __call__(self, results: Results) -> Results:
         """Return the sample with its image, depth and margins."""
         name = results["img_info"]["filename"]
-        path = str(_join(results.get("img_prefix"), name))
+        path = str(Path(results.get("img_prefix") or "", name))
         image = read_color(path)
         if self.to_float32:
             image = image.astype(np.float32)
@@ -68,8 +62,7 @@ class LoadImageFromFile:
         if results.get("depth_file") is not None:
             size, command = image.shape[:2], results.get("depth_command")
             loaded["depth"] = read_depth(results["depth_file"], path, size, command)
-        if results.get("crop_pseudo_margins") is not None:
-            margins = results["crop_pseudo_margins"]
+        if (margins := results.get("crop_pseudo_margins")) is not None:
             loaded["valid_pseudo_mask"] = _valid_mask(image.shape[:2], margins, path)
             loaded["seg_fields"] = ["valid_pseudo_mask"]
         return loaded
@@ -86,7 +79,7 @@ class LoadAnnotations:
 
     def __call__(self, results: Results) -> Results:
         """Return the sample with its label."""
-        path = _join(results.get("seg_prefix"), results["ann_info"]["seg_map"])
+        path = Path(results.get("seg_prefix") or "", results["ann_info"]["seg_map"])
         rule = results.get("label_rule")
         label = read_label(path, None if rule is None else rule.remedy)
         if self.reduce_zero_label:
@@ -100,16 +93,12 @@ class LoadAnnotations:
 
 
 def reduce_zero(label: np.ndarray) -> np.ndarray:
-    """Make class 0 ignored and count the others from 0.
+    """Ignore class 0 and count the others from 0.
 
     >>> reduce_zero(np.array([0, 1, 2, 255], np.uint8)).tolist()
     [255, 0, 1, 255]
     """
     return np.where((label == 0) | (label == IGNORE), IGNORE, label - 1).astype(np.uint8)
-
-
-def _join(prefix: str | None, name: str) -> Path:
-    return Path(name) if prefix is None else Path(prefix, name)
 
 
 def _valid_mask(size: tuple[int, int], margins: list[int], path: str) -> np.ndarray:
@@ -126,10 +115,10 @@ def _valid_mask(size: tuple[int, int], margins: list[int], path: str) -> np.ndar
 
 
 def _fit_label(label: np.ndarray, size: tuple[int, int], path: Path, image_path: str) -> np.ndarray:
-    """Return a label of the image's size, cut or filled with 255 at the bottom and on the right."""
+    """Return a label of the image's size, cropped or padded with 255 at bottom and right."""
     if label.shape == size:
         return label
-    if any(abs(a - b) > _TOLERATED_SHARE * b for a, b in zip(label.shape, size, strict=True)):
+    if any(abs(a - b) > TOLERATED_SHARE * b for a, b in zip(label.shape, size, strict=True)):
         raise ValueError(
             f"expected a label of {size[1]}x{size[0]} pixels for the image '{image_path}', got "
             f"{label.shape[1]}x{label.shape[0]} in '{path}'. Check which of the two is wrong."
