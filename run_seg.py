@@ -24,10 +24,10 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--not_get_images", dest="draws_crops", help="reuse the crops on disk", **no
     )
-    parser.add_argument("--not_get_distributions", dest="counts_bank", help="no statistics", **no)
     parser.add_argument(
-        "--num", type=int, help="crops to draw; by default one per image of gta or synthia"
+        "--not_get_distributions", dest="counts_bank", help="write no statistics", **no
     )
+    parser.add_argument("--num", type=int, help="crops to draw (gta 24966, synthia 9400)")
     parser.add_argument("--num-workers", dest="workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE")

@@ -1,6 +1,6 @@
 """Time of making depth maps with the architectures of Depth Anything V2, on drawn images.
 
-Neither weights nor a data set are needed: the networks are random, the images are grainy blobs in
+Neither weights nor a dataset are needed: the networks are random, the images are grainy blobs in
 files as large as those of GTA and Cityscapes. Every line is measured in a new process: first the
 whole run as tools/make_depth.py does it, with loading the network, then each stage by itself, for
 one image in one process.
@@ -181,7 +181,7 @@ def measure(options: Options) -> str:
     pixels = torch.from_numpy(network.rule.pixels(image))
     batch = pixels.expand(number, -1, -1, -1).contiguous().to(device)
     prediction, size = batch[:, 0], image.shape[:2]
-    levels = network.maps(batch, size).levels[0].cpu().numpy()  # the first call allocates
+    levels = network.maps(batch, size)[0][0].cpu().numpy()  # the first call allocates
     stages = [
         seconds(lambda: read_color(file)),
         seconds(lambda: network.rule.pixels(image)),

@@ -1,15 +1,26 @@
-"""What a training step of any config needs without a dataset: random weights, images, and crops."""
+"""Time of training steps of any config, with random weights, images, and crops.
 
+python benchmarks/training_step.py configs/cdda/gta2cs_cdda_daformer --steps 3
+"""
+
+import argparse
+import statistics
+import sys
+import time
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
-import torch
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mmseg.config import Config
-from mmseg.models import build_train_model
-from mmseg.models.uda.depthmetric import CDDA
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+
+from mmseg.config import Config, load_config  # noqa: E402
+from mmseg.engine import build_optimizer  # noqa: E402
+from mmseg.models import build_train_model  # noqa: E402
+from mmseg.models.uda.depthmetric import CDDA  # noqa: E402
 
 NUM_CROPS = {"gta": 24_966, "synthia": 9_400}
 
@@ -72,3 +83,35 @@ def wait(device: torch.device) -> None:
     """Wait until the device has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize()
+
+
+def main() -> None:
+    """Measure and print one line of a Markdown table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("config")
+    parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--batch-size", type=int, default=2)
+    parser.add_argument("--crops", type=int, help="in the bank (default: as published)")
+    options = parser.parse_args()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    cfg = load_config(options.config)
+    method = build(cfg, options.crops).to(device)
+    leave_classes_out(method)
+    optimizer = build_optimizer(method, cfg.optimizer)
+    batch = training_batch(method, options.batch_size, cfg.crop_size, device)
+    method.train_step(batch, optimizer, 0)  # the first step allocates
+    seconds = []
+    for step in range(1, options.steps + 1):
+        wait(device)
+        start = time.perf_counter()
+        method.train_step(batch, optimizer, step)
+        wait(device)
+        seconds.append(time.perf_counter() - start)
+    print(
+        f"| `{options.config}` | {options.batch_size} | {device_name(device)} | "
+        f"{min(seconds):.2f} s (median {statistics.median(seconds):.2f}) |"
+    )
+
+
+if __name__ == "__main__":
+    main()

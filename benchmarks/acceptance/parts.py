@@ -63,17 +63,21 @@ def metric(bench: Bench) -> None:
     allow_tf32(False)
     crops = bench.scale.bank or NUM_CROPS["gta"]
     with bench.trying(METRIC, METRIC, crops=crops):
-        bank, label, depth = (x.to(bench.device) for x in _random_statistics(crops))
-        judge = DepthMetric(bank, reweight_threshold=0.5, relabel_threshold=0.5).to(bench.device)
-        histograms = depth_histogram(label, depth)
-        weight, confident = torch.ones_like(depth), torch.ones_like(label, dtype=torch.bool)
-        calls: dict[str, Callable[[], object]] = {
-            "similarity": lambda: class_similarity(histograms, judge.bank),
-            "histograms of the target": lambda: depth_histogram(label, depth),
-            "whole metric": lambda: judge(label, weight, confident, depth, 0),
-        }
-        for name, call in calls.items():
+        for name, call in metric_calls(crops, bench.device).items():
             bench.record.measure(METRIC, call=name, crops=crops, seconds=seconds_of(bench, call))
+
+
+def metric_calls(crops: int, device: torch.device) -> dict[str, Callable[[], object]]:
+    """Return what the depth metric does for two images of 512×512, by name."""
+    bank, label, depth = (x.to(device) for x in _random_statistics(crops))
+    judge = DepthMetric(bank, reweight_threshold=0.5, relabel_threshold=0.5).to(device)
+    histograms = depth_histogram(label, depth)
+    weight, confident = torch.ones_like(depth), torch.ones_like(label, dtype=torch.bool)
+    return {
+        "similarity": lambda: class_similarity(histograms, judge.bank),
+        "histograms of the target": lambda: depth_histogram(label, depth),
+        "whole metric": lambda: judge(label, weight, confident, depth, 0),
+    }
 
 
 def _random_statistics(crops: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -7,22 +7,17 @@ of the image until one holds enough of them.
 
 import json
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
-from pydantic import Field, TypeAdapter, ValidationError
 
 from mmseg.datasets.custom import CustomDataset, Sample
 
 STATISTICS_FILE = "sample_class_stats.json"
 IMAGES_FILE = "samples_with_class.json"
 MAX_TRIES = 10  # further crops of an image
-
-TrainId = Annotated[str, Field(pattern=r"^\d+$")]
-Count = Annotated[int, Field(strict=True, ge=0)]
-ImageStatistics = list[dict[TrainId | Literal["file"], Count | str]]
-ImagesOfClasses = dict[TrainId, list[tuple[str, Count]]]
 
 
 def class_probabilities(
@@ -64,10 +59,10 @@ class RareClassSampling:
         self.source = source
         self.min_pixels = min_pixels
         self.min_crop_ratio = min_crop_ratio
-        statistics = _load(source, STATISTICS_FILE, ImageStatistics)
+        statistics = _load(source, STATISTICS_FILE, _is_statistics)
         self.classes, self.probabilities = class_probabilities(statistics, class_temp)
         self._cumulative = np.cumsum(self.probabilities, dtype=np.float64)
-        self.candidates = self._find_candidates(_load(source, IMAGES_FILE, ImagesOfClasses))
+        self.candidates = self._find_candidates(_load(source, IMAGES_FILE, _is_index))
 
     def sample(self, rng: np.random.Generator) -> Sample:
         """Draw a class, an image that holds it and a crop that holds it."""
@@ -132,7 +127,30 @@ def _path(source: CustomDataset, name: str) -> Path:
     return Path(source.data_root or ".", name)
 
 
-def _load(source: CustomDataset, name: str, content_type: Any) -> Any:
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and value >= 0
+
+
+def _is_statistics(content: Any) -> bool:
+    """Tell whether this is `[{train id: pixels, …, "file": path}, …]`."""
+    return isinstance(content, list) and all(
+        isinstance(entry, dict)
+        and all(k == "file" or (k.isdecimal() and _is_count(n)) for k, n in entry.items())
+        for entry in content
+    )
+
+
+def _is_index(content: Any) -> bool:
+    """Tell whether this is `{train id: [[path, pixels], …], …}`."""
+    return isinstance(content, dict) and all(
+        key.isdecimal()
+        and isinstance(entries, list)
+        and all(isinstance(e, list) and len(e) == 2 and _is_count(e[1]) for e in entries)
+        for key, entries in content.items()
+    )
+
+
+def _load(source: CustomDataset, name: str, is_right: Callable[[Any], bool]) -> Any:
     path, remedy = _path(source, name), source.remedy("statistics")
     expected = f"expected the class statistics for rare class sampling at '{path}'"
     try:
@@ -143,8 +161,6 @@ def _load(source: CustomDataset, name: str, content_type: Any) -> Any:
         raise ValueError(f"{expected}, got a broken file ({error}). {remedy}") from error
     if not content:
         raise ValueError(f"{expected}, got an empty list. {remedy}")
-    try:
-        TypeAdapter(content_type).validate_python(content)
-    except ValidationError:
-        raise ValueError(f"{expected}, got JSON that no converter wrote. {remedy}") from None
+    if not is_right(content):
+        raise ValueError(f"{expected}, got JSON that no converter wrote. {remedy}")
     return content

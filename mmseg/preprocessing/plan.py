@@ -125,9 +125,13 @@ def size_text(num_bytes: float) -> str:
     """Write a number of bytes for people.
 
     >>> size_text(1_530_000_000)
-    '1,530.0 MB'
+    '1.5 GB'
     """
-    return f"{num_bytes / 1e6:,.1f} MB"
+    for unit in ("B", "kB", "MB"):
+        if num_bytes < 1000:
+            return f"{num_bytes:.3g} {unit}"
+        num_bytes /= 1000
+    return f"{num_bytes:.1f} GB"
 
 
 def time_text(seconds: float) -> str:

@@ -109,7 +109,7 @@ def test_differences_are_sorted_and_dotted() -> None:
         "input.mean: nothing and {}",
         "input.mean.r: 0.5 and nothing",
         "input.size: [518, 14] and [700, 14]",
-        f"weights: '{HASHES[0]}' and '{HASHES[2]}'",
+        f"weights: '{HASHES[0][:12]}…' and '{HASHES[2][:12]}…'",
     ]
     assert recipe_differences(one, dict(reversed(one.items()))) == []
 
@@ -158,7 +158,7 @@ def test_maps_of_two_recipes_are_named_with_what_differs(tmp_path: Path) -> None
     (warning,) = record_warnings(tmp_path / "source", str(tmp_path / "target"))
     assert warning == (
         f"The depth maps of source ('{tmp_path}/source') and target ('{tmp_path}/target') were "
-        f"made differently: weights_sha256: '{HASHES[0]}' and '{HASHES[2]}'. CDDA "
+        f"made differently: weights_sha256: '{HASHES[0][:12]}…' and '{HASHES[2][:12]}…'. CDDA "
         "compares the depth of both domains: make both with the same command "
         "(tools/make_depth.py) and model."
     )

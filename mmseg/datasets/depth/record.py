@@ -6,6 +6,7 @@ parts: the recipe determines the maps and is compared; the details are for peopl
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -137,5 +138,6 @@ def _flat(recipe: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def _shown(flat: Mapping[str, str], key: str) -> str:
-    """Write a value as Python does."""
-    return repr(json.loads(flat[key])) if key in flat else "nothing"
+    """Write a value as Python does, a hash by its first digits."""
+    text = repr(json.loads(flat[key])) if key in flat else "nothing"
+    return re.sub(r"^'([0-9a-f]{12})[0-9a-f]{20,}'$", r"'\1…'", text)

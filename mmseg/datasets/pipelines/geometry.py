@@ -65,16 +65,17 @@ class Resize:
     def __call__(self, results: Results) -> Results:
         """Return the sample at its new size."""
         height, width = results["img"].shape[:2]
-        scale = results.get("scale")
+        scale, index = results.get("scale"), results.get("scale_idx")
         if scale is None:
-            scale = self._draw_scale(results, (width, height))
+            scale, index = self._draw_scale(results, (width, height))
         size = self.new_size((width, height), scale)
         factor = np.array([size[0] / width, size[1] / height] * 2, np.float32)
         smooth = partial(cv2.resize, dsize=size, interpolation=cv2.INTER_LINEAR)
         nearest = partial(cv2.resize, dsize=size, interpolation=cv2.INTER_NEAREST)
         resized = map_fields(results, smooth, label=nearest)
         shapes = dict.fromkeys(("img_shape", "pad_shape"), resized["img"].shape)
-        return {**resized, **shapes, "scale": scale, "scale_factor": factor}
+        drawn = {"scale": scale, "scale_idx": index, "scale_factor": factor}
+        return {**resized, **shapes, **drawn, "keep_ratio": self.keep_ratio}
 
     def new_size(self, size: tuple[int, int], scale: tuple[int, int]) -> tuple[int, int]:
         """Return (width, height) of an image of `size` (width, height) after resizing to `scale`.
@@ -87,22 +88,26 @@ class Resize:
         factor = min(max(scale) / max(size), min(scale) / min(size))
         return int(size[0] * factor + 0.5), int(size[1] * factor + 0.5)
 
-    def _draw_scale(self, results: Results, own_size: tuple[int, int]) -> tuple[int, int]:
+    def _draw_scale(
+        self, results: Results, own_size: tuple[int, int]
+    ) -> tuple[tuple[int, int], int | None]:
+        """Return the scale and, where it is one of the list, its place there."""
         if self.ratio_range is not None:
             low, high = self.ratio_range
             ratio = random_generator(results).random() * (high - low) + low
             base = own_size if self.scales is None else self.scales[0]
-            return int(base[0] * ratio), int(base[1] * ratio)
+            return (int(base[0] * ratio), int(base[1] * ratio)), None
         if not self.scales:
             raise ValueError("expected img_scale or ratio_range in Resize, got neither. Set one.")
         if len(self.scales) == 1:
-            return self.scales[0]
+            return self.scales[0], 0
         rng = random_generator(results)
         if self.multiscale_mode == "value":
-            return self.scales[int(rng.integers(len(self.scales)))]
+            index = int(rng.integers(len(self.scales)))
+            return self.scales[index], index
         short, long = zip(*map(sorted, self.scales), strict=True)
         long_side = int(rng.integers(min(long), max(long) + 1))
-        return long_side, int(rng.integers(min(short), max(short) + 1))
+        return (long_side, int(rng.integers(min(short), max(short) + 1))), None
 
 
 @PIPELINES.register()
@@ -213,7 +218,8 @@ class Pad:
         values |= dict.fromkeys(results.get("seg_fields", []), self.seg_pad_val)
         values |= {"valid_pseudo_mask": 0, "depth": PAD_BIN}
         padded = {k: _pad(results[k], size, value) for k, value in values.items() if k in results}
-        return {**results, **padded, "pad_shape": padded["img"].shape}
+        chosen = {"pad_fixed_size": self.size, "pad_size_divisor": self.size_divisor}
+        return {**results, **padded, "pad_shape": padded["img"].shape, **chosen}
 
     def _padded_size(self, height: int, width: int) -> tuple[int, int]:
         if self.size is not None:

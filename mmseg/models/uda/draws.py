@@ -25,7 +25,6 @@ class JitterStep(IntEnum):
     HUE = 3
 
 
-
 @dataclass(frozen=True)
 class ImageAugmentation:
     """Factors of one image's color jitter and blur.

@@ -79,7 +79,7 @@ class Network:
         size = f"{rule.fit} {rule.size[0]}x{rule.size[1]}" if rule.fit != "own" else "own size"
         return [
             f"Model: {name} ({', '.join(facts)})",
-            f"Input: {size}, sides multiples of {rule.multiple}, {rule.interpolation} interpolation",
+            f"Input: {size}, multiples of {rule.multiple}, {rule.interpolation} interpolation",
             f"Output: {output}; {scaling.SCALING}",
             f"Computed in {self.precision} on {self.device}",
         ]

@@ -52,28 +52,31 @@ def names(folder: Path) -> list[str]:
     )
 
 
-def plain_maps(images: Path, model: Path) -> dict[str, np.ndarray]:
-    """Make the maps one by one: name without suffix -> (H, W) float64, 0…255."""
+def plain_map(model: Path, image: np.ndarray, is_metric: bool = False) -> np.ndarray:
+    """Make the map of one image (H, W, 3), BGR, step by step: (H, W) float64, 0…255."""
     from transformers import AutoModelForDepthEstimation
 
     network = AutoModelForDepthEstimation.from_pretrained(model).double().eval()
     mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
-    maps = {}
-    for path in sorted(images.rglob("*.*")):
-        image = cv2.imread(str(path))[..., ::-1]  # (H, W, 3) RGB, turned as Exif says
-        height, width = image.shape[:2]
-        scale = 28 / min(height, width)
-        h, w = (round(side * scale / 14) * 14 for side in (height, width))
-        resized = cv2.resize(image / 255.0, (w, h), interpolation=cv2.INTER_CUBIC)
-        normalized = torch.from_numpy((resized - mean) / std).permute(2, 0, 1)
-        with torch.no_grad():
-            depth = network(pixel_values=normalized[None]).predicted_depth[:, None]
-        depth = interpolate(depth, (height, width), mode="bilinear", align_corners=True)
-        values = depth[0, 0].numpy()
-        span = values.max() - values.min()
-        name = path.relative_to(images).with_suffix("").as_posix()
-        maps[name] = (values - values.min()) / span * 255
-    return maps
+    height, width = image.shape[:2]
+    scale = 28 / min(height, width)
+    h, w = (round(side * scale / 14) * 14 for side in (height, width))
+    resized = cv2.resize(image[..., ::-1] / 255.0, (w, h), interpolation=cv2.INTER_CUBIC)
+    normalized = torch.from_numpy((resized - mean) / std).permute(2, 0, 1)
+    with torch.no_grad():
+        depth = network(pixel_values=normalized[None]).predicted_depth[:, None]
+    depth = interpolate(depth, (height, width), mode="bilinear", align_corners=True)
+    values = depth[0, 0].numpy()
+    values = 1 / np.maximum(values, 0.1) if is_metric else values
+    return (values - values.min()) / (values.max() - values.min()) * 255
+
+
+def plain_maps(images: Path, model: Path) -> dict[str, np.ndarray]:
+    """Make the maps one by one, of images turned as Exif says: name without suffix -> map."""
+    return {
+        path.relative_to(images).with_suffix("").as_posix(): plain_map(model, cv2.imread(str(path)))
+        for path in sorted(images.rglob("*.*"))
+    }
 
 
 def assert_truncated(levels: np.ndarray, values: np.ndarray) -> None:

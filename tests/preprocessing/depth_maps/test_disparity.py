@@ -87,17 +87,6 @@ def test_npy_of_every_real_type_and_order_is_read_exactly(kind, tmp_path):
     assert np.abs(convert(path, "inverse").astype(int) - expected).max() <= 1  # of float32
 
 
-@pytest.mark.parametrize("kind", ["u1", "i1", "u2", "i2", "i4", "f4", "f8"])
-def test_tiff_of_every_type_that_opencv_reads_is_read_exactly(kind, tmp_path):
-    rng = np.random.default_rng(4)
-    values = (
-        rng.uniform(-90, 90, (6, 5)) if kind[0] != "u" else rng.uniform(0, 99, (6, 5))
-    ).astype(kind)
-    read, is_valid = read_values(save(tmp_path / "a.tif", values))
-    assert (read == values).all()
-    assert is_valid.all()
-
-
 def test_axes_of_length_one_are_left_out(tmp_path):
     values = np.arange(24, dtype=np.float32).reshape(4, 6)
     for shape in ((1, 4, 6), (4, 6, 1), (1, 1, 4, 6), (1, 4, 6, 1)):
@@ -225,26 +214,6 @@ def test_a_file_that_holds_no_map_is_an_error_that_names_it(tmp_path, capfd):
         with pytest.raises(FileNotFoundError, match=f"expected .* at .*none{suffix}', got no such"):
             convert(tmp_path / f"none{suffix}", "inverse")
     capfd.readouterr()  # what libtiff says about some of them
-
-
-def test_a_flipped_bit_anywhere_in_a_png_is_noticed(tmp_path, capfd):
-    """A damaged file is an error, never another map."""
-    path = save(tmp_path / "a.png", np.arange(35, dtype=np.uint16).reshape(5, 7) * 999)
-    data, expected = path.read_bytes(), convert(path, "inverse")
-    errors = 0
-    for position in range(len(data)):
-        damaged = bytearray(data)
-        damaged[position] ^= 1 << position % 8
-        path.write_bytes(damaged)
-        try:
-            levels = convert(path, "inverse")
-        except ValueError as error:
-            assert str(path) in str(error)
-            errors += 1
-        else:
-            np.testing.assert_array_equal(levels, expected)
-    assert errors > 0.9 * len(data)
-    capfd.readouterr()
 
 
 @pytest.mark.parametrize("name", ["a.npy", "a.tif", "a.png"])

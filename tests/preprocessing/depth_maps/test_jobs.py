@@ -57,7 +57,7 @@ def test_other_layouts_keep_the_relative_name_with_any_image_suffix(here, layout
 
 
 def test_names_are_those_that_the_data_sets_read(here):
-    """Every data set of the project finds its map, also where its images are not PNG files."""
+    """Every dataset of the project finds its map, also where its images are not PNG files."""
     from mmseg.datasets import ACDCDataset, CityscapesDataset, CustomDataset, GTADataset
 
     cases = {

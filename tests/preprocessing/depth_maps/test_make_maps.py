@@ -200,13 +200,3 @@ def test_other_errors_of_the_device_stay_what_they_are(images, model, tmp_path, 
     monkeypatch.setattr(Network, "maps", fail)
     with pytest.raises(RuntimeError, match="a mistake"):
         run(images, tmp_path, model=str(model), workers=1)
-
-
-@pytest.mark.gpu
-def test_gpu_makes_the_maps_of_the_cpu(model, images, made, tmp_path):
-    for amp, tolerance in ((False, 1), (True, 12)):
-        out, device = tmp_path / f"maps{amp}", torch.device("cuda", 0)
-        run(images, out, model=str(model), device=device, amp=amp, batch_size=2, workers=2)
-        expected = read_maps(made)
-        for name, levels in read_maps(out).items():
-            assert np.abs(levels.astype(int) - expected[name]).max() <= tolerance, name

@@ -16,9 +16,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from depth_runs import assert_truncated
+from depth_runs import assert_truncated, plain_map
 from tiny_models import save_tiny_depth_anything, save_tiny_dpt, save_tiny_glpn
-from torch.nn import functional
 
 from mmseg.preprocessing.depth_maps.network import Network, known_quantity, load_network
 from mmseg.preprocessing.depth_maps.scaling import SCALING
@@ -32,11 +31,10 @@ Weights = dict[str, torch.Tensor]
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory) -> Path:
-    """Folders `inverse`, `metric`, `plain` (without a rule), `dpt` and `glpn`."""
+    """Folders `inverse`, `metric`, `dpt` and `glpn`."""
     root = tmp_path_factory.mktemp("models")
     save_tiny_depth_anything(root / "inverse")
     save_tiny_depth_anything(root / "metric", is_metric=True)
-    save_tiny_depth_anything(root / "plain", shorter_side=None)
     save_tiny_dpt(root / "dpt")
     save_tiny_glpn(root / "glpn")
     return root
@@ -95,43 +93,18 @@ def levels_of(network: Network, image: np.ndarray) -> np.ndarray:
     return levels[0].numpy()
 
 
-def plain_map(folder: Path, image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """One image, step by step, in float64 and not truncated."""
-    from transformers import AutoModelForDepthEstimation
-
-    model = AutoModelForDepthEstimation.from_pretrained(folder).double().eval()
-    rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB) / 255.0
-    rgb = cv2.resize(rgb, size[::-1], interpolation=cv2.INTER_CUBIC)
-    mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
-    values = torch.from_numpy(((rgb - mean) / std).transpose(2, 0, 1).copy())[None]
-    with torch.no_grad():
-        depth = model(pixel_values=values).predicted_depth
-    depth = functional.interpolate(
-        depth[:, None], image.shape[:2], mode="bilinear", align_corners=True
-    )[0, 0].numpy()
-    if folder.name == "metric":
-        depth = 1 / np.maximum(depth, 0.1)
-    return (depth - depth.min()) / (depth.max() - depth.min()) * 255
-
-
 @pytest.mark.parametrize("name", ["inverse", "metric"])
 def test_maps_are_those_of_a_plain_loop(models: Path, name: str) -> None:
     network = load(models / name)
     assert network.quantity == name and network.device == CPU
     images = [image_of(52, 95, seed) for seed in range(3)]
-    expected = [plain_map(models / name, image, (28, 56)) for image in images]
+    expected = [plain_map(models / name, image, name == "metric") for image in images]
     for image, values in zip(images, expected, strict=True):
         levels = levels_of(network, image)
         assert_truncated(levels, values)
         assert len(np.unique(levels)) > 50
     together = network.maps(stacked(network, images), (52, 95))[0].numpy()
     assert_truncated(together, np.stack(expected))
-
-
-def test_without_its_file_depth_anything_gets_a_shorter_side_of_518(models: Path) -> None:
-    network, image = load(models / "plain"), image_of(30, 41)
-    assert stacked(network, [image]).shape == (1, 3, 518, 714)
-    assert_truncated(levels_of(network, image), plain_map(models / "plain", image, (518, 714)))
 
 
 def test_other_types_of_networks_give_maps(models: Path) -> None:
@@ -207,7 +180,7 @@ def test_other_weights_or_types_are_another_recipe(models: Path, tmp_path: Path)
     folders = [nudged, half, models / "inverse", save_tiny_depth_anything(tmp_path / "o", seed=1)]
     assert len({load(folder).recipe()["weights_sha256"] for folder in folders}) == 4
     image, network = image_of(52, 95), load(half)  # computes in float32 all the same
-    assert_truncated(levels_of(network, image), plain_map(half, image, (28, 56)))
+    assert_truncated(levels_of(network, image), plain_map(half, image))
     assert network.details()["precision"] == "float32"
 
 
@@ -223,7 +196,7 @@ def test_details_and_lines_say_what_makes_the_maps(models: Path) -> None:
     }  # fmt: skip
     assert network.describe() == [
         f"Model: {models / 'inverse'} (DepthAnythingForDepthEstimation)",
-        "Input: cover 28x28, sides multiples of 14, cubic interpolation",
+        "Input: cover 28x28, multiples of 14, cubic interpolation",
         f"Output: inverse depth; {SCALING}",
         "Computed in autocast to bfloat16 on cpu",
     ]
