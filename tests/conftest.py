@@ -1,13 +1,11 @@
-"""Make the golden helpers importable and keep the tests to one thread per process."""
+"""What all tests share; modules they share are in `helpers/`."""
 
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 GOLDEN = Path(__file__).parent / "golden"
-sys.path[:0] = [str(GOLDEN), str(GOLDEN.parent / "helpers")]
 
 
 @pytest.fixture(scope="session")

@@ -6,22 +6,19 @@ Every command ends with one sentence that names the file, and what was written b
 import json
 import re
 import shutil
-import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import small_runs
+import tiny_run
 import torch
 from demo_project import ROOT, run
 
 from mmseg.datasets.image_files import write_label
 from mmseg.datasets.loader import index_of
 from mmseg.models.uda.depthmetric import depth_histogram
-
-sys.path.insert(0, str(Path(__file__).parent / "engine"))
-import small_runs  # noqa: E402
-import tiny_run  # noqa: E402
 
 NUM = 4
 TRAIN = "python tools/train.py mine.py --work-dir run --no-validate"

@@ -2,7 +2,6 @@
 
 import os
 import socket
-import sys
 import weakref
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from line_method import Gradient, Threshold
 from torch import nn
 
 from mmseg.engine.evaluator import Evaluator
@@ -19,9 +19,6 @@ from mmseg.engine.meters import LossMeter
 from mmseg.engine.run_settings import batch_size_warning
 from mmseg.system import processes
 from mmseg.system.gradient_averaging import average_gradients
-
-sys.path.insert(0, str(Path(__file__).parent / "engine"))
-from line_method import Gradient, Threshold  # noqa: E402
 
 PROCESSES = 2
 

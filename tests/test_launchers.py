@@ -27,7 +27,6 @@ from mmseg.system.launchers import (
 )
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(Path(__file__).parent / "engine"))
 sys.path.insert(0, str(ROOT))
 import tiny_run  # noqa: E402
 

@@ -5,9 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import tiny_run
+
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(Path(__file__).parent / "engine"))
-import tiny_run  # noqa: E402
 
 WITHOUT = """
 import os, signal, sys

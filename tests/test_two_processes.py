@@ -1,20 +1,16 @@
 """Two CPU processes (gloo) of b images compute what one process of 2·b images computes."""
 
 import socket
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
+import paired_steps
 import pytest
+import small_runs
 import torch
 import torch.multiprocessing as mp
+from paired_steps import CASES, GRADIENT_STEPS, LONG_CASES, QUIET
 from torch import Tensor
-
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "engine")]
-import paired_steps  # noqa: E402
-import small_runs  # noqa: E402
-from paired_steps import CASES, GRADIENT_STEPS, LONG_CASES, QUIET  # noqa: E402
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,6 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = ("", "benchmarks", "tests", "tests/engine", "tests/golden", "tests/helpers")
+FOLDERS = ("", "benchmarks", "tests", "tests/golden", "tests/helpers")
 
 sys.path[:0] = [str(ROOT / folder) for folder in FOLDERS if str(ROOT / folder) not in sys.path]

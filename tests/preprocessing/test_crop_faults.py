@@ -8,14 +8,15 @@ import multiprocessing
 import os
 import shutil
 import signal
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from full_disk import let_disk_fill_up
 from patience import children_are_gone
 from PIL import Image
+from read_only import read_only_folder
 from test_crops import NUM, contents, make_dataset, run
 from test_crops import cfg as make_cfg
 
@@ -24,10 +25,6 @@ from mmseg.preprocessing import crops as crops_module
 from mmseg.preprocessing import label_conversion
 from mmseg.preprocessing.label_conversion import convert_gta
 from mmseg.system import files
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from full_disk import let_disk_fill_up  # noqa: E402
-from read_only import read_only_folder  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("forks")
 

@@ -1,7 +1,6 @@
 """Masked consistency: which images are masked, how, with whose labels, and what it trains."""
 
 import copy
-import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 import recorded_steps
 import torch
+from line_method import NoCopies
 from recorded_steps import FixedDraws, bank_file, loader_batch, records
 from torch import Tensor, nn
 
@@ -22,9 +22,6 @@ from mmseg.models.uda.mixing import StrongAugmentation, color_jitter
 from mmseg.models.uda.settings import MASK_MODES, DACSSettings
 from mmseg.models.uda.teacher import PseudoLabel
 from mmseg.system.errors import ConfigError
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "engine"))
-from line_method import NoCopies  # noqa: E402
 
 BLOCKS = {"type": "block", "mask_ratio": 0.7, "mask_block_size": 8}
 LARGE_BLOCKS = {"mask_lambda": 1, "mask_generator": {**BLOCKS, "mask_block_size": 32}}

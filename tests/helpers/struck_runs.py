@@ -22,8 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-TESTS = Path(__file__).resolve().parent
-for folder in (TESTS, TESTS.parent, TESTS / "engine", TESTS / "golden"):
+TESTS = Path(__file__).resolve().parents[1]
+for folder in (TESTS.parent, TESTS / "helpers", TESTS / "golden"):
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
 
