@@ -26,8 +26,8 @@ import numpy as np
 import torch
 from training_step import device_name, wait
 
+from mmseg.datasets.depth.bins import write_map
 from mmseg.datasets.image_files import read_color
-from mmseg.preprocessing.depth_maps.folder import write_map
 from mmseg.preprocessing.depth_maps.make_maps import Options, make_maps
 from mmseg.preprocessing.depth_maps.network import load_network
 from mmseg.preprocessing.depth_maps.scaling import to_stored, upsample

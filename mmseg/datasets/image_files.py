@@ -118,3 +118,12 @@ def explained(before: str = "", advice: str = "") -> Iterator[None]:
 def unreadable(path: str | Path, kind: str, reason: str) -> str:
     """Return the sentence for a file that exists but is broken."""
     return f"expected {kind} at '{path}', got a broken file: {reason}. Copy or make it again."
+
+
+def picture_mode(path: Path) -> str | None:
+    """Return the kind of pixels in a file, as Pillow calls it; None of a broken one."""
+    try:
+        with Image.open(path) as picture:
+            return picture.mode
+    except (OSError, SyntaxError, ValueError):
+        return None

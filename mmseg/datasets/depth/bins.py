@@ -11,7 +11,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from mmseg.datasets.depth.record import recorded_model
-from mmseg.datasets.image_files import explained, read_unchanged
+from mmseg.datasets.image_files import encode_png, explained, read_unchanged
+from mmseg.system.files import atomic_write
 
 NUM_BINS = 256
 PAD_BIN = 255  # also the label's pad value
@@ -84,3 +85,10 @@ def read_depth(
             f"Remake all maps with: {command} --overwrite"
         )
     return depth_to_bins(stored).astype(np.float32)
+
+
+def write_map(path: Path, levels: np.ndarray) -> None:
+    """Write a depth map, (H, W) uint8, as a gray PNG, whole or not at all."""
+    data = encode_png(levels)
+    with atomic_write(path) as file:
+        file.write(data)

@@ -7,23 +7,13 @@ run was interrupted.
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
 from mmseg.datasets.depth.record import RECORD_FILE, DepthRecord, read_record, recipe_differences
-from mmseg.datasets.image_files import files_below
-from mmseg.preprocessing.crops import encode_png
+from mmseg.datasets.image_files import files_below, picture_mode
 from mmseg.preprocessing.depth_maps.jobs import PREVIEW_FILE, Job, real_file
-from mmseg.system.files import atomic_write, remove_partials
+from mmseg.preprocessing.depth_maps.network_files import ALIASES, find_network
+from mmseg.system.files import remove_partials
 
 GRAY_MODES = ("1", "L", "I", "I;16", "I;16B", "F")  # of Pillow
-
-
-def write_map(path: Path, levels: np.ndarray) -> None:
-    """Write (H, W) uint8 as a gray PNG, whole or not at all."""
-    data = encode_png(levels)
-    with atomic_write(path) as file:
-        file.write(data)
 
 
 class MapFolder:
@@ -53,14 +43,29 @@ class MapFolder:
         for folder in {self.root, *(job.output.parent for job in self.jobs)}:
             remove_partials(folder)
 
-    def complete_line(self) -> str:
-        """Say that there is nothing to do, and how the maps that are there were made."""
+    def complete_line(self, model: str | None, quantity: str | None) -> str:
+        """Say that there is nothing to do, and how the maps that are there were made.
+
+        Raise `ValueError` if a local network, the `model` of this command, did not make them.
+        """
         start = f"All {len(self.jobs)} maps are in {self.root} already"
         if (record := read_record(self.root)) is None:
             return f"{start}; how they were made is not known: there is no {RECORD_FILE}."
-        model, quantity = record.details.get("model"), record.recipe.get("quantity")
-        origin = f"with {model}" if model else "from existing maps"
-        return f"{start}, made {origin} as {quantity} depth (--overwrite makes them again)."
+        name, found = record.details.get("model"), record.recipe.get("quantity")
+        start += f", made {f'with {name}' if name else 'from existing maps'} as {found} depth"
+        weights = record.recipe.get("weights_sha256")
+        if model and model not in ALIASES and Path(model).is_dir():
+            if find_network(model).weights_sha256() != weights:
+                raise ValueError(
+                    f"expected maps that are made with the weights of '{model}', got others: "
+                    f"{start}; choose another --out, or make them again with --overwrite."
+                )
+            name = model
+        if ALIASES.get(model or "", model) == name and quantity in (None, found):
+            return f"{start}."
+        wanted = f"with {model}" if model else "from existing maps"
+        wanted += f" as {quantity} depth" if quantity else ""
+        return f"{start}. To make them {wanted}, choose another --out, or add --overwrite."
 
     def claim(self, record: DepthRecord, overwrite: bool = False) -> Sequence[Job]:
         """Write the record of the maps to come, and return the jobs that are left to do.
@@ -110,7 +115,7 @@ class MapFolder:
                 "images too."
             )
         for job in [] if differences else self.made:
-            if (mode := _picture_mode(job.output)) not in (None, *GRAY_MODES):  # such as labels
+            if (mode := picture_mode(job.output)) not in (None, *GRAY_MODES):  # such as labels
                 raise ValueError(
                     f"expected --overwrite to replace gray maps, got '{job.output}' of the kind "
                     f"{mode!r} and of unknown origin; choose another --out, or delete that file."
@@ -118,12 +123,3 @@ class MapFolder:
         for job in self.made:
             job.output.unlink(missing_ok=True)
             (job.output.parent / RECORD_FILE).unlink(missing_ok=True)
-
-
-def _picture_mode(path: Path) -> str | None:
-    """Return the kind of pixels in a file; None of a broken one."""
-    try:
-        with Image.open(path) as picture:
-            return picture.mode
-    except (OSError, SyntaxError, ValueError):
-        return None

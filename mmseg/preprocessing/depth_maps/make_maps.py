@@ -78,7 +78,8 @@ def make_maps(options: Options, say: Say) -> Summary:
         folder = together(lambda: _open(options, say))
         if processes.broadcast_object(not folder.todo and not options.overwrite):
             total = Summary(existing=len(folder.jobs))
-            say(together(folder.complete_line))
+            quantity = options.quantity or (None if options.model else "inverse")
+            say(together(lambda: folder.complete_line(options.model, quantity)))
         else:
             total = _make_all(options, folder, interruption, say)
             say(f"Made {counted(total.made, 'map')} in {options.out}.")

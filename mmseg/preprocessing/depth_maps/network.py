@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mmseg.datasets.depth.bins import write_map
 from mmseg.preprocessing.depth_maps import network_files, scaling
-from mmseg.preprocessing.depth_maps.folder import write_map
 from mmseg.preprocessing.depth_maps.images import Batch, InputRule, read_batches, read_rule
 from mmseg.preprocessing.depth_maps.jobs import Job, Outcomes, counted
 from mmseg.preprocessing.depth_maps.network_files import LICENSES, NetworkFiles
@@ -155,7 +155,6 @@ def load_network(
             ignore_mismatched_sizes=True,
             local_files_only=True,
             trust_remote_code=False,
-            use_safetensors=True,
         )
     except (*UNREADABLE, OSError, ImportError, SafetensorError, StrictDataclassError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".: ")

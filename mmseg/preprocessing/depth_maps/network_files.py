@@ -2,9 +2,12 @@
 
 import hashlib
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
+
+from mmseg.system.safe_loading import load_safely
 
 HUB = "depth-anything/Depth-Anything-V2-"
 ALIASES = {"small": f"{HUB}Small-hf", "base": f"{HUB}Base-hf", "large": f"{HUB}Large-hf"}
@@ -32,10 +35,13 @@ class NetworkFiles:
         whole = self.folder / "model.safetensors"
         files = [whole] if whole.is_file() else sorted(self.folder.glob("model-*.safetensors"))
         readers = [safe_open(file, "pt") for file in files]
-        tensors = {name: reader for reader in readers for name in reader.keys()}  # noqa: SIM118
+        tensors = {n: partial(r.get_tensor, n) for r in readers for n in r.keys()}  # noqa: SIM118
+        for file in [] if files else sorted(self.folder.glob("pytorch_model*.bin")):
+            stored = load_safely(file, "the weights")
+            tensors |= {name: partial(stored.get, name) for name in stored}
         digest = hashlib.sha256()
         for name in sorted(tensors):
-            value = tensors[name].get_tensor(name)
+            value = tensors[name]()
             kind = str(value.dtype).removeprefix("torch.")
             digest.update(f"{name} {kind} {list(value.shape)}\n".encode())
             digest.update(value.contiguous().flatten().view(torch.uint8).numpy().data)
@@ -78,7 +84,10 @@ def _downloaded(name: str) -> Path:
 
     try:
         wanted = ["config.json", RULE_FILE, "model*.safetensors*"]
-        return Path(snapshot_download(name, allow_patterns=wanted))
+        folder = Path(snapshot_download(name, allow_patterns=wanted))
+        if not any(folder.glob("model*.safetensors")):
+            folder = Path(snapshot_download(name, allow_patterns="pytorch_model*.bin*"))
+        return folder
     except (OSError, ValueError, RuntimeError, getattr(errors, "HTTPError", OSError)) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         if constants.HF_HUB_OFFLINE:

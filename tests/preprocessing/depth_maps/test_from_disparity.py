@@ -151,7 +151,7 @@ def test_the_other_quantity_never_passes_for_this_one(cityscapes, tmp_path):
     assert make_depth(cityscapes, "--out", out, FROM).status == 0
     before = bytes_below(out)
     done = make_depth(cityscapes, "--out", out, metric)
-    assert "already, made from existing maps as inverse depth (--overwrite makes" in done.text
+    assert "already, made from existing maps as inverse depth. To make them from " in done.text
     (out / f"{stem(0)}_depth.png").unlink()
     done = make_depth(cityscapes, "--out", out, metric)
     assert "quantity: 'inverse' and 'metric'" in str(done.status)

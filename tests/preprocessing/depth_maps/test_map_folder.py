@@ -38,22 +38,26 @@ def test_missing_maps_alone_are_made(made, copy, images, model):
 def test_nothing_to_do_is_said_with_the_recorded_model_and_loads_none(
     copy, images, model, monkeypatch
 ):
-    """Which one that is, is said whatever the command names."""
+    """What is said, too, is that another one needs another folder."""
 
     def load_network(*arguments):
         raise AssertionError("loaded")
 
     monkeypatch.setattr(make_maps_module, "load_network", load_network)
-    for name in (str(model), "large"):
+    advice = " To make them with large, choose another --out, or add --overwrite."
+    for name, more in ((str(model), ""), ("large", advice)):
         said: list[str] = []
         assert run(images, copy, said, model=name).existing == 11
-        assert said[1:] == [
-            f"All 11 maps are in {copy} already, made with {model} as inverse depth (--overwrite "
-            "makes them again)."
-        ]
+        start = f"All 11 maps are in {copy} already, made with {model} as inverse depth."
+        assert said[1:] == [start + more]
     (copy / "depth.json").unlink()
     run(images, copy, said, model="large")
     assert said[-1].endswith("already; how they were made is not known: there is no depth.json.")
+
+
+def test_a_complete_folder_of_another_local_network_is_refused(copy, images, other_model):
+    with pytest.raises(ValueError, match="with the weights of '.*', got others: All 11 maps are"):
+        run(images, copy, model=str(other_model))
 
 
 @pytest.mark.parametrize("is_known", [True, False])

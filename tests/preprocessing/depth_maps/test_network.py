@@ -156,16 +156,21 @@ def test_the_recipe_holds_the_weights_and_the_input(models: Path) -> None:
     }  # fmt: skip
 
 
-def test_a_network_in_several_files_has_the_recipe_of_the_whole(
+def test_a_network_in_several_files_or_pickled_has_the_recipe_of_the_whole(
     models: Path, tmp_path: Path
 ) -> None:
+    from safetensors.torch import load_file
     from transformers import AutoModelForDepthEstimation
 
     parts = copied(models / "inverse", tmp_path / "parts")
     AutoModelForDepthEstimation.from_pretrained(parts).save_pretrained(parts, max_shard_size="9KB")
     (parts / "model.safetensors").unlink()
     assert len(list(parts.glob("*.safetensors"))) > 2
-    assert load(parts).recipe() == load(models / "inverse").recipe()
+    pickled = copied(models / "inverse", tmp_path / "pickled")
+    torch.save(load_file(pickled / "model.safetensors"), pickled / "pytorch_model.bin")
+    (pickled / "model.safetensors").unlink()
+    for folder in (parts, pickled):
+        assert load(folder).recipe() == load(models / "inverse").recipe(), folder
 
 
 def test_other_weights_or_types_are_another_recipe(models: Path, tmp_path: Path) -> None:
