@@ -8,8 +8,9 @@ from mmseg.system.safe_loading import OPT_IN
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that every training command has."""
+    default = "the config's, else the resumed run's, else a random one, which the log states"
     parser.add_argument(
-        "--seed", type=int, help="default: the config's, else a random one, which the log states"
+        "--seed", type=int, help=f"of samples, draws and initial weights; default: {default}"
     )
     parser.add_argument("--deterministic", action="store_true", help="repeat a run bit by bit")
     parser.add_argument("--no-validate", action="store_true", help="train without evaluation")

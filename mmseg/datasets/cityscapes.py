@@ -15,9 +15,14 @@ class CityscapesDataset(CustomDataset):
     SEG_MAP_SUFFIX = "_gtFine_labelTrainIds.png"
     CONVERTER = "cityscapes"
     POLYGON_SUFFIX = "_gtFine_polygons.json"  # raw labels, beside which the converter writes
-    # The label ids of the train ids 0…18; all others are ignored. The test server takes label ids.
-    LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
-    ID_TO_TRAIN_ID = {label_id: train_id for train_id, label_id in enumerate(LABEL_IDS)}
+    # All other ids are ignored. The test server takes these, not train ids.
+    LABEL_IDS = {
+        "road": 7, "sidewalk": 8, "building": 11, "wall": 12, "fence": 13, "pole": 17,
+        "traffic light": 19, "traffic sign": 20, "vegetation": 21, "terrain": 22, "sky": 23,
+        "person": 24, "rider": 25, "car": 26, "truck": 27, "bus": 28, "train": 31,
+        "motorcycle": 32, "bicycle": 33,
+    }  # fmt: skip
+    ID_TO_TRAIN_ID = {id_: CLASSES.index(name) for name, id_ in LABEL_IDS.items()}
     # Colors of the label ids 0…33 and, last, of the license plate (id -1).
     ID_PALETTE = [
         *[[0, 0, 0]] * 5,

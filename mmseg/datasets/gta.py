@@ -15,6 +15,7 @@ class GTADataset(CustomDataset):
     IMG_SUFFIX = ".png"
     SEG_MAP_SUFFIX = "_labelTrainIds.png"
     CONVERTER = "gta"
-    ID_TO_TRAIN_ID = CityscapesDataset.ID_TO_TRAIN_ID  # raw labels hold the ids of Cityscapes
+    LABEL_IDS = CityscapesDataset.LABEL_IDS  # road 7, sidewalk 8, …: its authors took these
+    ID_TO_TRAIN_ID = CityscapesDataset.ID_TO_TRAIN_ID
     NUM_CROPS = 24966
     DEPTH_LAYOUT = "gta"

@@ -14,9 +14,14 @@ class SynthiaDataset(CustomDataset):
     IMG_SUFFIX = ".png"
     SEG_MAP_SUFFIX = "_labelTrainIds.png"
     CONVERTER = "synthia"
-    # The label ids of the train ids 0…18; all others are ignored.
-    LABEL_IDS = (3, 4, 2, 21, 5, 7, 15, 9, 6, 16, 1, 10, 17, 8, 18, 19, 20, 12, 11)
-    ID_TO_TRAIN_ID = {label_id: train_id for train_id, label_id in enumerate(LABEL_IDS)}
+    # All other ids are ignored.
+    LABEL_IDS = {
+        "road": 3, "sidewalk": 4, "building": 2, "wall": 21, "fence": 5, "pole": 7,
+        "traffic light": 15, "traffic sign": 9, "vegetation": 6, "terrain": 16, "sky": 1,
+        "person": 10, "rider": 17, "car": 8, "truck": 18, "bus": 19, "train": 20,
+        "motorcycle": 12, "bicycle": 11,
+    }  # fmt: skip
+    ID_TO_TRAIN_ID = {id_: CLASSES.index(name) for name, id_ in LABEL_IDS.items()}
     NUM_CROPS = 9400
     UNLABELED_CLASSES = (9, 14, 16)  # terrain, truck, train
     DEPTH_LAYOUT = "synthia"

@@ -1,4 +1,7 @@
-"""Write train-id labels and class statistics of data/cityscapes."""
+"""Write train-id labels and class statistics of data/cityscapes.
+
+`mmseg/datasets/cityscapes.py` says which label id is which class.
+"""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,7 @@
-"""Write train-id labels and class statistics of data/gta."""
+"""Write train-id labels and class statistics of data/gta.
+
+`mmseg/datasets/gta.py` says which label id is which class.
+"""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,7 @@
-"""Write train-id labels and class statistics of data/synthia."""
+"""Write train-id labels and class statistics of data/synthia.
+
+`mmseg/datasets/synthia.py` says which label id is which class.
+"""
 
 import sys
 from pathlib import Path
