@@ -53,7 +53,7 @@ def test_the_log_of_a_training_holds_every_warning_once_before_the_first_iterati
     assert f"source ('{root}/source/depth') and target" in warnings[0]
     assert "were made differently: model: 1 and 2." in warnings[0]
     assert f"'{root}/target/depth/train' look inverted: in 2 of 2" in warnings[1]
-    assert f"statistics in '{root}/crops' are of other depth maps" in warnings[2]
+    assert f"statistics in '{root}/crops' were made from other depth maps" in warnings[2]
     first = next(number for number, line in enumerate(lines) if "[1/1]" in line)
     assert max(lines.index(line) for line in warnings) < first
 

@@ -175,7 +175,7 @@ def test_all_gradients_are_shared_in_one_call_per_step(
     """Of the student and of the rival, at the end of a group only."""
     shared: list[list[nn.Parameter]] = []
     monkeypatch.setattr(
-        "mmseg.system.processes.reduce_gradients",
+        "mmseg.engine.updates.average_gradients",
         lambda parameters: shared.append(list(parameters)),
     )
     method = Rivals()

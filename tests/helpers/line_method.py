@@ -90,7 +90,7 @@ class Rivals(Line):
     def accumulate_gradients(self, batch: Any, iteration: int, draws: Any) -> StepOutput:
         output = super().accumulate_gradients(batch, iteration, draws)
         slope = 1 + batch["img"].mean()
-        output.backward({"rival.loss": -(slope * self.rival.weight).sum()})
+        output.backward({"loss.rival": -(slope * self.rival.weight).sum()})
         return output
 
 
