@@ -5,10 +5,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-import depth_maps
 import numpy as np
 
-from acceptance import ROOT
+from acceptance import ROOT, depth_networks
 from acceptance.bench import Bench
 from acceptance.device import cores
 from mmseg.config import load_config
@@ -61,7 +60,7 @@ def _write(root: Path, part: Any, size: tuple[int, int], suffix: str) -> None:
     part.dep_dir = str(root / "depth") if part.get("dep_dir") else None
     height, width = size
     root.mkdir()
-    depth_maps.draw_images(root / "images", f"{width}x{height}", IMAGES)
+    depth_networks.draw_images(root / "images", f"{width}x{height}", IMAGES)
     rng = np.random.default_rng(0)
     statistics: list[dict[str, Any]] = []
     for image in sorted((root / "images").iterdir()):

@@ -6,13 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import depth_maps
 import numpy as np
 import torch
 from torch import Tensor
 from training_step import NUM_CROPS, wait
 
-from acceptance import ROOT
+from acceptance import ROOT, depth_networks
 from acceptance.bench import Bench
 from acceptance.device import allow_tf32, has_bfloat16, memory
 from acceptance.steps import BF16, FP32, NO_BF16, TF32
@@ -142,14 +141,14 @@ def depth_network(bench: Bench) -> None:
     allow_tf32(False)
     for name in bench.scale.depth_networks:
         folder = Path(tempfile.mkdtemp(dir=bench.folder))
-        depth_maps.save_network(folder, depth_maps.ARCHITECTURES[name])
+        depth_networks.save_network(folder, depth_networks.ARCHITECTURES[name])
         for amp in (False, True):
             if bench.has_time(f"{DEPTH_NETWORK} {name}, amp {amp}", seconds=12):
                 _make_maps(bench, name, folder, amp)
 
 
 def _make_maps(bench: Bench, name: str, folder: Path, amp: bool) -> None:
-    number, size = depth_maps.usual_batch_size(bench.device), bench.scale.target_size
+    number, size = depth_networks.usual_batch_size(bench.device), bench.scale.target_size
     row = {"network": name, "amp": amp, "batch": number, "size": f"{size[1]}x{size[0]}"}
     with bench.trying(f"{DEPTH_NETWORK} {name}, amp {amp}", DEPTH_NETWORK, **row):
         network = load_network(str(folder), bench.device, amp)
