@@ -127,7 +127,7 @@ SPOILED: dict[str, tuple[Callable[[Path], object], str, str]] = {
         ),
         TRAIN,
         r"ValueError: expected an image of 'data/demo/gta/images' with more than 9999 pixels of "
-        r"class \d+, got none .* do lower rare_class_sampling\.min_pixels",
+        r"class \d+, got none .* Lower rare_class_sampling\.min_pixels",
     ),
 }
 

@@ -24,12 +24,9 @@ Packed = tuple[int, tuple[int, ...], bytes]  # index, shape, compressed uint8 va
 class PredictionFiles:
     """Takes label maps one by one and, as asked, paints, formats, or keeps them.
 
-    Args:
-        dataset: the images.
-        show_dir: folder of pictures, or None.
-        opacity: of the painted labels; 1 writes palette PNGs of train ids.
-        out: pickle file of all label maps, a list in the order of the images, or None.
-        formats: options of the dataset's `format_results`, or None for no such files.
+    Pictures go to `show_dir`; an `opacity` of 1 writes palette PNGs of train ids. `out` is a pickle
+    file of all label maps, a list in the order of the images. `formats` are options of the
+    dataset's `format_results`. None stands for no such files.
     """
 
     def __init__(

@@ -44,9 +44,8 @@ def continue_command(cfg: Config, *options: str) -> str:
 
     `options` are those that the config does not hold.
     """
-    tool, here = TRAIN_TOOL, Path.cwd().resolve()
-    if tool.is_relative_to(here):
-        tool = tool.relative_to(here)
+    here = Path.cwd().resolve()
+    tool = TRAIN_TOOL.relative_to(here) if TRAIN_TOOL.is_relative_to(here) else TRAIN_TOOL
     command = ["python", str(tool), str(_config_file(cfg)), "--resume", "auto", *options]
     size = processes.world_size()
     note = f" (by the launcher of this run, with {size} processes)" if size > 1 else ""
@@ -69,5 +68,4 @@ def log_end(logger: logging.Logger, error: Exception) -> None:
 
 
 def _config_file(cfg: Config) -> Path:
-    """Return where the run keeps its resolved config."""
     return Path(cfg.work_dir) / f"{Path(cfg.filename or 'config.py').stem}.py"

@@ -72,9 +72,9 @@ def overrides(cfg: Config, options: Mapping[str, Any]) -> dict[str, Any]:
         node, target = changed, child
         *parents, last = path.split(".")
         for part in parents:
-            node, inside = node[part], part
+            node = node[part]
             if not isinstance(node, dict):
-                target[inside] = unwrap(node)
+                target[part] = unwrap(node)
                 break
             target = target.setdefault(part, {})
         else:
@@ -89,9 +89,8 @@ def merge(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
     for key, value in changes.items():
         old = merged.get(key)
         if isinstance(old, Mapping) and isinstance(value, Mapping) and "_delete_" not in value:
-            merged[key] = merge(old, value)
-        else:
-            merged[key] = value
+            value = merge(old, value)
+        merged[key] = value
     return merged
 
 
@@ -107,11 +106,8 @@ def _write_child(
     folder = f"local-{experiment}" + ("-startup" if is_startup_test else "")
     file = GENERATED / folder / f"{name}.py"
     if processes.is_main():
-        identity = {
-            "name": name,
-            "work_dir": (WORK_DIRS / folder / name).as_posix(),
-            "git_rev": git_revision(),
-        }
+        work_dir = (WORK_DIRS / folder / name).as_posix()
+        identity = {"name": name, "work_dir": work_dir, "git_rev": git_revision()}
         _write_config(file, {**values, **identity})
         options = {**options, **(STARTUP if is_startup_test else {})}
         if options:
@@ -122,7 +118,6 @@ def _write_child(
 
 
 def _write_config(file: Path, values: Mapping[str, Any]) -> None:
-    """Write top-level values as a Python config file."""
     with atomic_write(file, "w") as stream:
         stream.write(python_text(values))
 
@@ -131,8 +126,6 @@ def _from_generated(file: Path) -> str:
     """Return a config's path relative to a file in `configs/generated/<folder>/`."""
     if file.is_absolute() and file.is_relative_to(Path.cwd()):
         file = file.relative_to(Path.cwd())
-    if file.is_absolute():
-        return file.as_posix()
     if file.is_relative_to(CONFIGS):
         return (Path("../..") / file.relative_to(CONFIGS)).as_posix()
-    return (Path("../../..") / file).as_posix()
+    return (Path("../../..") / file).as_posix()  # an absolute path stays

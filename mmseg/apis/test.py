@@ -13,7 +13,6 @@ from mmseg.datasets import build_dataset
 from mmseg.engine.checkpoint import NETWORKS
 from mmseg.engine.evaluator import (
     RESULTS,
-    Evaluation,
     Evaluator,
     has_synthia_source,
     predict_attention,
@@ -80,13 +79,9 @@ def prepare_test_config(cfg: Config, options: TestOptions) -> Config:
                 "add it."
             )
         steps[0].update(img_ratios=AUG_RATIOS, flip=True)
-    if options.inference_mode is not None:
-        _set_mode(cfg, options.inference_mode)
-    return cfg
-
-
-def _set_mode(cfg: Config, mode: str) -> None:
-    """Show the network whole images, or windows, whose grid the config has to set."""
+    mode = options.inference_mode
+    if mode is None:
+        return cfg
     chosen = {**(cfg.model.get("test_cfg") or cfg.get("test_cfg") or {}), "mode": mode}
     missing = [key for key in ("crop_size", "stride") if chosen.get(key) is None]
     if mode == "slide" and missing:
@@ -96,6 +91,7 @@ def _set_mode(cfg: Config, mode: str) -> None:
             "'model.test_cfg.crop_size=(512,512)' 'model.test_cfg.stride=(256,256)'."
         )
     cfg.model["test_cfg"] = chosen
+    return cfg
 
 
 def _choose_output(network: Any, hrda_out: str | None) -> None:
@@ -131,9 +127,12 @@ def _test(
         details = {"checkpoint": str(options.checkpoint), "network": network}
         evaluation = evaluator(model, files.take, **details, **options.recorded_choices())
         assert evaluation is not None  # nothing stops it
-        record = evaluation.record
-        file = write_results(work_dir, record, results_name(network, options.hrda_out))
-        _report(network, evaluation, file)
+        record, scale = evaluation.record, options.hrda_out
+        file = write_results(work_dir, record, results_name(network, scale))
+        ious = [f"{k}: {100 * v:.1f}" for k, v in evaluation.summary.items() if "IoU" in k]
+        name = f"{network} ({scale})" if scale else network
+        get_logger().info(f"IoU of the {name}: {', '.join(ious)}")
+        get_logger().info(f"Results of the {name}: {file}")
     else:
         for index, labeled in predictions(model, dataset, workers, True, label):
             files.take(index, labeled)
@@ -155,12 +154,3 @@ def results_name(network: str, hrda_out: str | None = None) -> str:
     parts = [] if network == "student" else [network]
     parts += [] if hrda_out is None else [hrda_out.lower()]
     return "_".join([Path(RESULTS).stem, *parts]) + Path(RESULTS).suffix
-
-
-def _report(network: str, evaluation: Evaluation, file: Path) -> None:
-    """Log every IoU in percent, and where the results are."""
-    lines = [f"{k}: {100 * v:.1f}" for k, v in evaluation.summary.items() if "IoU" in k]
-    scale = evaluation.record.get("hrda_out")
-    name = f"{network} ({scale})" if scale else network
-    get_logger().info(f"IoU of the {name}: {', '.join(lines)}")
-    get_logger().info(f"Results of the {name}: {file}")

@@ -154,8 +154,7 @@ def train_segmentor(
         timestamp: names the log files.
         meta: further plain values for the checkpoints' `meta`.
 
-    Returns:
-        The number of finished iterations, and the last and the best evaluation.
+    Returns the number of finished iterations, and the last and the best evaluation.
     """
     if not hasattr(model, "accumulate_gradients"):
         raise TypeError(
@@ -165,8 +164,8 @@ def train_segmentor(
     if distributed != (processes.world_size() > 1):
         raise ValueError(
             f"expected distributed={processes.world_size() > 1} for {processes.world_size()} "
-            f"process(es), got {distributed}; call "
-            "mmseg.system.processes.init_from_environment first."
+            f"process(es), got {distributed}; call mmseg.system.processes.init_from_environment "
+            "first."
         )
     dataset = dataset[0] if isinstance(dataset, list | tuple) else dataset
     timestamp = timestamp or time.strftime("%Y%m%d_%H%M%S")
@@ -181,16 +180,11 @@ def _run(trainer: Trainer, dataset: Any, cfg: Config) -> Progress:
     elif cfg.get("load_from"):
         get_logger().info(load_start(trainer.method.model, cfg.load_from))
     processes.broadcast_module(trainer.method)  # every process starts from the same weights
-    loader = build_train_loader(
-        dataset,
-        cfg.data.get("samples_per_gpu", 1),
-        cfg.data.get("workers_per_gpu", 0),
-        trainer.settings.seed,
-        trainer.progress.iteration,
-        trainer.settings.max_iters,
-        processes.rank(),
-        processes.world_size(),
-    )
+    samples, workers = cfg.data.get("samples_per_gpu", 1), cfg.data.get("workers_per_gpu", 0)
+    settings, start = trainer.settings, trainer.progress.iteration
+    span = settings.seed, start, settings.max_iters
+    place = processes.rank(), processes.world_size()
+    loader = build_train_loader(dataset, samples, workers, *span, *place)
     progress = trainer.run(loader)
     for line in final_lines(progress.last, progress.best):
         get_logger().info(line)
@@ -198,12 +192,7 @@ def _run(trainer: Trainer, dataset: Any, cfg: Config) -> Progress:
 
 
 def _build_trainer(
-    model: nn.Module,
-    dataset: Any,
-    cfg: Config,
-    validate: bool,
-    timestamp: str,
-    output: RunOutput,
+    model: nn.Module, dataset: Any, cfg: Config, validate: bool, timestamp: str, output: RunOutput
 ) -> Trainer:
     """Put optimizer, schedule, trackers and evaluation around a method."""
     if cfg.get("seed") is None:
@@ -212,13 +201,9 @@ def _build_trainer(
     model = model.to(device)
     synchronize_batch_norm(model, uses_sync_bn(cfg), torch.device(device))
     settings = read_settings(cfg, cfg.seed)
-    log_config = cfg.get("log_config") or {}
-    is_resumed = bool(cfg.get("resume_from"))
-    trackers = (
-        build_trackers(log_config, cfg.work_dir, timestamp, is_resumed)
-        if processes.is_main()
-        else []
-    )
+    trackers, is_resumed = [], bool(cfg.get("resume_from"))
+    if processes.is_main():
+        trackers = build_trackers(cfg.get("log_config") or {}, cfg.work_dir, timestamp, is_resumed)
     classes, palette = getattr(dataset, "CLASSES", None), getattr(dataset, "PALETTE", None)
     meta = {"cfg_text": cfg.pretty_text, "classes": classes, "palette": palette, **output.meta}
     evaluator = None

@@ -71,8 +71,7 @@ class Config(ConfigDict):
     def merge_options(self, options: Mapping[str, Any], source: str = "--cfg-options") -> None:
         """Set values by dotted path: `{'data.train.source.pipeline.2.img_scale': (64, 32)}`.
 
-        Raises:
-            ConfigError: if a part of the path on the way to the last key does not exist.
+        `ConfigError` if a part of the path on the way to the last key does not exist.
         """
         for path, value in options.items():
             *parents, last = path.split(".")
@@ -160,7 +159,9 @@ def _read(file: Path, chain: tuple[Path, ...]) -> ConfigDict:
         base_file = file.parent / name
         if not base_file.is_file():
             raise FileNotFoundError(f"{file}: its _base_ {name!r} is not at {base_file}.")
-        base = _read(_shorten(base_file), (*chain, file))
+        base_file, here = base_file.resolve(), Path.cwd()  # messages name it without `..`
+        short = base_file.relative_to(here) if base_file.is_relative_to(here) else base_file
+        base = _read(short, (*chain, file))
         for key in base:
             if key in merged:
                 raise ConfigError(
@@ -172,12 +173,6 @@ def _read(file: Path, chain: tuple[Path, ...]) -> ConfigDict:
     return _merge(merged, ConfigDict(own, str(file)))
 
 
-def _shorten(file: Path) -> Path:
-    """Drop `..` from a path, and make it relative to the current folder if it lies inside."""
-    file = file.resolve()
-    return file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
-
-
 def _execute(file: Path) -> dict[str, Any]:
     """Run one config file and return its public names and its `_base_`."""
     source = file.read_text(encoding="utf-8")
@@ -186,11 +181,8 @@ def _execute(file: Path) -> dict[str, Any]:
     names: dict[str, Any] = {"__file__": str(file), "__name__": file.stem}
     exec(compile(source, str(file), "exec"), names)
     code = types.ModuleType | types.FunctionType | type
-    return {
-        key: value
-        for key, value in names.items()
-        if key == BASE or not (key.startswith("_") or isinstance(value, code))
-    }
+    hidden = {k for k, v in names.items() if k.startswith("_") or isinstance(v, code)} - {BASE}
+    return {key: value for key, value in names.items() if key not in hidden}
 
 
 def _merge(base: ConfigDict, child: ConfigDict) -> ConfigDict:
@@ -234,7 +226,6 @@ def _child(node: Any, part: str, path: str, source: str) -> Any:
 
 
 def _warn_about_similar_names(cfg: Config) -> None:
-    """Warn about a top-level name that resembles one the program reads."""
     for key in cfg:
         if key in KNOWN_TOP_LEVEL or key.startswith("name_"):
             continue
@@ -247,7 +238,6 @@ def _warn_about_similar_names(cfg: Config) -> None:
 
 
 def _import_custom_modules(cfg: Config) -> None:
-    """Import the modules that `custom_imports=dict(imports=[...])` names; they register things."""
     custom = cfg.get("custom_imports")
     if not custom:
         return

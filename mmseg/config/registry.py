@@ -127,8 +127,8 @@ def _parameters(cls: Callable[..., Any]) -> tuple[list[str], list[str], bool]:
     """
     constructors = [cls]
     if inspect.isclass(cls):
-        constructors = [c.__dict__["__init__"] for c in cls.__mro__ if "__init__" in c.__dict__]
-        constructors = [c for c in constructors if c is not object.__init__]
+        classes = cls.__mro__[:-1]  # without `object`
+        constructors = [c.__dict__["__init__"] for c in classes if "__init__" in c.__dict__]
     settings = getattr(cls, "settings_class", None)
     if settings is not None:
         constructors[1:] = [settings]

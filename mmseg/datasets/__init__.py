@@ -13,20 +13,7 @@ from mmseg.datasets.synthia import SynthiaDataset
 from mmseg.datasets.uda_dataset import UDADataset
 
 __all__ = [
-    "DATASETS",
-    "PIPELINES",
-    "ACDCDataset",
-    "CityscapesDataset",
-    "CropStore",
-    "CustomDataset",
-    "DarkZurichDataset",
-    "GTADataset",
-    "SynthiaDataset",
-    "UDADataset",
-    "build_dataset",
-    "build_test_loader",
-    "build_train_loader",
-    "collate",
-    "short_name",
-    "unlabeled_classes_of",
-]
+    "DATASETS", "PIPELINES", "ACDCDataset", "CityscapesDataset", "CropStore", "CustomDataset",
+    "DarkZurichDataset", "GTADataset", "SynthiaDataset", "UDADataset", "build_dataset",
+    "build_test_loader", "build_train_loader", "collate", "short_name", "unlabeled_classes_of",
+]  # fmt: skip

@@ -25,24 +25,11 @@ class CityscapesDataset(CustomDataset):
     ID_TO_TRAIN_ID = {id_: CLASSES.index(name) for name, id_ in LABEL_IDS.items()}
     # Colors of the label ids 0…33 and, last, of the license plate (id -1).
     ID_PALETTE = [
-        *[[0, 0, 0]] * 5,
-        [111, 74, 0],
-        [81, 0, 81],
-        *PALETTE[0:2],
-        [250, 170, 160],
-        [230, 150, 140],
-        *PALETTE[2:5],
-        [180, 165, 180],
-        [150, 100, 100],
-        [150, 120, 90],
-        PALETTE[5],
-        PALETTE[5],
-        *PALETTE[6:16],
-        [0, 0, 90],
-        [0, 0, 110],
-        *PALETTE[16:19],
+        *[[0, 0, 0]] * 5, [111, 74, 0], [81, 0, 81], *PALETTE[0:2], [250, 170, 160],
+        [230, 150, 140], *PALETTE[2:5], [180, 165, 180], [150, 100, 100], [150, 120, 90],
+        PALETTE[5], PALETTE[5], *PALETTE[6:16], [0, 0, 90], [0, 0, 110], *PALETTE[16:19],
         [0, 0, 142],
-    ]
+    ]  # fmt: skip
     DEPTH_LAYOUT = "cityscapes"
 
     @staticmethod

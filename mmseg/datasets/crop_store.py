@@ -16,9 +16,7 @@ DEPTH_KEY = "depth_recipe"  # in that file
 class CropStore:
     """Crops `<i>.png` in a folder of images and one of labels, written by `run_seg.py`.
 
-    Args:
-        num_classes: train ids in labels must be below it; None checks nothing.
-        command: the one that makes the crops, for errors.
+    Train ids in labels must be below `num_classes` (None checks nothing); errors name `command`.
     """
 
     def __init__(
@@ -28,8 +26,7 @@ class CropStore:
         num_classes: int | None = None,
         command: str = "python run_seg.py --config … --dataset_name …",
     ) -> None:
-        self.images_path = Path(images_path)
-        self.labels_path = Path(labels_path)
+        self.images_path, self.labels_path = Path(images_path), Path(labels_path)
         self._remedy = f"Make the crops with: {command}"
         self._rule = None if num_classes is None else LabelRule(num_classes, IGNORE, self._remedy)
 

@@ -68,7 +68,7 @@ class CustomDataset:
         reduce_zero_label: bool = False,
         crop_pseudo_margins: Sequence[int] | None = None,
     ) -> None:
-        root = data_root or ""
+        self._name, root = type(self).__name__, data_root or ""
         self.pipeline = Compose(pipeline)
         self.data_root = data_root
         self.img_dir = Path(root, img_dir)
@@ -172,10 +172,6 @@ class CustomDataset:
         root = str(self.data_root or "data/…").rstrip("/")
         command = f"python tools/convert_datasets/{self.CONVERTER}.py {root} --nproc 8"
         return f"Make the {product} with: {command}"
-
-    @property
-    def _name(self) -> str:
-        return type(self).__name__
 
     def _describe(self, index: int) -> Results:
         info = self.img_infos[index]

@@ -201,10 +201,7 @@ def _collate_train(samples: Sequence[Sample]) -> _Pinnable:
 
 def _collate_test(items: Sequence[Any]) -> _Pinnable:
     (item,) = items
-    if isinstance(item, Exception):
-        return _Pinnable(item)
-    index, sample = item
-    return _Pinnable((index, collate([sample])))
+    return _Pinnable(item if isinstance(item, Exception) else (item[0], collate([item[1]])))
 
 
 def _pin(value: Any) -> Any:

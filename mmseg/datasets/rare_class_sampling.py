@@ -31,10 +31,9 @@ def class_probabilities(
     [4, 0]
     """
     pixels: dict[int, int] = defaultdict(int)
-    for entry in statistics:
-        for key, count in entry.items():
-            if key != "file":
-                pixels[int(key)] += count
+    for key, count in (item for entry in statistics for item in entry.items()):
+        if key != "file":
+            pixels[int(key)] += count
     classes = sorted(pixels, key=lambda c: pixels[c])
     counts = np.array([pixels[c] for c in classes], np.float32)
     scores = (1 - counts / counts.sum(dtype=np.float32)) / np.float32(temperature)
@@ -70,9 +69,7 @@ class RareClassSampling:
         candidates = self.candidates[chosen]
         draw = self.source.sampler(candidates[int(rng.integers(len(candidates)))])
         sample = draw(rng)
-        if self.min_crop_ratio <= 0:
-            return sample
-        for _ in range(MAX_TRIES):
+        for _ in range(MAX_TRIES if self.min_crop_ratio > 0 else 0):
             pixels = int((sample["gt_semantic_seg"] == chosen).sum())
             if pixels > self.min_pixels * self.min_crop_ratio:
                 break

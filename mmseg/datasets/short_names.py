@@ -30,8 +30,7 @@ def datasets_by_short_name() -> dict[str, type[CustomDataset]]:
 def unlabeled_classes_of(name: str) -> tuple[int, ...]:
     """Return the train ids that a dataset (its short name, in any case) does not annotate.
 
-    Raises:
-        ConfigError: if there is no such dataset.
+    Raises `ConfigError` if there is no such dataset.
 
     >>> unlabeled_classes_of("SYNTHIA")
     (9, 14, 16)

@@ -49,8 +49,7 @@ class UDADataset:
             DATASETS.build(side) if isinstance(side, Mapping) else side for side in (source, target)
         )
         self.ignore_index = self.target.ignore_index
-        self.CLASSES = self.target.CLASSES
-        self.PALETTE = self.target.PALETTE
+        self.CLASSES, self.PALETTE = self.target.CLASSES, self.target.PALETTE
         if self.source.CLASSES != self.CLASSES or self.source.ignore_index != self.ignore_index:
             raise ConfigError(
                 "expected source and target with the same classes and ignore_index, got "

@@ -95,13 +95,10 @@ def network_state(state_dict: Mapping[str, Any], network: str, path: str | Path)
     state = student_state(state_dict) if network == "student" else teacher_state(state_dict)
     if state:
         return state
-    wanted, remedy = {
-        "student": ("keys of a network", "give a checkpoint of a training run"),
-        "teacher": (
-            f"keys starting with {TEACHER!r}",
-            "test the student, or give a checkpoint of a self-training run",
-        ),
-    }[network]
+    wanted, remedy = "keys of a network", "give a checkpoint of a training run"
+    if network == "teacher":
+        wanted = f"keys starting with {TEACHER!r}"
+        remedy = "test the student, or give a checkpoint of a self-training run"
     raise CheckpointError(
         f"expected a {network} ({wanted}) in the checkpoint {str(path)!r}, got none; {remedy}."
     )
@@ -177,8 +174,7 @@ def load_method(method: nn.Module, state: Mapping[str, Tensor], what: str) -> No
     Prefixes of wrappers that the method itself does not use are dropped.
     """
     own, named = method.state_dict(), {}
-    for key, value in state.items():
-        name = key
+    for name, value in state.items():
         while name not in own and name.startswith(PARALLEL):
             name = name.partition(".")[2]
         if not name.startswith(NOT_SAVED):
@@ -247,6 +243,5 @@ def _has(state: Mapping[str, Any], prefix: str) -> bool:
 
 
 def _first_of(title: str, keys: list[str]) -> str:
-    """List the first few keys under a title."""
     more = f", … ({len(keys)} in all)" if len(keys) > SHOWN_KEYS else ""
     return f"{title}: {', '.join(keys[:SHOWN_KEYS])}{more}"

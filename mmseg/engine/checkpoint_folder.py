@@ -29,16 +29,12 @@ class CheckpointFolder:
     """Writes checkpoints, finds the one to continue from, removes those no longer wanted.
 
     After `save`, `latest.pth` is a second name of the newest `iter_N.pth` (or a copy, where the
-    file system has no hard links), so it stays when that file is deleted.
-
-    Args:
-        path: the folder.
-        max_keep: how many of the newest `iter_N.pth` to keep; all of them if negative.
+    file system has no hard links), so it stays when that file is deleted. `max_keep` is how many
+    of the newest `iter_N.pth` to keep; all of them if negative.
     """
 
     def __init__(self, path: str | Path, max_keep: int = -1) -> None:
-        self.path = Path(path)
-        self.max_keep = max_keep
+        self.path, self.max_keep = Path(path), max_keep
 
     @property
     def latest(self) -> Path | None:
@@ -73,9 +69,8 @@ class CheckpointFolder:
         """Write `best_mIoU_iter_<iteration>.pth` and delete the best one before it."""
         file = self.path / f"best_mIoU_iter_{iteration}.pth"
         write_checkpoint(file, content)
-        for _, old in _numbered(self.path, BEST):
-            if old != file:
-                old.unlink(missing_ok=True)
+        for old in {old for _, old in _numbered(self.path, BEST)} - {file}:
+            old.unlink(missing_ok=True)
         return file
 
     def newest_complete(self) -> Path | None:
@@ -97,16 +92,10 @@ class CheckpointFolder:
 def resume_path(option: str | None, work_dir: str | Path, configured: str | None) -> Path | None:
     """Return the checkpoint to resume from, or None for a fresh start.
 
-    Process 0 decides, so call it on all processes together.
-
-    Args:
-        option: `--resume`: a path; 'auto' for the newest complete checkpoint of the work folder,
-            if it has any; 'none'; or None to follow the config.
-        work_dir: of the run.
-        configured: `cfg.resume_from`.
-
-    Raises:
-        CheckpointError: if the work folder has checkpoints, none of which is complete.
+    Process 0 decides, so call it on all processes together. `option` is `--resume`: a path; 'auto'
+    for the newest complete checkpoint of the work folder, if it has any; 'none'; or None to follow
+    the config, whose `resume_from` is `configured`.
+    `CheckpointError` if the work folder has checkpoints, none of which is complete.
     """
     if option == "none":
         return None

@@ -63,10 +63,8 @@ class Evaluator:
     ) -> None:
         names = [metric] if isinstance(metric, str) else list(metric)
         self.metrics = names if "mIoU" in names else ["mIoU", *names]
-        self.dataset = dataset
-        self.workers = workers
-        self.with_subsets = with_subsets
-        self.shows_progress = shows_progress
+        self.dataset, self.workers = dataset, workers
+        self.with_subsets, self.shows_progress = with_subsets, shows_progress
 
     def __call__(
         self,

@@ -82,6 +82,5 @@ def _size(images: Tensor) -> str:
 
 
 def _named(device: torch.device) -> str:
-    """Write a device, with the name of a GPU."""
     name = f" ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else ""
     return f"{device}{name}"

@@ -57,13 +57,10 @@ class LossMeter:
     def means(self) -> dict[str, float]:
         """Return the mean of each loss over iterations and processes since the last `reset`.
 
-        All processes have to call it.
-
-        Raises:
-            FloatingPointError: naming the first term that was not finite, value and iteration.
+        All processes have to call it. `FloatingPointError` names the first term that was not
+        finite, its value and iteration.
         """
-        own, bad = self._read()
-        parts = processes.gather_objects((own, bad))
+        parts = processes.gather_objects(self._read())
         worst = [(*entry, rank) for rank, (_, found) in enumerate(parts) for entry in found]
         if worst:
             iteration, name, value, rank = min(worst, key=lambda entry: entry[0])
@@ -137,8 +134,7 @@ class StepClock:
 
     def read(self, iteration: int) -> dict[str, float]:
         """Return mean `data_time` and `time` in seconds per iteration, and start a new lap."""
-        steps = max(1, iteration - self._lap_first)
-        now = time.perf_counter()
+        steps, now = max(1, iteration - self._lap_first), time.perf_counter()
         values = {"data_time": self._data_time / steps, "time": (now - self._lap) / steps}
         self._lap, self._lap_first, self._data_time = now, iteration, 0.0
         return values

@@ -53,7 +53,9 @@ def build_optimizer(model: nn.Module, cfg: Mapping[str, Any]) -> torch.optim.Opt
         )
     if "lr" not in arguments:
         raise ConfigError(f"{origin(cfg)}the optimizer needs the key 'lr', which is not set.")
-    _check_rules(rules)
+    check_keys(rules, RULES, "optimizer.paramwise_cfg")
+    for key, values in (rules.get("custom_keys") or {}).items():
+        check_keys(values, CUSTOM, f"optimizer.paramwise_cfg.custom_keys[{key!r}]")
     trainable = {id(p) for p in trainable_parameters(model)}
     layers = dict(model.named_modules())
     groups: dict[Multipliers, list[nn.Parameter]] = {}
@@ -86,21 +88,14 @@ def multipliers(name: str, module: nn.Module, rules: Mapping[str, Any]) -> Multi
             return Multipliers(custom[key].get("lr_mult", 1.0), custom[key].get("decay_mult", 1.0))
     is_norm, is_bias = isinstance(module, NORMS), name.endswith("bias")
     is_depthwise = isinstance(module, nn.Conv2d) and 1 < module.in_channels == module.groups
-    lr = rules.get("bias_lr_mult", 1.0) if is_bias and not is_norm else 1.0
     if is_norm:
-        decay = rules.get("norm_decay_mult", 1.0)
-    elif is_depthwise:
+        return Multipliers(decay=rules.get("norm_decay_mult", 1.0))
+    lr, decay = rules.get("bias_lr_mult", 1.0) if is_bias else 1.0, 1.0
+    if is_depthwise:
         decay = rules.get("dwconv_decay_mult", 1.0)
-    else:
-        decay = rules.get("bias_decay_mult", 1.0) if is_bias else 1.0
+    elif is_bias:
+        decay = rules.get("bias_decay_mult", 1.0)
     return Multipliers(lr, decay)
-
-
-def _check_rules(rules: Mapping[str, Any]) -> None:
-    """Raise `ConfigError` for an unknown key of a `paramwise_cfg`."""
-    check_keys(rules, RULES, "optimizer.paramwise_cfg")
-    for key, values in (rules.get("custom_keys") or {}).items():
-        check_keys(values, CUSTOM, f"optimizer.paramwise_cfg.custom_keys[{key!r}]")
 
 
 def _group(

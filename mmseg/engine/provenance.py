@@ -44,20 +44,15 @@ def write_repro(
 
     The record of this start is on top; those of earlier starts in the same folder are kept in its
     list `earlier_starts`, newest first. A file that cannot be found is recorded as missing.
-
-    Args:
-        work_dir: of the run.
-        cfg: the resolved config, `seed` included.
-        dataset: for training.
-        device: of this process.
-        deterministic, launcher: options of the command.
+    `cfg` is the resolved config, `seed` included.
     """
-    devices = processes.gather_objects(_device_name(device))
+    cpu = f"CPU {platform.processor() or platform.machine()}"
+    gpu_or_cpu = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu
+    devices = processes.gather_objects(gpu_or_cpu)
     if not processes.is_main():
         return
     path = Path(work_dir) / REPRO
     note = "hash of the values, whatever their order and formatting; without "
-    files = {name: file_hash(file) for name, file in files_of_run(cfg, dataset)}
     record = {
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "command": {"arguments": sys.argv, "folder": str(Path.cwd()), "launcher": launcher},
@@ -80,7 +75,7 @@ def write_repro(
         CUBLAS_WORKSPACE: os.environ.get(CUBLAS_WORKSPACE),
         "config": {"sha256": config_hash(cfg), "note": note + ", ".join(NOT_HASHED)},
         "data": _data_fingerprints(dataset),
-        "files": files,
+        "files": {name: file_hash(file) for name, file in files_of_run(cfg, dataset)},
         EARLIER: _earlier_starts(path),
     }
     with atomic_write(path, "w") as stream:
@@ -155,15 +150,7 @@ def file_hash(path: Path) -> dict[str, Any]:
     return {"path": str(path), "bytes": path.stat().st_size, "sha256": digest.hexdigest()}
 
 
-def _device_name(device: torch.device) -> str:
-    """Return the GPU's name, or `CPU` and its kind."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"CPU {platform.processor() or platform.machine()}"
-
-
 def _git(folder: Path, *arguments: str) -> str:
-    """Run a git command in `folder` and return its output."""
     command = ["git", *arguments]
     return subprocess.run(
         command, cwd=folder, capture_output=True, text=True, check=True, timeout=20
@@ -197,7 +184,6 @@ def _pretrained(section: Any, name: str) -> Iterator[tuple[str, Path]]:
 
 
 def _earlier_starts(path: Path) -> list[Any]:
-    """Return the records of earlier starts, newest first."""
     if not path.is_file():
         return []
     try:

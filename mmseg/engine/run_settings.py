@@ -18,12 +18,8 @@ EVALUATION += ("efficient_test", "pre_eval", "gpu_collect", "tmpdir", "logger")
 OPTIMIZER_CONFIG = ("type", "grad_clip", "cumulative_iters", "loss_scale")
 OPTIMIZER_CONFIG += ("detect_anomalous_params", "coalesce", "bucket_size_mb", "distributed")
 # The other keys already say how these differ; 'Fp16' in the name asks for float16.
-OPTIMIZER_HOOKS = (
-    "OptimizerHook",
-    "Fp16OptimizerHook",
-    "GradientCumulativeOptimizerHook",
-    "GradientCumulativeFp16OptimizerHook",
-)
+OPTIMIZER_HOOKS = ("OptimizerHook", "Fp16OptimizerHook", "GradientCumulativeOptimizerHook")
+OPTIMIZER_HOOKS += ("GradientCumulativeFp16OptimizerHook",)
 GRAD_CLIP = ("max_norm", "norm_type")
 RESUME_INTERVAL = 1000
 
@@ -56,17 +52,15 @@ def read_settings(cfg: Mapping[str, Any], seed: int) -> LoopSettings:
     optimizer_config = _section(cfg, "optimizer_config", OPTIMIZER_CONFIG)
     _check_hook(optimizer_config)
     log_config = cfg.get("log_config") or {}
-    resume_interval = checkpoint.get("resume_interval")
-    if resume_interval != 0:
-        resume_interval = _positive(
-            checkpoint, "checkpoint_config", "resume_interval", RESUME_INTERVAL
-        )
+    resume = checkpoint.get("resume_interval")
+    if resume != 0:
+        resume = _positive(checkpoint, "checkpoint_config", "resume_interval", RESUME_INTERVAL)
     return LoopSettings(
         max_iters=max_iterations(cfg),
         seed=seed,
         log_interval=_positive(log_config, "log_config", "interval", 50),
         checkpoint_interval=_positive(checkpoint, "checkpoint_config", "interval", 0),
-        resume_interval=resume_interval,
+        resume_interval=resume,
         max_keep_checkpoints=checkpoint.get("max_keep_ckpts", -1),
         evaluation_interval=_positive(evaluation, "evaluation", "interval", 0),
         metric=evaluation.get("metric", "mIoU"),
@@ -132,7 +126,6 @@ def _section(cfg: Mapping[str, Any], name: str, known: tuple[str, ...]) -> Mappi
 
 
 def _check_hook(section: Mapping[str, Any]) -> None:
-    """Raise for a kind of `optimizer_config` that asks for something the loop does not do."""
     kind = section.get("type", OPTIMIZER_HOOKS[0])
     if kind not in OPTIMIZER_HOOKS:
         raise ConfigError(
@@ -147,7 +140,6 @@ def _check_hook(section: Mapping[str, Any]) -> None:
 
 
 def _grad_clip(section: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return the arguments of clipping, None without it."""
     clip = section.get("grad_clip")
     if not clip:
         return None

@@ -82,18 +82,22 @@ class RunState:
         """Restore a checkpoint, called `what` in messages; `CheckpointError` if it does not fit."""
         load_method(self.method, checkpoint["state_dict"], what)
         self._restore_optimizers(checkpoint, what)
-        records = checkpoint.get("progress") or {}
+        done, records = iteration_of(checkpoint), checkpoint.get("progress") or {}
         best, last = records.get("best"), records.get("last")
-        self.progress = Progress(
-            iteration_of(checkpoint), best, last, records.get("class_best") or {}
-        )
+        self.progress = Progress(done, best, last, records.get("class_best") or {})
         for warning in self._changes(checkpoint):
             get_logger().warning(f"The {what} {warning}")
-        if checkpoint.get("world_size", 1) == processes.world_size():
-            self._restore_own_part(checkpoint)
+        if checkpoint.get("world_size", 1) != processes.world_size():
+            return
+        # What belongs to this process alone: losses of the interval, gradients.
+        rank = processes.rank()
+        if losses := checkpoint.get("losses"):
+            self.losses.load_state_dict(losses[rank], self.device)
+        gradients: list[Gradients] = checkpoint.get("gradients") or []
+        if gradients and checkpoint.get("cumulative_iters") == self.settings.cumulative_iters:
+            self.updates.restore_gradients(gradients[rank])
 
     def _restore_optimizers(self, checkpoint: Mapping[str, Any], what: str) -> None:
-        """Restore the state of all optimizers, and the scale of the loss."""
         optimizer = self.updates.optimizer
         wanted = [dict(group) for group in optimizer.param_groups]
         restore_optimizer(optimizer, checkpoint, what)
@@ -112,15 +116,6 @@ class RunState:
             restore_optimizer(own, {"optimizer": saved[name]}, f"{what} ({name})")
         if scale := checkpoint.get("scaler"):
             self.updates.precision.scaler.load_state_dict(dict(scale))
-
-    def _restore_own_part(self, checkpoint: Mapping[str, Any]) -> None:
-        """Restore what belongs to this process alone: losses of the interval, gradients."""
-        rank = processes.rank()
-        if losses := checkpoint.get("losses"):
-            self.losses.load_state_dict(losses[rank], self.device)
-        gradients: list[Gradients] = checkpoint.get("gradients") or []
-        if gradients and checkpoint.get("cumulative_iters") == self.settings.cumulative_iters:
-            self.updates.restore_gradients(gradients[rank])
 
     def _changes(self, checkpoint: Mapping[str, Any]) -> list[str]:
         """Say what differs from the run that wrote a checkpoint, and what that means."""
@@ -163,10 +158,7 @@ def require_finite_weights(network: nn.Module, iteration: int) -> None:
 def restore_optimizer(
     optimizer: torch.optim.Optimizer, checkpoint: Mapping[str, Any], what: str
 ) -> None:
-    """Restore the optimizer's state from a checkpoint of the same run.
-
-    `CheckpointError` if the checkpoint has none, or one of other parameters.
-    """
+    """Restore the optimizer's state; `CheckpointError` without one, or with other parameters."""
     state = checkpoint.get("optimizer")
     if not state:
         raise CheckpointError(
@@ -189,7 +181,6 @@ def restore_optimizer(
 
 
 def _sizes(counts: list[int]) -> str:
-    """Write the sizes of the first few groups."""
     return ", ".join(map(str, counts[:4])) + (", …" if len(counts) > 4 else "")
 
 
@@ -210,7 +201,6 @@ def _plain(value: Any) -> Any:
 
 
 def _text(value: Any) -> str:
-    """Write a value for a message."""
     if isinstance(value, Mapping):
         return "(" + ", ".join(f"{k}={v}" for k, v in value.items()) + ")"
     return str(value)

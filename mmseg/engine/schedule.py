@@ -84,6 +84,4 @@ class Schedule:
         return state
 
 
-def build_schedule(cfg: Mapping[str, Any] | None, max_iters: int) -> Schedule:
-    """Build the schedule of `cfg.lr_config`; without one the learning rate stays as it is."""
-    return Schedule(cfg, max_iters)
+build_schedule = Schedule  # of `cfg.lr_config`; without one the learning rate stays as it is

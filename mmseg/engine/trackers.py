@@ -71,10 +71,7 @@ class WandbTracker(Tracker):
     """
 
     def __init__(
-        self,
-        work_dir: str,
-        init_kwargs: Mapping[str, Any] | None = None,
-        is_resumed: bool = False,
+        self, work_dir: str, init_kwargs: Mapping[str, Any] | None = None, is_resumed: bool = False
     ) -> None:
         wandb = _installed("wandb", "WandbLoggerHook")
         file = Path(work_dir) / WANDB_ID
@@ -119,7 +116,6 @@ def text_line(record: Mapping[str, Any], max_iters: int, eta: str) -> str:
 
 
 def _installed(module: str, hook: str) -> Any:
-    """Import what a hook needs; say what to install if it is missing."""
     try:
         return importlib.import_module(module)
     except ImportError as error:

@@ -56,10 +56,8 @@ class Trainer:
         output: RunOutput,
     ) -> None:
         self.method: Any = method
-        self.optimizer = optimizer
-        self.schedule = schedule
-        self.settings = settings
-        self.output = output
+        self.optimizer, self.schedule = optimizer, schedule
+        self.settings, self.output = settings, output
         self.work_dir = Path(output.work_dir)
         self.trackers = list(output.trackers)
         self.folder = CheckpointFolder(self.work_dir, settings.max_keep_checkpoints)
@@ -167,12 +165,9 @@ class Trainer:
         if is_best:
             self.progress.best = {**evaluation.record, "checkpoint": f"best_mIoU_{name}"}
         write_results(self.work_dir, {**evaluation.record, "best": self.progress.best})
-        self._track({"mode": "val", "iter": iteration, **evaluation.summary})
-        return is_best
-
-    def _track(self, record: Mapping[str, Any]) -> None:
         for tracker in self.trackers:
-            tracker.track(record)
+            tracker.track({"mode": "val", "iter": iteration, **evaluation.summary})
+        return is_best
 
     def _log(self, clock: StepClock) -> None:
         """Write a line of the log if it is due after this iteration."""
@@ -192,7 +187,8 @@ class Trainer:
         }
         if processes.is_main():
             get_logger().info(text_line(record, self.settings.max_iters, clock.eta(iteration)))
-            self._track(record)
+            for tracker in self.trackers:
+                tracker.track(record)
 
     def _complete_restored_iteration(self, clock: StepClock) -> None:
         """Do what the interrupted run did not finish: an evaluation, or one of two files."""

@@ -29,12 +29,10 @@ class Updates:
         settings: LoopSettings,
         precision: Precision,
     ) -> None:
-        self.method = method
-        self.optimizer = optimizer
+        self.method, self.optimizer = method, optimizer
         own: Any = getattr(method, "own_optimizers", dict)
         self.own_optimizers: dict[str, torch.optim.Optimizer] = own()
-        self.settings = settings
-        self.precision = precision
+        self.settings, self.precision = settings, precision
 
     @property
     def optimizers(self) -> list[torch.optim.Optimizer]:
@@ -61,8 +59,8 @@ class Updates:
         return self._step()
 
     def _step(self) -> dict[str, Tensor]:
-        """Unscale, clip and step."""
-        scaler = self.precision.scaler
+        """Unscale all gradients, clip the student's, step, and return its norm before clipping."""
+        scaler, logged = self.precision.scaler, {}
         used = [
             optimizer
             for optimizer in self.optimizers
@@ -70,21 +68,16 @@ class Updates:
         ]
         for optimizer in used:
             scaler.unscale_(optimizer)
-        logged = self._clip()
+        if self.settings.grad_clip:
+            parameters = trainable_parameters(self.method)
+            norm = nn.utils.clip_grad_norm_(parameters, **self.settings.grad_clip)
+            # A scaled gradient may overflow (the step is skipped then); logged values must not.
+            logged = {} if scaler.is_enabled() else {"grad_norm": norm}
         for optimizer in used:
             scaler.step(optimizer)  # leaves it out if a scaled gradient is not finite
         if used:
             scaler.update(self.precision.fixed_scale)
         return logged
-
-    def _clip(self) -> dict[str, Tensor]:
-        """Shorten the student's gradient, and return its norm before that."""
-        if not self.settings.grad_clip:
-            return {}
-        parameters = trainable_parameters(self.method)
-        norm = nn.utils.clip_grad_norm_(parameters, **self.settings.grad_clip)
-        # A scaled gradient may overflow (the step is skipped then), and logged values must not.
-        return {} if self.precision.scaler.is_enabled() else {"grad_norm": norm}
 
     def pending_gradients(self, iteration: int) -> Gradients | None:
         """Return this process's gradients that wait for the end of their group.

@@ -28,13 +28,10 @@ def find_collapse(
     class_best: Mapping[str, Sequence[Any]],
     iteration: int,
 ) -> Collapse:
-    """Find the classes that have labels but an IoU below 1 %.
+    """Find the classes that have labels but an IoU below 1 %, after `iteration` iterations.
 
-    Args:
-        values: 'IoU' and 'Acc', (C,) each, from `class_metrics`; Acc is NaN without labels.
-        class_names: one name per class.
-        class_best: from the evaluation before this one; empty at the first.
-        iteration: how many are finished.
+    `values` are 'IoU' and 'Acc', (C,) each, from `class_metrics`; Acc is NaN without labels.
+    `class_best` is from the evaluation before this one; empty at the first.
 
     >>> values = {"IoU": [0.5, 0.002], "Acc": [0.6, 0.1]}
     >>> find_collapse(values, ["road", "sky"], {"sky": [0.34, 8000]}, 9000).below

@@ -21,8 +21,7 @@ class ConfusionMatrix:
     """
 
     def __init__(self, num_classes: int, ignore_index: int = 255) -> None:
-        self.num_classes = num_classes
-        self.ignore_index = ignore_index
+        self.num_classes, self.ignore_index = num_classes, ignore_index
         # The last row and column hold labels and predictions outside 0…C-1.
         self._all = np.zeros((num_classes + 1, num_classes + 1), np.int64)
         self.images = 0
@@ -48,10 +47,9 @@ class ConfusionMatrix:
         return self._all.sum(0)[:-1]
 
     def update(self, prediction: Any, label: Any) -> None:
-        """Count one image (or several): two integer arrays or tensors of the same shape.
+        """Count an image (or several): two integer arrays or tensors.
 
-        Raises:
-            ValueError: when the shapes differ.
+        `ValueError` if their shapes differ.
         """
         prediction, label = (
             v.cpu().numpy() if isinstance(v, torch.Tensor) else np.asarray(v)

@@ -89,24 +89,20 @@ def class_metrics(
         recall, precision = inter / labeled, inter / predicted
         for metric in check_metrics(metrics):
             if metric == "mIoU":
-                values["IoU"] = inter / (predicted + labeled - inter)
-                values["Acc"] = recall
+                values |= {"IoU": inter / (predicted + labeled - inter), "Acc": recall}
             elif metric == "mDice":
-                values["Dice"] = 2 * inter / (predicted + labeled)
-                values["Acc"] = recall
+                values |= {"Dice": 2 * inter / (predicted + labeled), "Acc": recall}
             else:
                 weighted = (1 + beta**2) * precision * recall
                 values["Fscore"] = weighted / (beta**2 * precision + recall)
-                values["Precision"] = precision
-                values["Recall"] = recall
+                values |= {"Precision": precision, "Recall": recall}
     return values
 
 
 def summarize(values: Mapping[str, Any], class_names: Sequence[str]) -> dict[str, float]:
     """Round what `class_metrics` returned to four decimals, as logs and hooks read it.
 
-    Returns:
-        'aAcc', 'm<metric>' for each metric, then '<metric>.<class>'.
+    The keys are 'aAcc', 'm<metric>' for each metric, then '<metric>.<class>'.
     """
     means, per_class = means_and_classes(values)
     summary = {key: rounded(value) for key, value in means.items()}
@@ -154,6 +150,5 @@ def _prepare_label(
         for old, new in label_map.items():
             label[original == old] = new
     if reduce_zero_label:
-        shifted = label.astype(np.int64) - 1
-        label = np.where((label == 0) | (label == 255), 255, shifted)
+        return np.where((label == 0) | (label == 255), 255, label.astype(np.int64) - 1)
     return label

@@ -7,13 +7,7 @@ from typing import Any
 import numpy as np
 
 from mmseg.evaluation.confusion import ConfusionMatrix
-from mmseg.evaluation.metrics import (
-    class_metrics,
-    means_and_classes,
-    nan_mean,
-    rounded,
-    summarize,
-)
+from mmseg.evaluation.metrics import class_metrics, means_and_classes, nan_mean, rounded, summarize
 
 # Results with SYNTHIA as source are published for the 16 classes that it labels, and for these
 # without wall, fence and pole.
@@ -31,8 +25,7 @@ def evaluate_dataset(
 ) -> dict[str, float]:
     """Compare predicted (H, W) class maps with labels in the same order, and log the tables.
 
-    Returns:
-        Values rounded to four decimals: 'aAcc', 'mIoU', 'mAcc', 'IoU.<class>', 'Acc.<class>', … .
+    The values are rounded to four decimals: 'aAcc', 'mIoU', 'mAcc', 'IoU.<class>', … .
     """
     matrix = ConfusionMatrix(len(class_names), ignore_index)
     for prediction, label in zip(results, labels, strict=True):

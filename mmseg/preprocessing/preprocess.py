@@ -169,8 +169,9 @@ def _require_all(cfg: Config, options: Options, crops: CropFolder) -> None:
     missing = crops.missing(options.num_crops)
     if missing:
         raise FileNotFoundError(
-            f"expected {options.num_crops} crops in {crops.root}, got {len(missing)} fewer: the "
-            f"first missing one is number {missing[0]}. Draw them with: python run_seg.py "
+            f"expected {options.num_crops} crops in {crops.root}, got "
+            f"{options.num_crops - len(missing)}: {len(missing)} are missing, the first is number "
+            f"{missing[0]}. Draw them with: python run_seg.py "
             f"--config {cfg.filename} --dataset_name {options.dataset_name} "
             f"--source_preprocessed_path {crops.root} --num {options.num_crops} "
             f"--seed {options.seed}"

@@ -69,9 +69,7 @@ def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
 
     The data is flushed to the disk before the rename, the new name after it. If the block raises,
     `path` stays as it was and the temporary file is removed. Missing parent folders are created.
-
-    Raises:
-        OSError: with a sentence for the user if the file cannot be written.
+    `OSError`, with a sentence for the user, if the file cannot be written.
     """
     path = Path(path)
     partial = partial_of(path)
@@ -149,16 +147,15 @@ def _new(partial: Path) -> _Stream:
 def _explained(error: OSError, path: Path) -> OSError:
     """Return an error of the same kind that says what to do."""
     number = error.errno or errno.EIO
-    return OSError(
-        number,
+    said = (
         f"expected to write {str(path)!r}, got: {os.strerror(number)}; "
         f"{ADVICE.get(number, 'check the disk')}, then start the command again (a training with "
-        "--resume auto). What was there before is unchanged.",
+        "--resume auto). What was there before is unchanged."
     )
+    return OSError(number, said)
 
 
 def _machine() -> str:
-    """Return a short name of this machine."""
     return f"{zlib.crc32(platform.node().encode()):08x}"
 
 

@@ -39,13 +39,10 @@ class Place:
 def find_place(launcher: str = "none", local_rank: int | None = None) -> Place | None:
     """Return the place of this process, or None for a run of one process.
 
-    Args:
-        launcher: 'slurm' also reads SLURM's own variables and sets those of torchrun from them;
-            'pytorch' requires variables; 'none' uses them if they are there.
-        local_rank: the `--local_rank` passed by `torch.distributed.launch`.
-
-    Raises:
-        LauncherError: if the variables are incomplete or contradict each other or the option.
+    'slurm' also reads SLURM's own variables and sets those of torchrun from them; 'pytorch'
+    requires variables; 'none' uses them if they are there. `local_rank` is the `--local_rank`
+    passed by `torch.distributed.launch`. `LauncherError` if the variables are incomplete or
+    contradict each other or the option.
     """
     if launcher not in LAUNCHERS:
         raise LauncherError(f"expected a launcher among {', '.join(LAUNCHERS)}, got {launcher!r}.")
@@ -100,7 +97,6 @@ def _from_slurm(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _slurm_master(environment: Mapping[str, str]) -> str:
-    """Return the host where task 0 runs."""
     for name in SLURM_HOSTS:
         if environment.get(name):
             return first_host(environment[name])
@@ -113,7 +109,6 @@ def _slurm_master(environment: Mapping[str, str]) -> str:
 
 
 def _read_place(found: Mapping[str, str]) -> Place:
-    """Check the variables and turn them into numbers."""
     missing = [name for name in VARIABLES if name not in found]
     if missing:
         raise LauncherError(

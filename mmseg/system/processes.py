@@ -58,9 +58,7 @@ def is_main() -> bool:
 
 
 def init_from_environment(
-    launcher: str = "none",
-    local_rank: int | None = None,
-    timeout_minutes: float = TIMEOUT_MINUTES,
+    launcher: str = "none", local_rank: int | None = None, timeout_minutes: float = TIMEOUT_MINUTES
 ) -> torch.device:
     """Join the process group that the environment describes and return the device to use.
 
@@ -78,8 +76,7 @@ def init_from_environment(
         ProcessGroupError: when the processes do not meet.
     """
     place = find_place(launcher, local_rank)
-    has_gpu = torch.cuda.is_available()
-    device = torch.device("cpu")
+    has_gpu, device = torch.cuda.is_available(), torch.device("cpu")
     if has_gpu:
         device = torch.device("cuda", _gpu_index(0 if place is None else place.local_rank))
         torch.cuda.set_device(device)
@@ -232,10 +229,9 @@ def _require_own_gpu(device: torch.device) -> None:
     A process that sees one GPU cannot know whether others see it too, so they compare.
     """
     uuid = str(torch.cuda.get_device_properties(device).uuid)
-    users: dict[tuple[str, str], list[int]] = {}
-    for rank_of_user, gpu in enumerate(gather_objects((socket.gethostname(), uuid))):
-        users.setdefault(gpu, []).append(rank_of_user)
-    for (host, _), ranks in users.items():
+    gpus = gather_objects((socket.gethostname(), uuid))
+    for host, own in dict.fromkeys(gpus):
+        ranks = [number for number, gpu in enumerate(gpus) if gpu == (host, own)]
         if len(ranks) > 1:
             raise LauncherError(
                 "expected one GPU per process, got one for the processes "

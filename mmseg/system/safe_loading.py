@@ -31,13 +31,8 @@ OPT_IN = "--trust-checkpoint"
 SHOWN_TYPES = 20
 LEGACY_PICKLES = 5  # magic number, version, system, content, names of the storages
 # How torch's messages begin when it refuses what a file asks for, without naming a type.
-REFUSALS = (
-    "Trying to ",
-    "Can only ",
-    "Only persistent_load ",
-    "persistent_load id must ",
-    "Cannot use ``weights_only=True`` with ",
-)
+REFUSALS = ("Trying to ", "Can only ", "Only persistent_load ", "persistent_load id must ")
+REFUSALS += ("Cannot use ``weights_only=True`` with ",)
 # What the standard library raises for a broken file.
 BROKEN = (*UNREADABLE, OSError, zipfile.BadZipFile, zlib.error)
 ARE_TRUSTED: ContextVar[bool] = ContextVar("files are trusted", default=False)
@@ -69,10 +64,7 @@ def load_safely(
 ) -> Any:
     """Load a file of torch.save (also one of an old version) and execute nothing in it.
 
-    Args:
-        path: of an existing file.
-        what: how an error message calls it.
-        map_location: where its tensors go.
+    An error message calls it `what`.
 
     Raises:
         UnsafeFileError: naming every type that is refused. Inside `trusting_files(True)` the file
@@ -134,7 +126,6 @@ def _reason_unsafe(path: Path, error: BaseException) -> str | None:
 
 
 def _reason_unreadable(error: BaseException) -> str:
-    """Say in a few words why torch.load refused a file."""
     if isinstance(error, CUT_OFF) or not str(error).strip():
         return "it is cut off, or torch.save did not write it"
     # torch puts its advice around the sentence that says what is wrong.

@@ -21,10 +21,8 @@ def contact_sheet(
 ) -> np.ndarray:
     """Return an RGB picture with one row per image at `indices` of a labeled dataset.
 
-    Args:
-        predictions: title -> folder of painted predictions, as tools/test.py writes them.
-        depth_dir: folder of the depth maps; adds a column that shows their bins, near is dark.
-        cell_width: of every picture, in pixels.
+    `predictions` are title -> folder of painted ones, as tools/test.py writes them; `depth_dir`,
+    a folder of depth maps, adds a column of their bins, near is dark. `cell_width` is in pixels.
     """
     rows = []
     for index in indices:

@@ -27,12 +27,10 @@ def plot_curves(run_dir: str | Path, output: str | Path | None = None) -> Path:
 
     The logs of a resumed run are joined.
     """
-    curves = read_curves(run_dir)
-    panels = {
-        title: {name: curve for name, curve in curves.items() if re.fullmatch(pattern, name)}
-        for title, pattern in PANELS.items()
-    }
-    panels = {title: panel for title, panel in panels.items() if panel}
+    curves, panels = read_curves(run_dir), {}
+    for title, pattern in PANELS.items():
+        if panel := {name: c for name, c in curves.items() if re.fullmatch(pattern, name)}:
+            panels[title] = panel
     if not panels:
         raise ValueError(f"expected losses or mIoU in the log of {run_dir}, got neither yet.")
     figure = Figure(figsize=(10, 1 + 3.2 * len(panels)), layout="constrained")

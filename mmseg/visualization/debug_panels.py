@@ -31,23 +31,16 @@ DEPTH_MATCH = (
 )
 # One column per training phase (title, beginning of its keys), one row per kind of picture.
 PHASES = (
-    ("Source", "source"),
-    ("Target", "target"),
-    ("Mix", "mixed"),
-    ("Mask Teacher", "masked_teacher"),
-    ("Masked", "masked"),
-)
+    ("Source", "source"), ("Target", "target"), ("Mix", "mixed"),
+    ("Mask Teacher", "masked_teacher"), ("Masked", "masked"),
+)  # fmt: skip
 KINDS = (("Image", "image"), ("Label", "label"), ("Prediction", "prediction"))
 # HRDA: the prediction is fused from details and context.
 SCALE_KINDS = (
-    ("Image", "image"),
-    ("Label", "label"),
-    ("High Res", "high_resolution"),
-    ("Low Res", "low_resolution"),
-    ("Fused", "prediction"),
-    ("Attention", "attention"),
+    ("Image", "image"), ("Label", "label"), ("High Res", "high_resolution"),
+    ("Low Res", "low_resolution"), ("Fused", "prediction"), ("Attention", "attention"),
     ("Cropped GT", "cropped_label"),
-)
+)  # fmt: skip
 OTHER_NAMES = {"target_label": "pseudo_label", "masked_teacher_image": "target_image"}
 SCALES = ("_high_resolution", "_low_resolution")
 CLASS_MAPS = ("_label", "_prediction", *SCALES)
@@ -56,12 +49,10 @@ CLASS_MAPS = ("_label", "_prediction", *SCALES)
 def write_debug_panels(pictures: Pictures, folder: str | Path, iteration: int) -> list[Path]:
     """Write two panels per image, `{iteration+1:06d}_{image}.png` and `…_s.png`; return the files.
 
-    Args:
-        pictures: images (B, 3, H, W) normalized, label maps, weights and attention (B, H, W) or
-            (B, h, w), and `img_norm_cfg`; keys of phases that did not run are left out. Predictions
-            may be logits (B, C, h, w); attention may be (B, C, h, w), of which the mean is shown.
-        folder: where to write.
-        iteration: counted from 0.
+    Pictures are images (B, 3, H, W) normalized, label maps, weights and attention (B, H, W) or
+    (B, h, w), and `img_norm_cfg`; keys of phases that did not run are left out. Predictions may be
+    logits (B, C, h, w); attention may be (B, C, h, w), of which the mean is shown. `iteration` is
+    counted from 0.
     """
     files = []
     inputs = [pictures[key] for key in ("source_image", "target_image") if key in pictures]
@@ -80,13 +71,8 @@ def _overview(pictures: Pictures, image: int) -> list[list[Cell]]:
 
 
 def _phases(pictures: Pictures, image: int) -> list[list[Cell]]:
-    has_scales = any(key.endswith(SCALES) for key in pictures)
-    kinds = SCALE_KINDS if has_scales else KINDS
-    ran = [
-        (title, phase)
-        for title, phase in PHASES
-        if any(f"{phase}_{kind}" in pictures for _, kind in kinds)
-    ]
+    kinds = SCALE_KINDS if any(key.endswith(SCALES) for key in pictures) else KINDS
+    ran = [each for each in PHASES if any(f"{each[1]}_{kind}" in pictures for _, kind in kinds)]
     return [
         [_cell(pictures, f"{title} {name}", f"{phase}_{kind}", image) for title, phase in ran]
         for name, kind in kinds
@@ -112,8 +98,6 @@ def _cell(pictures: Pictures, title: str, key: str, image: int) -> Cell:
 
 def _flat(values: torch.Tensor, is_class_map: bool) -> torch.Tensor:
     """Return (h, w) of (h, w), (1, h, w) or (C, h, w): the best class, or the mean over classes."""
-    if values.ndim == 2:
-        return values
-    if len(values) == 1:
-        return values[0]
+    if values.ndim == 2 or len(values) == 1:
+        return values if values.ndim == 2 else values[0]
     return values.argmax(0) if is_class_map else values.mean(0)

@@ -40,16 +40,13 @@ def require_new_sheet(file: Path, usual: Path, maps: Sequence[Path]) -> None:
 
 def save_sheet(file: Path, maps: Sequence[Path], images: Sequence[Path | None]) -> None:
     """Draw up to 8 maps, from the first to the last, beside their images."""
-    chosen = sampled(len(maps))
-    save_picture(file, depth_sheet([(images[index], maps[index]) for index in chosen]))
+    save_picture(file, depth_sheet([(images[i], maps[i]) for i in sampled(len(maps))]))
 
 
 def depth_sheet(rows: Sequence[tuple[Path | None, Path]], cell_width: int = 320) -> np.ndarray:
     """Return an RGB picture with one row per depth map, and a legend above them.
 
-    Args:
-        rows: the image (None: there is none to show) and its depth map.
-        cell_width: of every picture in pixels.
+    A row is an image (None: there is none to show) and its depth map; `cell_width` is in pixels.
     """
     if not rows:
         raise ValueError("expected at least one depth map for the sheet, got none.")
@@ -127,8 +124,7 @@ def _legend(width: int, cell_width: int, has_images: bool) -> np.ndarray:
 def _shortened(title: str, width: int) -> str:
     """Cut the beginning of a title, a file name, until it can be drawn in `width` pixels."""
     font = ImageFont.load_default(FONT_SIZE)
-    text = "".join(letter if letter.isprintable() else "?" for letter in title)
-    cut = text
+    cut = text = "".join(letter if letter.isprintable() else "?" for letter in title)
     while len(text) > 1 and font.getlength(cut) > width:
         text = text[1:]
         cut = f"...{text}"

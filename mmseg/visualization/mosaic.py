@@ -23,15 +23,13 @@ class Cell:
 def mosaic(rows: Sequence[Sequence[Cell]], cell_width: int | None = None) -> np.ndarray:
     """Return all cells in a grid, each in the shape of the largest picture.
 
-    Args:
-        rows: cells from top to bottom, left to right; rows may have different lengths.
-        cell_width: of every cell, in pixels; by default that of the largest picture.
+    Rows may have different lengths. `cell_width` in pixels is by default that of the largest.
     """
     pictures = [cell.picture for row in rows for cell in row if cell.picture is not None]
     height, full_width = max((p.shape[:2] for p in pictures), key=lambda size: size[0] * size[1])
     width = cell_width or full_width
     height = round(height * width / full_width)
-    columns = max(len(row) for row in rows)
+    columns = max(map(len, rows))
     step_y, step_x = height + TITLE_HEIGHT + GAP, width + GAP
     page = Image.new("RGB", (columns * step_x + GAP, len(rows) * step_y + GAP), "white")
     draw, font = ImageDraw.Draw(page), ImageFont.load_default(13)

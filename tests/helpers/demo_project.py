@@ -15,7 +15,7 @@ from typing import Any
 from unittest import mock
 
 ROOT = Path(__file__).resolve().parents[2]
-PARTS = ["mmseg", "tools", "configs", "benchmarks", "demo.sh", "test.sh", "requirements.txt"]
+PARTS = ["mmseg", "demo", "tools", "configs", "benchmarks", "demo.sh", "test.sh", "requirements.txt"]
 PARTS += ["run_seg.py", "run_experiments.py", "experiments.py"]
 # Six crops, any image for rare class sampling, two iterations from random weights.
 NUM_CROPS = 6

@@ -280,7 +280,7 @@ def test_target_side_of_the_config_does_not_matter(cfg, made):
 def test_full_disk_is_noticed_before_anything_is_written(cfg, tmp_path, monkeypatch):
     usage = type("Usage", (), {"free": 1000})
     monkeypatch.setattr(plan.shutil, "disk_usage", lambda path: usage)
-    with pytest.raises(OSError, match=r"of free disk space at .*crops, got 0.0 MB"):
+    with pytest.raises(OSError, match=r"of free disk space at .*crops, got 1 kB"):
         run(cfg, tmp_path / "crops")
     assert not list((tmp_path / "crops").iterdir())
 

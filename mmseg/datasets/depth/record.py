@@ -27,17 +27,14 @@ class DepthRecord:
 
     def write(self, folder: Path) -> None:
         """Leave the record beside the maps."""
-        text = json.dumps(asdict(self), indent=2)
         with atomic_write(Path(folder) / RECORD_FILE, "w") as file:
-            file.write(text + "\n")
+            file.write(json.dumps(asdict(self), indent=2) + "\n")
 
 
 def read_record(folder: str | Path) -> DepthRecord | None:
     """Return the record in a folder, or None.
 
-    Raises:
-        ValueError: the file is not a record.
-        OSError: the file cannot be read.
+    Raises `ValueError` if the file is not a record, `OSError` if it cannot be read.
     """
     path = Path(folder) / RECORD_FILE
     if not path.is_file():

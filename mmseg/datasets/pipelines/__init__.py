@@ -14,18 +14,7 @@ from mmseg.datasets.pipelines.reading import LoadAnnotations, LoadImageFromFile,
 from mmseg.datasets.pipelines.test_time import MultiScaleFlipAug
 
 __all__ = [
-    "Collect",
-    "Compose",
-    "DefaultFormatBundle",
-    "ImageToTensor",
-    "LoadAnnotations",
-    "LoadImageFromFile",
-    "MultiScaleFlipAug",
-    "Normalize",
-    "Pad",
-    "PhotoMetricDistortion",
-    "RandomCrop",
-    "RandomFlip",
-    "Resize",
-    "start_results",
-]
+    "Collect", "Compose", "DefaultFormatBundle", "ImageToTensor", "LoadAnnotations",
+    "LoadImageFromFile", "MultiScaleFlipAug", "Normalize", "Pad", "PhotoMetricDistortion",
+    "RandomCrop", "RandomFlip", "Resize", "start_results",
+]  # fmt: skip

@@ -9,16 +9,9 @@ from mmseg.config.registry import PIPELINES
 from mmseg.datasets.pipelines.fields import Results
 
 META_KEYS = (
-    "filename",
-    "ori_filename",
-    "ori_shape",
-    "img_shape",
-    "pad_shape",
-    "scale_factor",
-    "flip",
-    "flip_direction",
-    "img_norm_cfg",
-)
+    "filename", "ori_filename", "ori_shape", "img_shape", "pad_shape", "scale_factor",
+    "flip", "flip_direction", "img_norm_cfg",
+)  # fmt: skip
 ALWAYS_COLLECTED = ("depth", "valid_pseudo_mask")  # kept even if the config does not list them
 
 

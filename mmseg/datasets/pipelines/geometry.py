@@ -133,13 +133,12 @@ class RandomCrop:
 
     def __call__(self, results: Results) -> Results:
         """Return the sample cut to the drawn window."""
-        rng = random_generator(results)
-        window = self._draw_window(results["img"].shape[:2], rng)
-        if self.cat_max_ratio < 1:
-            for _ in range(MAX_TRIES):
-                if self._is_varied(results["gt_semantic_seg"][window]):
-                    break
-                window = self._draw_window(results["img"].shape[:2], rng)
+        rng, size = random_generator(results), results["img"].shape[:2]
+        window = self._draw_window(size, rng)
+        for _ in range(MAX_TRIES if self.cat_max_ratio < 1 else 0):
+            if self._is_varied(results["gt_semantic_seg"][window]):
+                break
+            window = self._draw_window(size, rng)
         cropped = map_fields(results, lambda array: array[window])
         return {**cropped, "img_shape": cropped["img"].shape}
 
@@ -153,9 +152,8 @@ class RandomCrop:
     def _is_varied(self, label: np.ndarray) -> bool:
         counts = np.bincount(label.ravel(), minlength=256)
         counts[self.ignore_index] = 0
-        if np.count_nonzero(counts) < 2:
-            return False
-        return bool(counts.max() / counts.sum() < self.cat_max_ratio)
+        has_two = np.count_nonzero(counts) > 1
+        return bool(has_two and counts.max() / counts.sum() < self.cat_max_ratio)
 
 
 @PIPELINES.register()
@@ -181,10 +179,8 @@ class RandomFlip:
             flip = bool(random_generator(results).random() < self.prob)
         direction = results.get("flip_direction", self.direction)
         results = {**results, "flip": flip, "flip_direction": direction}
-        if not flip:
-            return results
         axis = 1 if direction == "horizontal" else 0
-        return map_fields(results, lambda array: np.flip(array, axis).copy())
+        return map_fields(results, lambda array: np.flip(array, axis).copy()) if flip else results
 
 
 @PIPELINES.register()

@@ -18,10 +18,8 @@ IMAGENET: dict[str, Any] = {"mean": [123.675, 116.28, 103.53], "std": [58.395, 5
 class Normalize:
     """Turn the image x into (x - mean) / std in float32, channels in the order of `mean`.
 
-    Args:
-        mean: three means in 0…255.
-        std: three standard deviations.
-        to_rgb: turn BGR into RGB first; `mean` and `std` are then in RGB order.
+    The three means and standard deviations are of values in 0…255. `to_rgb` turns BGR into RGB
+    first; they are then in RGB order.
     """
 
     is_random = False
@@ -58,9 +56,7 @@ def denormalize(img: torch.Tensor, img_norm_cfg: Mapping[str, Any] | None) -> np
     std = np.asarray(img_norm_cfg["std"], np.float64)
     normalized = img.detach().float().cpu().numpy().transpose(1, 2, 0)  # (H, W, 3)
     pixels = np.rint(normalized * std + mean).clip(0, 255).astype(np.uint8)
-    if img_norm_cfg.get("to_rgb", True):
-        pixels = pixels[..., ::-1]
-    return np.ascontiguousarray(pixels)
+    return np.ascontiguousarray(pixels[..., ::-1] if img_norm_cfg.get("to_rgb", True) else pixels)
 
 
 @PIPELINES.register()
@@ -98,24 +94,22 @@ class PhotoMetricDistortion:
         """Return the sample with its image distorted."""
         rng = random_generator(results)
         image = results["img"]
-        if _coin(rng):
+        if rng.integers(2):
             shift = rng.uniform(-self.brightness_delta, self.brightness_delta)
             image = _scale_and_shift(image, 1, shift)
         changes = [self._saturation, self._hue]
-        changes.insert(0 if _coin(rng) else 2, self._contrast)
+        changes.insert(0 if rng.integers(2) else 2, self._contrast)
         for change in changes:
-            if _coin(rng):
+            if rng.integers(2):
                 image = change(image, rng)
         return {**results, "img": image}
 
     def _contrast(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        low, high = self.contrast_range
-        return _scale_and_shift(image, rng.uniform(low, high), 0)
+        return _scale_and_shift(image, rng.uniform(*self.contrast_range), 0)
 
     def _saturation(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         hsv = cv2.cvtColor(image, cv2.COLOR_BGR2HSV)
-        low, high = self.saturation_range
-        hsv[..., 1] = _scale_and_shift(hsv[..., 1], rng.uniform(low, high), 0)
+        hsv[..., 1] = _scale_and_shift(hsv[..., 1], rng.uniform(*self.saturation_range), 0)
         return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
 
     def _hue(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -123,10 +117,6 @@ class PhotoMetricDistortion:
         shift = int(rng.integers(-self.hue_delta, self.hue_delta))
         hsv[..., 0] = (hsv[..., 0].astype(np.int16) + shift) % 180
         return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
-
-
-def _coin(rng: np.random.Generator) -> bool:
-    return bool(rng.integers(2))
 
 
 def _scale_and_shift(image: np.ndarray, scale: float, shift: float) -> np.ndarray:

@@ -56,8 +56,7 @@ class LoadImageFromFile:
         name = results["img_info"]["filename"]
         path = str(Path(results.get("img_prefix") or "", name))
         image = read_color(path)
-        if self.to_float32:
-            image = image.astype(np.float32)
+        image = image.astype(np.float32) if self.to_float32 else image
         loaded = {**results, **start_results(image, path, name)}
         if results.get("depth_file") is not None:
             size, command = image.shape[:2], results.get("depth_command")
@@ -82,8 +81,7 @@ class LoadAnnotations:
         path = Path(results.get("seg_prefix") or "", results["ann_info"]["seg_map"])
         rule = results.get("label_rule")
         label = read_label(path, None if rule is None else rule.remedy)
-        if self.reduce_zero_label:
-            label = reduce_zero(label)
+        label = reduce_zero(label) if self.reduce_zero_label else label
         if rule is not None:
             rule.check(label, path)
         if "img" in results:
@@ -102,8 +100,7 @@ def reduce_zero(label: np.ndarray) -> np.ndarray:
 
 
 def _valid_mask(size: tuple[int, int], margins: list[int], path: str) -> np.ndarray:
-    height, width = size
-    top, bottom, left, right = margins
+    (height, width), (top, bottom, left, right) = size, margins
     if top + bottom >= height or left + right >= width:
         raise ValueError(
             f"expected crop_pseudo_margins that leave a part of '{path}' ({width}x{height}), got "
@@ -123,7 +120,6 @@ def _fit_label(label: np.ndarray, size: tuple[int, int], path: Path, image_path:
             f"expected a label of {size[1]}x{size[0]} pixels for the image '{image_path}', got "
             f"{label.shape[1]}x{label.shape[0]} in '{path}'. Check which of the two is wrong."
         )
-    fitted = np.full(size, IGNORE, np.uint8)
-    part = label[: size[0], : size[1]]
+    fitted, part = np.full(size, IGNORE, np.uint8), label[: size[0], : size[1]]
     fitted[: part.shape[0], : part.shape[1]] = part
     return fitted

@@ -167,8 +167,7 @@ class MixVisionTransformer(nn.Module):
         self.pretrained = pretrained
         channels = (in_chans, *embed_dims)
         for i, dim in enumerate(embed_dims):  # all embeddings first: the order of the state dict
-            kernel_size, stride = (7, 4) if i == 0 else (3, 2)
-            embed = OverlapPatchEmbed(channels[i], dim, kernel_size, stride)
+            embed = OverlapPatchEmbed(channels[i], dim, *((7, 4) if i == 0 else (3, 2)))
             self.add_module(f"patch_embed{i + 1}", embed)
         last = max(sum(depths) - 1, 1)
         rates = iter([drop_path_rate * j / last for j in range(sum(depths))])
@@ -199,25 +198,21 @@ class MixVisionTransformer(nn.Module):
 
     def forward(self, img: Tensor) -> list[Tensor]:
         """Map (N, 3, H, W) to the four stages' features (N, C_i, H/2^(i+2), W/2^(i+2))."""
-        x = img
-        if img.device.type == "cpu":
-            x = img.contiguous(memory_format=torch.channels_last)
+        is_cpu = img.device.type == "cpu"
+        x = img.contiguous(memory_format=torch.channels_last) if is_cpu else img
         features = []
         for i in range(1, len(self.embed_dims) + 1):
             x, size = self.get_submodule(f"patch_embed{i}")(x)
             for block in self.get_submodule(f"block{i}").children():
                 x = block(x, size)
-            x = self.get_submodule(f"norm{i}")(x)
-            x = x.transpose(1, 2).unflatten(2, size)  # (N, C, H, W), a view
-            features.append(x)
+            x = self.get_submodule(f"norm{i}")(x).transpose(1, 2).unflatten(2, size)
+            features.append(x)  # (N, C, H, W), a view
         return features
 
 
 @BACKBONES.register("mit_b0", inert=("style",))
 class MitB0(MixVisionTransformer):
     """MiT-B0: 3.3 M parameters."""
-
-    default_dims, default_depths = SMALL, (2, 2, 2, 2)
 
 
 @BACKBONES.register("mit_b1", inert=("style",))

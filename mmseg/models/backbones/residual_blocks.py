@@ -29,24 +29,15 @@ class Place:
 
 @dataclass(frozen=True)
 class BlockOptions:
-    """The settings that all blocks of a network share.
-
-    Args:
-        norm_cfg: of every norm.
-        is_caffe: a bottleneck's stride is in its first 1×1 convolution, not in the 3×3 one.
-        avg_down: the shortcut averages before its 1×1 convolution instead of skipping pixels.
-        with_cp: recompute activations in the backward pass instead of keeping them.
-        groups, width_ratio: of the 3×3 convolution; channels per group = ⌊width·ratio⌋ if grouped.
-        radix, reduction_factor, avg_down_stride: of split attention (ResNeSt).
-    """
+    """The settings that all blocks of a network share."""
 
     norm_cfg: Mapping[str, Any]
-    is_caffe: bool = False
-    avg_down: bool = False
-    with_cp: bool = False
-    groups: int = 1
-    width_ratio: float = 1.0
-    radix: int = 1
+    is_caffe: bool = False  # a bottleneck's stride is in its first 1×1 convolution, not in the 3×3
+    avg_down: bool = False  # shortcuts average before their 1×1 convolution; else, skip pixels
+    with_cp: bool = False  # recompute activations in the backward pass instead of keeping them
+    groups: int = 1  # of the 3×3 convolution
+    width_ratio: float = 1.0  # channels per group = ⌊width·ratio⌋ if grouped
+    radix: int = 1  # of split attention (ResNeSt), like the following
     reduction_factor: int = 4
     avg_down_stride: bool = True
 

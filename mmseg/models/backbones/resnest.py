@@ -77,22 +77,15 @@ class SplitAttentionBottleneck(Bottleneck):
 
 @dataclass(frozen=True)
 class ResNeStSettings(ResNetSettings):
-    """The keys of a ResNeSt: those of a ResNet and five more.
-
-    Args:
-        groups, base_width: of the 3×3 convolutions, as in ResNeXt.
-        radix: r.
-        reduction_factor: by which the attention's hidden layer is narrower than the splits.
-        avg_down_stride: pool for a block's stride instead of skipping pixels.
-    """
+    """The keys of a ResNeSt: those of a ResNet and five more."""
 
     deep_stem: bool = True
     avg_down: bool = True
-    groups: int = 1
+    groups: int = 1  # of the 3×3 convolutions, as in ResNeXt
     base_width: int = 4
-    radix: int = 2
-    reduction_factor: int = 4
-    avg_down_stride: bool = True
+    radix: int = 2  # r
+    reduction_factor: int = 4  # how much narrower the attention's hidden layer is than the splits
+    avg_down_stride: bool = True  # pool for a block's stride instead of skipping pixels
 
     def block_options(self) -> BlockOptions:
         """Return the settings that the blocks need."""

@@ -35,45 +35,27 @@ WHERE_TO_GET = (
 
 @dataclass(frozen=True)
 class ResNetSettings:
-    """The keys of a ResNet in a config.
-
-    Args:
-        in_channels: of the image.
-        stem_channels, base_channels: width of the stem and of the first stage's blocks.
-        num_stages: how many of the four stages to build.
-        strides, dilations: one number per stage.
-        out_indices: the stages (from 0) whose features are returned.
-        style: 'pytorch' or 'caffe': stride in a bottleneck's 3×3 or first 1×1 convolution.
-        deep_stem: three 3×3 convolutions instead of one 7×7.
-        avg_down: shortcuts average instead of skipping pixels.
-        frozen_stages: freeze the stem (0) and the first stages (1, 2, …); -1 freezes nothing.
-        norm_eval: batch norms use and keep their running statistics in training.
-        multi_grid: dilation of each block of the last stage.
-        contract_dilation: the first block of a dilated stage has half the dilation.
-        with_cp: recompute activations in the backward pass: less memory, more time.
-        zero_init_residual: blocks start as identities.
-        pretrained: file with ImageNet weights, read by `init_weights`.
-    """
+    """The keys of a ResNet in a config."""
 
     depth: int
-    in_channels: int = 3
+    in_channels: int = 3  # of the image
     stem_channels: int = 64
-    base_channels: int = 64
-    num_stages: int = 4
-    strides: Sequence[int] = (1, 2, 2, 2)
+    base_channels: int = 64  # width of the first stage's blocks
+    num_stages: int = 4  # how many of the four stages to build
+    strides: Sequence[int] = (1, 2, 2, 2)  # per stage, like the dilations
     dilations: Sequence[int] = (1, 1, 1, 1)
-    out_indices: Sequence[int] = (0, 1, 2, 3)
-    style: str = "pytorch"
-    deep_stem: bool = False
-    avg_down: bool = False
-    frozen_stages: int = -1
+    out_indices: Sequence[int] = (0, 1, 2, 3)  # the stages (from 0) whose features are returned
+    style: str = "pytorch"  # or 'caffe': stride in a bottleneck's 3×3 or first 1×1 convolution
+    deep_stem: bool = False  # three 3×3 convolutions instead of one 7×7
+    avg_down: bool = False  # shortcuts average instead of skipping pixels
+    frozen_stages: int = -1  # freeze the stem (0) and the first stages (1, 2, …); -1: nothing
     norm_cfg: Mapping[str, Any] = field(default_factory=lambda: {"type": "BN"})
-    norm_eval: bool = False
-    multi_grid: Sequence[int] | None = None
-    contract_dilation: bool = False
-    with_cp: bool = False
-    zero_init_residual: bool = True
-    pretrained: str | None = None
+    norm_eval: bool = False  # batch norms use and keep their running statistics in training
+    multi_grid: Sequence[int] | None = None  # dilation of each block of the last stage
+    contract_dilation: bool = False  # the first block of a dilated stage has half the dilation
+    with_cp: bool = False  # recompute activations in the backward pass: less memory, more time
+    zero_init_residual: bool = True  # blocks start as identities
+    pretrained: str | None = None  # file with ImageNet weights, read by `init_weights`
 
     def __post_init__(self) -> None:
         stages = self.num_stages
@@ -90,8 +72,7 @@ class ResNetSettings:
 
     def block_options(self) -> BlockOptions:
         """Return the settings that the blocks need."""
-        is_caffe = self.style == "caffe"
-        return BlockOptions(self.norm_cfg, is_caffe, self.avg_down, self.with_cp)
+        return BlockOptions(self.norm_cfg, self.style == "caffe", self.avg_down, self.with_cp)
 
     def stage_dilations(self, stage: int, blocks: int) -> list[int]:
         """Return the dilation of every block of a stage (from 0).
@@ -137,8 +118,7 @@ class ResNet(nn.Module):
     def __init__(self, depth: int, **options: Any) -> None:
         super().__init__()
         if depth not in self.plans:
-            known = ", ".join(map(str, self.plans))
-            kind = type(self).__name__
+            known, kind = ", ".join(map(str, self.plans)), type(self).__name__
             raise ConfigError(f"expected a depth of {kind} among {known}, got {depth!r}.")
         self.settings = self.settings_class(depth, **options)
         self.norm_name = ""
@@ -146,9 +126,8 @@ class ResNet(nn.Module):
         self.stages = [f"layer{stage + 1}" for stage in range(self.settings.num_stages)]
         channels = self.settings.stem_channels
         for stage, name in enumerate(self.stages):
-            blocks = self._build_stage(stage, channels)
+            self.add_module(name, self._build_stage(stage, channels))
             channels = self.settings.base_channels * 2**stage * self.plans[depth][0].expansion
-            self.add_module(name, blocks)
         self._freeze()
 
     def _add_stem(self) -> None:
@@ -189,8 +168,7 @@ class ResNet(nn.Module):
         """Keep the frozen parts in evaluation mode and their parameters without gradients."""
         frozen = self.settings.frozen_stages
         if frozen >= 0:
-            stages = [self.get_submodule(name) for name in self.stages[:frozen]]
-            for part in self._stem_layers() + stages:
+            for part in self._stem_layers() + list(map(self.get_submodule, self.stages[:frozen])):
                 part.eval().requires_grad_(False)
 
     def train(self, mode: bool = True) -> "ResNet":

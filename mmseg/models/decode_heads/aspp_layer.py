@@ -23,14 +23,12 @@ def aspp_branches(
     """Return one branch per dilation: 1×1 for dilation 1, dilated 3×3 for the others."""
     options: dict[str, Any] = {"norm_cfg": norm_cfg, "act_cfg": act_cfg}
     wide = DepthwiseSeparableConvModule if separable else ConvModule
-    branches = nn.ModuleList()
-    for dilation in dilations:
-        if dilation == 1:
-            branches.append(ConvModule(in_channels, channels, 1, **options))
-        else:
-            spread = {"padding": dilation, "dilation": dilation}
-            branches.append(wide(in_channels, channels, 3, **spread, **options))
-    return branches
+    return nn.ModuleList(
+        ConvModule(in_channels, channels, 1, **options)
+        if dilation == 1
+        else wide(in_channels, channels, 3, padding=dilation, dilation=dilation, **options)
+        for dilation in dilations
+    )
 
 
 class ASPPLayer(nn.Module):

@@ -61,12 +61,9 @@ class BaseDecodeHead(nn.Module, ABC):
         self.in_channels = in_channels if is_single else list(in_channels)
         if input_transform == "resize_concat":
             self.in_channels = sum(self.feature_channels)
-        self.channels = channels
-        self.num_classes = num_classes
-        self.in_index = in_index
-        self.input_transform = input_transform
-        self.norm_cfg = norm_cfg
-        self.act_cfg = act_cfg
+        self.channels, self.num_classes = channels, num_classes
+        self.in_index, self.input_transform = in_index, input_transform
+        self.norm_cfg, self.act_cfg = norm_cfg, act_cfg
         self.ignore_index = ignore_index
         self.align_corners = align_corners
         self.loss_decode = LOSSES.build(loss_decode)
@@ -129,8 +126,7 @@ class BaseDecodeHead(nn.Module, ABC):
         if self.input_transform != "resize_concat":
             return features
         size = (features[0].shape[2], features[0].shape[3])
-        resized = [resize(x, size, self.align_corners) for x in features]
-        return [torch.cat(resized, dim=1)]
+        return [torch.cat([resize(x, size, self.align_corners) for x in features], dim=1)]
 
     @abstractmethod
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
@@ -138,9 +134,7 @@ class BaseDecodeHead(nn.Module, ABC):
 
     def cls_seg(self, features: Tensor) -> Tensor:
         """Classify every pixel: (N, channels, h, w) → (N, C, h, w)."""
-        if self.dropout is not None:
-            features = self.dropout(features)
-        return self.conv_seg(features)
+        return self.conv_seg(features if self.dropout is None else self.dropout(features))
 
     def forward_train(
         self,
@@ -153,12 +147,8 @@ class BaseDecodeHead(nn.Module, ABC):
     ) -> dict[str, Any]:
         """Return `loss_seg` and `acc_seg`, plus the raw `logits` (N, C, h, w) on request.
 
-        Args:
-            inputs: features of the backbone.
-            img_metas, train_cfg: unused here; users' heads may need them.
-            gt_semantic_seg: (N, 1, H, W) int64 class indices, `ignore_index` where unknown.
-            seg_weight: (N, H, W) weight per pixel.
-            return_logits: whether to add `logits`.
+        `gt_semantic_seg` is (N, 1, H, W) int64 class indices, `ignore_index` where unknown,
+        `seg_weight` (N, H, W) per pixel. Users' heads may need `img_metas` and `train_cfg`.
         """
         logits = self.forward(inputs)
         losses: dict[str, Any] = self.losses(logits, gt_semantic_seg, seg_weight)
@@ -180,8 +170,7 @@ class BaseDecodeHead(nn.Module, ABC):
     ) -> dict[str, Tensor]:
         """Compare logits (N, C, h, w), resized to the label's size, with labels (N, 1, H, W).
 
-        Returns:
-            `loss_seg` and `acc_seg` (percent of all pixels), both 0-dim.
+        Returns `loss_seg` and `acc_seg` (percent of all pixels), both 0-dim.
         """
         height, width = seg_label.shape[2:]
         logits = resize(seg_logit, (height, width), self.align_corners)  # (N, C, H, W)

@@ -24,8 +24,7 @@ class DLV2Head(BaseDecodeHead):
 
     Args:
         dilations: one convolution each; 1 stands for a 1×1 convolution.
-        in_index: which backbone feature to use.
-        loss_decode, ignore_index, align_corners: as for `BaseDecodeHead`.
+        in_index, loss_decode, ignore_index, align_corners: as for `BaseDecodeHead`.
         init_cfg: `dict(type='Normal', std=...)`, how the weights are drawn. Its `override`, which
             the family's configs have, means the same and is ignored.
     """

@@ -116,11 +116,8 @@ class HRDAHead(nn.Module):
         The network processes context, detail, context in this order, which determines the running
         statistics of its batch norms.
 
-        Args:
-            context: features of the context image.
-            detail: returns the logits (N, C, h", w") of the box; called once.
-            box: where the detail lies; (0, H, 0, W) for the whole image.
-            size: (H, W) of the detail image.
+        `context` are the context's features; `detail`, called once, returns the logits
+        (N, C, h", w") of the box, (0, H, 0, W) for the whole image; `size` is (H, W) of the latter.
         """
         context_logits = self.single_scale(context)
         detail_logits = detail()
@@ -149,14 +146,11 @@ class HRDAHead(nn.Module):
     ) -> dict[str, Tensor]:
         """Return (1-λ_d-λ_c)·CE(fused), and as `hr.*` and `lr.*` the weighted shares of the scales.
 
-        Args:
-            output: of `forward`.
-            label: (N, 1, H, W) int64.
-            weight: (N, H, W) weight per pixel.
+        `label` is (N, 1, H, W) int64, `weight` (N, H, W) per pixel.
         """
         detail_share, context_share = self.hr_loss_weight, self.lr_loss_weight
-        losses = self.head.losses(output.fused, label, weight)
-        losses = _scaled(losses, 1 - detail_share - context_share)
+        main_share = 1 - detail_share - context_share
+        losses = _scaled(self.head.losses(output.fused, label, weight), main_share)
         if context_share > 0:
             shares = _scaled(self.head.losses(output.context, label, weight), context_share)
             losses |= {f"lr.{key}": value for key, value in shares.items()}
@@ -164,8 +158,7 @@ class HRDAHead(nn.Module):
             detail_label = cut(label, output.box)
             detail_weight = None if weight is None else cut(weight, output.box)
             shares = self.head.losses(output.detail, detail_label, detail_weight)
-            shares = _scaled(shares, detail_share)
-            losses |= {f"hr.{key}": value for key, value in shares.items()}
+            losses |= {f"hr.{k}": value for k, value in _scaled(shares, detail_share).items()}
         return losses
 
 

@@ -8,17 +8,7 @@ from mmseg.models.layers.shape import Box, cut, map_to_tokens, resize, tokens_to
 from mmseg.models.layers.single_precision import at_least_single
 
 __all__ = [
-    "RELU",
-    "Box",
-    "ConvModule",
-    "DepthwiseSeparableConvModule",
-    "DropPath",
-    "at_least_single",
-    "build_activation",
-    "build_norm",
-    "cut",
-    "map_to_tokens",
-    "resize",
-    "synchronize_batch_norm",
+    "RELU", "Box", "ConvModule", "DepthwiseSeparableConvModule", "DropPath", "at_least_single",
+    "build_activation", "build_norm", "cut", "map_to_tokens", "resize", "synchronize_batch_norm",
     "tokens_to_map",
-]
+]  # fmt: skip

@@ -55,8 +55,7 @@ def synchronize_batch_norm(method: nn.Module, is_wanted: bool, device: torch.dev
     Otherwise, every process normalizes with its own images. The teacher's are synchronized too,
     because it uses batch statistics. State dicts keep their names and values.
 
-    Raises:
-        ConfigError: without GPUs, where torch cannot synchronize several processes.
+    Raises `ConfigError` without GPUs, where torch cannot synchronize several processes.
     """
     if world_size() == 1:
         return

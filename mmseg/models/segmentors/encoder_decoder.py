@@ -123,6 +123,8 @@ class EncoderDecoder(nn.Module):
     ) -> dict[str, Any]:
         """Return the losses (see `is_loss`) and accuracies of a batch, 0-dim on its device.
 
+        They are `decode.loss_seg`, `decode.acc_seg` and the same per auxiliary head.
+
         Args:
             img: (N, 3, H, W) normalized.
             img_metas: one dict per image.
@@ -131,9 +133,6 @@ class EncoderDecoder(nn.Module):
             return_feat: add `features`, the input of `feature_views`.
             return_logits: add `decode.logits`, the head's output (N, C, h, w).
             draws: unused here; networks that look at a part of the image choose it from these.
-
-        Returns:
-            `decode.loss_seg`, `decode.acc_seg` and the same per auxiliary head.
         """
         features = self.extract_feat(img)
         result: dict[str, Any] = {"features": features} if return_feat else {}
@@ -176,9 +175,8 @@ class EncoderDecoder(nn.Module):
 
     def _slide(self, predict: Callable[[Tensor], Tensor], img: Tensor) -> Tensor:
         """Average the predictions on the windows of `test_cfg`."""
-        cfg = self.test_cfg
-        crop_size, stride = tuple(cfg["crop_size"]), tuple(cfg["stride"])
-        return slide_logits(predict, img, crop_size, stride, windows_per_call(cfg))
+        crop_size, stride = (tuple(self.test_cfg[key]) for key in ("crop_size", "stride"))
+        return slide_logits(predict, img, crop_size, stride, windows_per_call(self.test_cfg))
 
     def whole_inference(self, img: Tensor, img_metas: Metas, rescale: bool) -> Tensor:
         """Return logits of the whole image in one pass."""
@@ -188,16 +186,14 @@ class EncoderDecoder(nn.Module):
         """Resize logits to the size that the image had on disk, if `rescale`."""
         if not rescale:
             return logits
-        height, width = img_metas[0]["ori_shape"][:2]
-        return resize(logits, (height, width), self.align_corners)
+        return resize(logits, tuple(img_metas[0]["ori_shape"][:2]), self.align_corners)
 
     def inference(self, img: Tensor, img_metas: Metas, rescale: bool = True) -> Tensor:
         """Return class probabilities as at test time, with flips undone.
 
-        Args:
-            img: (N, 3, H, W); all with the same original size and flip.
-            img_metas: one dict per image with `ori_shape` (H', W', ...), `flip`, `flip_direction`.
-            rescale: whether to return (N, C, H', W') instead of (N, C, H, W).
+        The images (N, 3, H, W) have the same original size and flip; there is one dict for each,
+        with `ori_shape` (H', W', ...), `flip` and `flip_direction`. `rescale` chooses
+        (N, C, H', W') instead of (N, C, H, W).
         """
         shapes = {tuple(meta["ori_shape"][:2]) for meta in img_metas} if rescale else set()
         if len(shapes) > 1:

@@ -80,10 +80,9 @@ class HRDAEncoderDecoder(EncoderDecoder):
         self.context_scale = min(scales)
         self.feature_scale = self.context_scale if feature_scale is None else feature_scale
         self.hr_crop_size = (int(hr_crop_size[0]), int(hr_crop_size[1]))
-        self.crop_coord_divisible = crop_coord_divisible
+        self.crop_coord_divisible, self.blur_hr_crop = crop_coord_divisible, blur_hr_crop
         self.hr_slide_inference = hr_slide_inference
         self.hr_slide_overlapping = hr_slide_overlapping
-        self.blur_hr_crop = blur_hr_crop
         self._check()
 
     def _check(self) -> None:
@@ -141,8 +140,7 @@ class HRDAEncoderDecoder(EncoderDecoder):
     def _features(self, img: Tensor, box: Box) -> HRDAFeatures:
         """Return the features of the context and of the detail in the box."""
         context = self.extract_feat(self.context_image(img))
-        detail = self.extract_feat(cut(self.detail_image(img), box))
-        return HRDAFeatures(context, detail, box)
+        return HRDAFeatures(context, self.extract_feat(cut(self.detail_image(img), box)), box)
 
     # Training
 
@@ -159,11 +157,8 @@ class HRDAEncoderDecoder(EncoderDecoder):
         """Return the losses of a batch; the arguments are those of `EncoderDecoder.forward_train`.
 
         `draws` chooses the detail box, `features` are an `HRDAFeatures`, `decode.logits` are the
-        fused ones, and `return_logits` also adds `decode.pictures`.
-
-        Returns:
-            `decode.loss_seg`, `decode.acc_seg`; `decode.hr.*` and `decode.lr.*` where their
-            weights are positive.
+        fused ones, and `return_logits` also adds `decode.pictures`. The losses are `decode.*`;
+        there are `decode.hr.*` and `decode.lr.*` where their weights are positive.
         """
         features = self._features(img, self.draw_box(img, draws))
         output = self._fuse(features, img)
@@ -230,10 +225,8 @@ class HRDAEncoderDecoder(EncoderDecoder):
     def _predict(self, img: Tensor) -> ScaleLogits:
         """Fuse the context with details of the whole image."""
         height, width = img.shape[2:]
-        context = self.extract_feat(self.context_image(img))
-        return self.decode_head(
-            context, lambda: self._detail_logits(img), (0, height, 0, width), (height, width)
-        )
+        context, box = self.extract_feat(self.context_image(img)), (0, height, 0, width)
+        return self.decode_head(context, lambda: self._detail_logits(img), box, (height, width))
 
     def _detail_logits(self, img: Tensor) -> Tensor:
         """Return the detail's logits (N, C, h, w) of the whole image, averaged over windows."""

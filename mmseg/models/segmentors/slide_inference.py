@@ -81,7 +81,7 @@ def slide_logits(
     window_batch_size: int | None = 1,
     output_stride: int = 1,
 ) -> Tensor:
-    """Average the predictions of overlapping windows.
+    """Average the predictions of windows: (N, C, ⌈H/output_stride⌉, ⌈W/output_stride⌉) logits.
 
     They are added up as they come, so memory does not grow with the number of windows.
 
@@ -94,9 +94,6 @@ def slide_logits(
         window_batch_size: how many windows go through `predict` in one call, at least the N of one
             place (faster, more memory); None sends all of them at once.
         output_stride: pixels per logit along an axis; `crop_size` and `stride` are multiples of it.
-
-    Returns:
-        (N, C, ⌈H/output_stride⌉, ⌈W/output_stride⌉) logits.
     """
     if any(length % output_stride for length in (*crop_size, *stride)):
         raise ConfigError(
@@ -105,9 +102,8 @@ def slide_logits(
         )
     size = (img.shape[2], img.shape[3])
     boxes = window_boxes(size, crop_size, stride)
-    places = len(boxes)  # in one call
-    if window_batch_size is not None:
-        places = max(window_batch_size // img.shape[0], 1)
+    windows = window_batch_size
+    places = len(boxes) if windows is None else max(windows // img.shape[0], 1)  # in one call
     total = count = torch.empty(0)
     for first in range(0, len(boxes), places):
         chosen = boxes[first : first + places]
@@ -137,8 +133,7 @@ def _place(
     """Return where a window's logits lie; windows at the border end where the image ends."""
     place = [slice(None), slice(None)]
     for axis, (start, end) in enumerate((box[:2], box[2:])):
-        length = part.shape[2 + axis]
-        is_last = end == size[axis]
+        length, is_last = part.shape[2 + axis], end == size[axis]
         first = whole.shape[2 + axis] - length if is_last else start // output_stride
         place.append(slice(first, first + length))
     return tuple(place)

@@ -94,9 +94,9 @@ class StepOutput:
     def show_prediction(self, losses: dict[str, Any], phase: str) -> None:
         """Move what `return_logits` added to the losses to the debug panel, prefixed by `phase`."""
         logits = losses.pop("decode.logits", None)  # (B, C, h, w)
-        if logits is not None:
-            self.show(**{f"{phase}_prediction": logits.detach().argmax(1)})
         pictures = losses.pop("decode.pictures", {})
+        if logits is not None:
+            pictures = {"prediction": logits.detach().argmax(1), **pictures}
         self.show(**{f"{phase}_{name}": value for name, value in pictures.items()})
 
 
@@ -113,10 +113,8 @@ class Step:
 class TrainingMethod(nn.Module, ABC):
     """A way to train a segmentor. Its `model`, the student, is both trained and evaluated.
 
-    Args:
-        model: config of the segmentor; pictures are due every
-            `model.train_cfg.log_config.img_interval` iterations.
-        max_iters: length of the run, for methods that need it.
+    Pictures are due every `model.train_cfg.log_config.img_interval` iterations. `max_iters` is the
+    length of the run, for methods that need it.
     """
 
     def __init__(self, model: Mapping[str, Any], max_iters: int | None = None) -> None:

@@ -78,21 +78,13 @@ def _jitter_order(rng: np.random.Generator) -> tuple[int, ...]:
 
 @dataclass(eq=False)
 class Draws:
-    """The random choices of one iteration on one process.
+    """The random choices of one iteration on one process."""
 
-    Args:
-        seed: of the run.
-        iteration: number of the training iteration.
-        rank: of this process.
-        num_classes: C.
-        device: where masks are upsampled.
-    """
-
-    seed: int = 0
+    seed: int = 0  # of the run
     iteration: int = 0
     rank: int = 0
-    num_classes: int = 19
-    device: torch.device | str = "cpu"
+    num_classes: int = 19  # C
+    device: torch.device | str = "cpu"  # where masks are upsampled
 
     def stream(self, purpose: str) -> np.random.Generator:
         """Return the generator for one kind of choice, which no other kind affects."""
@@ -120,11 +112,8 @@ class Draws:
     def mix_classes(self, labels: Tensor) -> Tensor:
         """Choose for each image half (rounded up) of the classes in the whole batch of labels.
 
-        Args:
-            labels: (B, 1, H, W) or (B, H, W) int64 source labels.
-
-        Returns:
-            (B, C+1) bool; column C stands for 255, which counts as a class.
+        The labels are (B, 1, H, W) or (B, H, W) int64, the choice is (B, C+1) bool; column C
+        stands for 255, which counts as a class.
         """
         columns = self.num_classes + 1
         flat = labels.flatten().clamp(max=self.num_classes)

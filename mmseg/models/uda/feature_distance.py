@@ -19,14 +19,10 @@ from mmseg.system.processes import all_reduce_sum, world_size
 
 
 def downscale_label(label: Tensor, cell: int, min_ratio: float, num_classes: int) -> Tensor:
-    """Give each cell of cell×cell pixels its majority class.
+    """Give each cell of cell×cell pixels its majority class: (B, 1, H // cell, W // cell) int64.
 
-    Args:
-        label: (B, 1, H, W) int64; 255 competes as a class of its own.
-        min_ratio: smallest share of the cell that the majority must fill; otherwise it gets 255.
-
-    Returns:
-        (B, 1, H // cell, W // cell) int64.
+    `label` is (B, 1, H, W) int64; 255 competes as a class of its own. A cell gets 255 if its
+    majority fills less than the share `min_ratio` of it.
     """
     one_hot = F.one_hot(label[:, 0].clamp(max=num_classes), num_classes + 1)
     share = F.avg_pool2d(one_hot.permute(0, 3, 1, 2).float(), cell)
@@ -37,19 +33,12 @@ def downscale_label(label: Tensor, cell: int, min_ratio: float, num_classes: int
 
 @dataclass(frozen=True)
 class FeatureDistance:
-    """λ times the mean L2 distance to the frozen ImageNet features, where things are.
+    """λ times the mean L2 distance to the frozen ImageNet features, where things are."""
 
-    Args:
-        weight: λ.
-        classes: trainIds of the things; None uses all pixels.
-        min_ratio: see `downscale_label`; required with classes.
-        num_classes: C.
-    """
-
-    weight: float
-    classes: Sequence[int] | None
-    min_ratio: float | None
-    num_classes: int
+    weight: float  # λ
+    classes: Sequence[int] | None  # trainIds of the things; None uses all pixels
+    min_ratio: float | None  # see `downscale_label`; required with classes
+    num_classes: int  # C
 
     def __post_init__(self) -> None:
         if self.classes is not None and self.min_ratio is None:
@@ -79,9 +68,7 @@ class FeatureDistance:
     ) -> tuple[Tensor, dict[str, Any]]:
         """Return the loss, and pictures of where it was computed.
 
-        Args:
-            features, imagenet_features: (B, K, h, w), the last level of each backbone.
-            label: (B, 1, H, W) int64.
+        The features are (B, K, h, w), the last level of each backbone; label (B, 1, H, W) int64.
         """
         difference = at_least_single(features) - at_least_single(imagenet_features)
         distance = difference.norm(dim=1)  # (B, h, w)
@@ -96,5 +83,5 @@ class FeatureDistance:
         count = all_reduce_sum(mask.sum())  # int64
         total = (distance * mask).sum() * world_size()
         loss = self.weight * total / count.clamp(min=1)
-        pictures = {"feature_distance_label": scaled}
-        return loss, pictures | {"feature_distance_mask": mask.to(distance.dtype)}
+        shown = mask.to(distance.dtype)
+        return loss, {"feature_distance_label": scaled, "feature_distance_mask": shown}

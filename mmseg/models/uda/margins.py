@@ -9,9 +9,7 @@ from mmseg.system.errors import ConfigError
 def trusted_pixels(data: UDABatch, top: int, bottom: int) -> Tensor:
     """Return (B, H, W) of 0/1, to be multiplied with pseudo-label weights.
 
-    Args:
-        data: batch; its `valid_pseudo_mask` replaces `top` and `bottom`.
-        top, bottom: rows at the edges of every crop that are not trusted.
+    `top` and `bottom` rows of every crop are not trusted; a `valid_pseudo_mask` replaces both.
     """
     if data.valid_pseudo_mask is not None and (top or bottom):
         raise ConfigError(

@@ -23,11 +23,9 @@ MASK_GENERATORS = Registry("mask generator")
 
 @MASK_GENERATORS.register("block")
 class BlockMasks:
-    """Hide square blocks, each with the same probability.
+    """Hide the share `mask_ratio` (0…1) of square blocks of `mask_block_size` pixels a side.
 
-    Args:
-        mask_ratio: the share of blocks that are hidden, 0…1.
-        mask_block_size: pixels along the side of a block.
+    Each block is hidden with the same probability.
     """
 
     def __init__(self, mask_ratio: float, mask_block_size: int) -> None:
@@ -41,8 +39,7 @@ class BlockMasks:
                 "expected uda.mask_generator.mask_block_size as a positive number of pixels, got "
                 f"{mask_block_size!r}; the papers use 64 for crops of 1024x1024 and 32 for 512x512."
             )
-        self.mask_ratio = mask_ratio
-        self.mask_block_size = mask_block_size
+        self.mask_ratio, self.mask_block_size = mask_ratio, mask_block_size
 
     def __call__(self, image: Tensor, draws: Draws) -> Tensor:
         """Return (M, 3, H, W) normalized images whose hidden pixels are 0."""
@@ -92,11 +89,8 @@ class MaskedConsistency(nn.Module):
 
     `mask_mode` chooses labeled source images (`separatesrc`), pseudo-labeled target images
     (`separatetrg`) or the first half of each (`separate`); `…aug` augments them first. The first
-    teacher labels them, unless `mask_alpha` or `mask_pseudo_threshold` ask for another one.
-
-    Args:
-        settings: of the training method.
-        make_network: builds the second teacher's network, if there is one.
+    teacher labels them, unless `mask_alpha` or `mask_pseudo_threshold` ask for another one, whose
+    network `make_network` builds.
     """
 
     def __init__(self, settings: SelfTrainingSettings, make_network: Callable[[], Any]) -> None:
@@ -161,8 +155,7 @@ class MaskedConsistency(nn.Module):
         `mask_lambda` multiplies only the main loss, not those of HRDA's scales. `pseudo` comes from
         `relabel`; it is None if only source images are masked.
         """
-        output = step.output
-        batch = self.select(step.data, pseudo)
+        output, batch = step.output, self.select(step.data, pseudo)
         image = batch.image
         if self.augment is not None:
             image = self.augment(image, step.draws.augmentation(), step.data.normalization())

@@ -52,13 +52,9 @@ class Normalization:
 
 
 def class_mask(label: Tensor, chosen: Tensor) -> Tensor:
-    """Mark the pixels of the chosen classes.
+    """Mark the pixels of `label` (B, 1, H, W) int64 whose class is chosen: (B, 1, H, W) bool.
 
-    Args:
-        label: (B, 1, H, W) int64; chosen: (B, C+1) bool, column C stands for 255.
-
-    Returns:
-        (B, 1, H, W) bool.
+    `chosen` is (B, C+1) bool; column C stands for 255.
     """
     column = label.clamp(max=chosen.shape[1] - 1)
     return chosen.gather(1, column.flatten(1)).view_as(label)
@@ -73,18 +69,14 @@ def paste(mask: Tensor, source: Tensor, target: Tensor) -> Tensor:
 class StrongAugmentation:
     """Color jitter and blur of normalized images.
 
-    Args:
-        jitter_probability: images are jittered when the draw in [0, 1) *exceeds* it (as in the
-            papers' code, where 0.2 means four times out of five).
-        jitter_strength: of brightness, contrast, saturation and hue.
-        blur: whether to blur at all (when the draw exceeds 0.5).
-        is_shared: whether all images of a batch share the order of the jitter and σ of the blur.
+    Images are jittered when the draw in [0, 1) *exceeds* `jitter_probability` (as in the papers'
+    code, where 0.2 means four times out of five).
     """
 
     jitter_probability: float
-    jitter_strength: float
-    blur: bool
-    is_shared: bool = False
+    jitter_strength: float  # of brightness, contrast, saturation and hue
+    blur: bool  # whether to blur at all (when the draw exceeds 0.5)
+    is_shared: bool = False  # the images of a batch share the order of the jitter and σ of the blur
 
     def factors(self, drawn: Augmentation, count: int) -> list[ImageAugmentation]:
         """Return the factors for each of `count` images."""

@@ -53,15 +53,13 @@ class Teacher:
     @torch.no_grad()
     def update(self, student: nn.Module, iteration: int) -> None:
         """Move the parameters (not the buffers) toward the student's: θ' ← αθ' + (1-α)θ."""
-        ours: list[Tensor] = list(self.network.parameters())
-        theirs: list[Tensor] = list(student.parameters())
+        ours, theirs = list(self.network.parameters()), list(student.parameters())
         alpha = teacher_alpha(iteration, self.alpha)
         if alpha == 0:
             torch._foreach_copy_(ours, theirs)  # pyright: ignore[reportPrivateImportUsage]
         else:
-            torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage]
-                ours, theirs, 1 - alpha
-            )
+            share = 1 - alpha
+            torch._foreach_lerp_(ours, theirs, share)  # pyright: ignore[reportPrivateImportUsage]
 
     def train(self) -> None:
         """Set the mode in which the network labels."""

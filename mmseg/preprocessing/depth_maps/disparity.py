@@ -141,7 +141,7 @@ def _read_npy(path: Path) -> np.ndarray:
     """Read an array of real numbers as (H, W); no program in the file is run."""
     file = io.BytesIO(read_bytes(path, "an npy file"))
     try:
-        stored = np.lib.format.read_array(file, allow_pickle=False)
+        stored = np.lib.format.read_array(file)  # refuses objects
     except BROKEN_NPY as error:
         reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
         raise ValueError(unreadable(path, "an npy file", reason)) from error
