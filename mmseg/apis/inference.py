@@ -34,8 +34,7 @@ def init_segmentor(
         device: by default the GPU if there is one, else the CPU.
         network: 'student' or 'teacher' of the checkpoint.
 
-    Returns:
-        The network, with `CLASSES`, `PALETTE` and `cfg`.
+    Returns the network, with `CLASSES`, `PALETTE` and `cfg`.
 
     Raises:
         CheckpointError: for a checkpoint of another network, or one without the teacher wanted.
@@ -59,12 +58,8 @@ def init_segmentor(
 def inference_segmentor(model: Any, img: Image | Sequence[Image]) -> list[np.ndarray]:
     """Label one image or several with the test pipeline of the network's config.
 
-    Args:
-        model: from `init_segmentor`.
-        img: path, or pixels (H, W, 3) in the order blue, green, red; or a list of them.
-
-    Returns:
-        One (H, W) uint8 map of classes per image.
+    `model` is from `init_segmentor`; `img` is a path, or pixels (H, W, 3) in the order blue, green,
+    red; or a list of them. Returns one (H, W) uint8 map of classes per image.
     """
     images: list[Any] = list(img) if isinstance(img, list | tuple) else [img]
     steps = list(model.cfg.data.test.pipeline)

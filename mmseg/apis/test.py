@@ -32,9 +32,8 @@ AUG_RATIOS = [0.5, 0.75, 1.0, 1.25, 1.5, 1.75]
 def run_test(options: TestOptions) -> dict[str, Any]:
     """Label a dataset with the network(s) of a checkpoint.
 
-    Returns:
-        For 'student' and 'teacher', if tested, the record of its file of results; None for one
-        that only painted, formatted or wrote its predictions.
+    Returns, for 'student' and 'teacher', if tested, the record of its file of results; None for one
+    that only painted, formatted or wrote its predictions.
     """
     check_options(options)
     device = processes.init_from_environment(options.launcher, options.local_rank)

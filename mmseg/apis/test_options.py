@@ -49,11 +49,8 @@ class TestOptions:
 
     def recorded_choices(self) -> dict[str, Any]:
         """Return the choices that change results, for the file of results."""
-        chosen = {
-            "hrda_out": self.hrda_out,
-            "inference_mode": self.inference_mode,
-            "aug_test": self.aug_test or None,
-        }
+        chosen: dict[str, Any] = {"hrda_out": self.hrda_out, "inference_mode": self.inference_mode}
+        chosen["aug_test"] = self.aug_test or None
         return {key: value for key, value in chosen.items() if value is not None}
 
     def written_folders(self) -> list[Path]:
@@ -69,12 +66,8 @@ class TestOptions:
         formats = dict(self.eval_options)
         if "imgfile_prefix" in formats:
             formats["imgfile_prefix"] = _teachers(formats["imgfile_prefix"])
-        return replace(
-            self,
-            show_dir=_teachers(self.show_dir) if self.show_dir else None,
-            out=_teachers(self.out) if self.out else None,
-            eval_options=formats,
-        )
+        show_dir, out = (_teachers(p) if p else None for p in (self.show_dir, self.out))
+        return replace(self, show_dir=show_dir, out=out, eval_options=formats)
 
 
 def check_options(options: TestOptions) -> None:

@@ -56,11 +56,8 @@ class TrainOptions:
 
     def to_repeat(self) -> list[str]:
         """Return the options that the command to continue the run needs again."""
-        wanted = {
-            "--deterministic": self.deterministic,
-            "--no-validate": not self.validate,
-            OPT_IN: self.trust_checkpoint,
-        }
+        wanted = {"--deterministic": self.deterministic, "--no-validate": not self.validate}
+        wanted[OPT_IN] = self.trust_checkpoint
         return [name for name, is_wanted in wanted.items() if is_wanted]
 
 
@@ -184,8 +181,7 @@ def _run(trainer: Trainer, dataset: Any, cfg: Config) -> Progress:
     settings, start = trainer.settings, trainer.progress.iteration
     span = settings.seed, start, settings.max_iters
     place = processes.rank(), processes.world_size()
-    loader = build_train_loader(dataset, samples, workers, *span, *place)
-    progress = trainer.run(loader)
+    progress = trainer.run(build_train_loader(dataset, samples, workers, *span, *place))
     for line in final_lines(progress.last, progress.best):
         get_logger().info(line)
     return progress

@@ -104,9 +104,7 @@ def python_text(values: Mapping[str, Any]) -> str:
 def load_config(path: str | Path) -> Config:
     """Read a config file, with everything it inherits; the suffix `.py` may be left out.
 
-    Raises:
-        FileNotFoundError: naming the most similar config files.
-        ConfigError: for files that do not merge.
+    `FileNotFoundError` names the most similar config files; `ConfigError` if files do not merge.
     """
     file = find_config(path)
     cfg = Config(_read(file, ()), filename=str(file))

@@ -84,8 +84,7 @@ class Registry:
     def build(self, cfg: Mapping[str, Any], **defaults: Any) -> Any:
         """Build what `cfg` describes; `defaults` fill the keys that `cfg` leaves out.
 
-        Raises:
-            ConfigError: for a missing or unknown `type`, an unknown key, or a missing required key.
+        `ConfigError` for a missing or unknown `type`, an unknown key, or a missing required key.
 
         A class may hand the keys that it does not know to another one of the registry, which the
         config names under the class's `inner_type_key`.
@@ -132,22 +131,20 @@ def _parameters(cls: Callable[..., Any]) -> tuple[list[str], list[str], bool]:
     settings = getattr(cls, "settings_class", None)
     if settings is not None:
         constructors[1:] = [settings]
-    required: list[str] = []
-    known: list[str] = []
-    for constructor in constructors:
-        parameters = list(inspect.signature(constructor).parameters.values())
-        is_open = any(p.kind is p.VAR_KEYWORD for p in parameters)
-        for p in parameters:
-            if p.name == "self" or p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL) or p.name in known:
-                continue
-            known.append(p.name)
-            if p.default is p.empty:
-                required.append(p.name)
-        # torch.nn.Module accepts any keyword only to reject it: it closes the chain.
-        if not is_open or constructor.__module__.startswith("torch."):
-            return required, known, False
+    known: dict[str, bool] = {}  # name: whether it is required
     # An open chain is really open only for plain functions; a class would hand on to `object`.
-    return required, known, not inspect.isclass(cls)
+    is_open = not inspect.isclass(cls)
+    for constructor in constructors:
+        parameters = inspect.signature(constructor).parameters.values()
+        for p in parameters:
+            if p.name != "self" and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL):
+                known.setdefault(p.name, p.default is p.empty)
+        has_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
+        # torch.nn.Module accepts any keyword only to reject it: it closes the chain.
+        if not has_any or constructor.__module__.startswith("torch."):
+            is_open = False
+            break
+    return [name for name, is_required in known.items() if is_required], list(known), is_open
 
 
 BACKBONES = Registry("backbone")

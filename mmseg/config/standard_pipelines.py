@@ -47,12 +47,5 @@ def inference_steps(img_scale: Size, img_norm_cfg: dict[str, Any]) -> Steps:
         {"type": "ImageToTensor", "keys": ["img"]},
         {"type": "Collect", "keys": ["img"]},
     ]
-    return [
-        {"type": "LoadImageFromFile"},
-        {
-            "type": "MultiScaleFlipAug",
-            "img_scale": img_scale,
-            "flip": False,
-            "transforms": transforms,
-        },
-    ]
+    views = {"type": "MultiScaleFlipAug", "img_scale": img_scale, "flip": False}
+    return [{"type": "LoadImageFromFile"}, {**views, "transforms": transforms}]

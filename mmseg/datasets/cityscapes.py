@@ -9,8 +9,7 @@ from mmseg.datasets.labels import CLASSES, PALETTE
 class CityscapesDataset(CustomDataset):
     """Images `<city>/<x>_leftImg8bit.png`, labels `<city>/<x>_gtFine_labelTrainIds.png`."""
 
-    CLASSES = CLASSES
-    PALETTE = PALETTE
+    CLASSES, PALETTE = CLASSES, PALETTE
     IMG_SUFFIX = "_leftImg8bit.png"
     SEG_MAP_SUFFIX = "_gtFine_labelTrainIds.png"
     CONVERTER = "cityscapes"

@@ -45,8 +45,7 @@ class CropStore:
             if not folder.is_dir():
                 raise FileNotFoundError(f"{expected}, got no such folder. {self._remedy}")
             present = {file.name for file in folder.iterdir()}
-            missing = [i for i in range(count) if f"{i}.png" not in present]
-            if missing:
+            if missing := [i for i in range(count) if f"{i}.png" not in present]:
                 found = f"none for {len(missing)} of them, the first '{missing[0]}.png'"
                 raise FileNotFoundError(f"{expected}, got {found}. {self._remedy}")
 

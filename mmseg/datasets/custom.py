@@ -68,7 +68,8 @@ class CustomDataset:
         reduce_zero_label: bool = False,
         crop_pseudo_margins: Sequence[int] | None = None,
     ) -> None:
-        self._name, root = type(self).__name__, data_root or ""
+        self._name = type(self).__name__
+        root = data_root or ""
         self.pipeline = Compose(pipeline)
         self.data_root = data_root
         self.img_dir = Path(root, img_dir)
@@ -79,8 +80,7 @@ class CustomDataset:
         layout = self.DEPTH_LAYOUT if self.img_suffix == self.IMG_SUFFIX else None
         self.depth_command = make_command(self.img_dir, self.dep_dir, layout)
         self.seg_map_suffix = self.SEG_MAP_SUFFIX if seg_map_suffix is None else seg_map_suffix
-        self.test_mode = test_mode
-        self.ignore_index = ignore_index
+        self.test_mode, self.ignore_index = test_mode, ignore_index
         self.reduce_zero_label = reduce_zero_label
         self.crop_pseudo_margins = None if test_mode else _check_margins(crop_pseudo_margins)
         self.label_rule = None  # without CLASSES, any value is allowed
@@ -220,8 +220,7 @@ class CustomDataset:
             raise ValueError(f"{wanted}, got something else. {advice}.") from error
         names = sorted(line.strip() + self.img_suffix for line in lines if line.strip())
         known = set(present)
-        missing = [name for name in names if name not in known]
-        if missing:
+        if missing := [name for name in names if name not in known]:
             raise FileNotFoundError(
                 f"expected the images listed in '{split}' in '{self.img_dir}', got no file "
                 f"for {len(missing)} of {len(names)}, the first '{missing[0]}'. Correct the "
@@ -252,8 +251,7 @@ class CustomDataset:
                 f"folder. {remedy}"
             )
         present = set(files_below(folder))
-        missing = [i for i, name in enumerate(names) if name not in present]
-        if missing:
+        if missing := [i for i, name in enumerate(names) if name not in present]:
             image = self.img_dir / self.img_infos[missing[0]]["filename"]
             raise FileNotFoundError(
                 f"expected a {kind} for every image of {self._name}, got none for {len(missing)} "

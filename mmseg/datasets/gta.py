@@ -10,8 +10,7 @@ from mmseg.datasets.labels import CLASSES, PALETTE
 class GTADataset(CustomDataset):
     """Images `<x>.png` with labels `<x>_labelTrainIds.png`."""
 
-    CLASSES = CLASSES
-    PALETTE = PALETTE
+    CLASSES, PALETTE = CLASSES, PALETTE
     IMG_SUFFIX = ".png"
     SEG_MAP_SUFFIX = "_labelTrainIds.png"
     CONVERTER = "gta"

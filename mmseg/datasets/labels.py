@@ -41,8 +41,7 @@ class LabelRule:
         if np.add(label, 1, dtype=np.uint8).max(initial=0) <= self.num_classes:
             return
         allowed = {*range(self.num_classes), self.ignore_index, IGNORE}
-        wrong = [value for value in np.unique(label).tolist() if value not in allowed]
-        if wrong:
+        if wrong := [value for value in np.unique(label).tolist() if value not in allowed]:
             listed = ", ".join(map(str, wrong[:5])) + (" …" if len(wrong) > 5 else "")
             raise ValueError(
                 f"expected train ids 0…{self.num_classes - 1} or {self.ignore_index} (ignored) in "

@@ -181,8 +181,7 @@ def _described(meta: Any) -> str:
 
 def _collate_values(values: list[Any], names: Sequence[str]) -> Any:
     if isinstance(values[0], torch.Tensor):
-        shapes = {tuple(value.shape) for value in values}
-        if len(shapes) > 1:
+        if len(shapes := {tuple(value.shape) for value in values}) > 1:
             raise ValueError(
                 f"expected samples of one size in a batch, got {sorted(shapes)}{','.join(names)}. "
                 "Crop and pad to one size: RandomCrop, then Pad (without it, an image smaller than "

@@ -56,8 +56,7 @@ class RareClassSampling:
         self, source: CustomDataset, min_pixels: int, class_temp: float, min_crop_ratio: float
     ) -> None:
         self.source = source
-        self.min_pixels = min_pixels
-        self.min_crop_ratio = min_crop_ratio
+        self.min_pixels, self.min_crop_ratio = min_pixels, min_crop_ratio
         statistics = _load(source, STATISTICS_FILE, _is_statistics)
         self.classes, self.probabilities = class_probabilities(statistics, class_temp)
         self._cumulative = np.cumsum(self.probabilities, dtype=np.float64)
@@ -105,7 +104,7 @@ class RareClassSampling:
         """Raise if the statistics list none of the images, or classes that do not exist."""
         listed = {PurePosixPath(file).name for entries in images.values() for file, _ in entries}
         remedy = self.source.remedy("statistics")
-        path, rule = _path(self.source, IMAGES_FILE), self.source.label_rule
+        path, rule = Path(self.source.data_root or ".", IMAGES_FILE), self.source.label_rule
         if index.keys().isdisjoint(listed):
             raise ValueError(
                 f"expected the class statistics at '{path}' to list labels of this dataset, such "
@@ -118,10 +117,6 @@ class RareClassSampling:
                 f"expected the classes 0…{rule.num_classes - 1} in the class statistics beside "
                 f"'{path}', got class {unknown[0]}. {remedy}"
             )
-
-
-def _path(source: CustomDataset, name: str) -> Path:
-    return Path(source.data_root or ".", name)
 
 
 def _is_count(value: Any) -> bool:
@@ -148,7 +143,7 @@ def _is_index(content: Any) -> bool:
 
 
 def _load(source: CustomDataset, name: str, is_right: Callable[[Any], bool]) -> Any:
-    path, remedy = _path(source, name), source.remedy("statistics")
+    path, remedy = Path(source.data_root or ".", name), source.remedy("statistics")
     expected = f"expected the class statistics for rare class sampling at '{path}'"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

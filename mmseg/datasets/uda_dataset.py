@@ -25,8 +25,7 @@ class UDADataset:
     uniformly.
 
     Args:
-        source: config of the source dataset, or the dataset.
-        target: config of the target dataset, or the dataset.
+        source, target: config of each dataset, or the dataset.
         rare_class_sampling: dict(min_pixels, class_temp, min_crop_ratio), or None.
         sync_crop_size: (height, width) of a window that is cut from both at the same place.
         test_mode: must be False; pairs are for training.
@@ -55,9 +54,8 @@ class UDADataset:
                 "expected source and target with the same classes and ignore_index, got "
                 f"{type(self.source).__name__} and {type(self.target).__name__}, which differ."
             )
-        self.sync_crop_size = (
-            None if sync_crop_size is None else as_pair(sync_crop_size, "sync_crop_size")
-        )
+        size = sync_crop_size
+        self.sync_crop_size = None if size is None else as_pair(size, "sync_crop_size")
         self.rare_class_sampling = None
         if rare_class_sampling is not None:
             check_keys(rare_class_sampling, SAMPLING_KEYS, "rare_class_sampling")

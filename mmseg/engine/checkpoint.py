@@ -33,13 +33,9 @@ class CheckpointError(RuntimeError):
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Load a checkpoint to the CPU without executing anything that it may contain.
 
-    Returns:
-        The dictionary of the file; a bare state dict comes back as {'state_dict': …}.
-
-    Raises:
-        FileNotFoundError: naming the checkpoints that are in the folder.
-        UnsafeFileError: for a file that asks for more than tensors and plain values.
-        CheckpointError: for a file that is not a checkpoint.
+    A bare state dict comes back as {'state_dict': …}. `FileNotFoundError` names the checkpoints
+    that are in the folder; `UnsafeFileError` for a file that asks for more than tensors and plain
+    values; `CheckpointError` for a file that is not a checkpoint.
     """
     path = Path(path)
     if not path.is_file():
@@ -223,12 +219,9 @@ def _on_cpu(value: Any) -> Any:
 
 def _student_name(key: str) -> str | None:
     """Return a key's name in the bare network; None for a key of another network."""
-    while True:
-        if key.startswith(OTHERS):
-            return None
-        if not key.startswith(WRAPPERS):
-            return key
+    while key.startswith(WRAPPERS) and not key.startswith(OTHERS):
         key = key.partition(".")[2]
+    return None if key.startswith(OTHERS) else key
 
 
 def _without(prefixes: tuple[str, ...], key: str) -> str:

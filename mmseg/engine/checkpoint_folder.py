@@ -139,8 +139,7 @@ def iteration_of(checkpoint: Mapping[str, Any]) -> int:
     >>> iteration_of({"meta": {"iter": 7}})
     7
     """
-    meta = checkpoint.get("meta") or {}
-    return int(checkpoint.get("iteration", meta.get("iter", 0)))
+    return int(checkpoint.get("iteration", (checkpoint.get("meta") or {}).get("iter", 0)))
 
 
 def _damage(path: Path) -> str | None:

@@ -81,8 +81,7 @@ class Evaluator:
             should_stop: asked before every image; True makes this process predict no further.
             **details: further entries of the record, for example the checkpoint.
 
-        Returns:
-            None, on every process, if `should_stop` was True on any of them.
+        Returns None, on every process, if `should_stop` was True on any of them.
         """
         matrix = ConfusionMatrix(len(self.dataset.CLASSES), self.dataset.ignore_index)
         is_stopped = self._count(matrix, segmentor, on_prediction, should_stop or (lambda: False))

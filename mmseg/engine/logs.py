@@ -22,8 +22,7 @@ def start_logging(file: str | Path | None = None, level: str = "INFO") -> loggin
     Processes other than the main one report errors only, on the console.
     """
     stop_logging()
-    logger = get_logger()
-    is_main = processes.is_main()
+    logger, is_main = get_logger(), processes.is_main()
     logger.setLevel(level if is_main else "ERROR")
     console = logging.StreamHandler(sys.stdout)
     console.addFilter(lambda message: not hasattr(message, "is_for_file_only"))

@@ -38,10 +38,8 @@ def build_optimizer(model: nn.Module, cfg: Mapping[str, Any]) -> torch.optim.Opt
     """Build the optimizer that a config describes for the trainable parameters of `model`.
 
     Parameters with equal multipliers share a group; its `initial_lr` is what schedules start from.
-
-    Args:
-        model: a training method (its `trainable_parameters()` count) or a network.
-        cfg: `type`, the arguments of that optimizer, and `paramwise_cfg`.
+    `model` is a training method (its `trainable_parameters()` count) or a network; `cfg` has
+    `type`, the arguments of that optimizer, and `paramwise_cfg`.
     """
     arguments = cfg.copy() if hasattr(cfg, "copy") else dict(cfg)  # type: ignore[attr-defined]
     rules = arguments.pop("paramwise_cfg", None) or {}

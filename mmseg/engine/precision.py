@@ -71,10 +71,15 @@ class Precision:
     """
 
     def __init__(self, settings: PrecisionSettings, device: torch.device) -> None:
-        if settings.dtype == "bfloat16":
-            _require_bfloat16(device)
-        self.dtype = DTYPES[settings.dtype] if settings.dtype else None
-        self.device = device
+        # Where a GPU lacks bfloat16, torch would emulate it, slowly.
+        if settings.dtype == "bfloat16" and (other := half_for(device)) != "bfloat16":
+            major, minor = torch.cuda.get_device_capability(device)
+            raise ConfigError(
+                "expected a GPU of compute capability 8.0 or newer for amp.dtype='bfloat16', got "
+                f"{device} ({torch.cuda.get_device_name(device)}) of {major}.{minor}; set "
+                f"amp.dtype={other!r}, or amp=None for full precision."
+            )
+        self.dtype, self.device = DTYPES[settings.dtype] if settings.dtype else None, device
         scale = self.fixed_scale = settings.fixed_scale
         arguments = settings.scaler if scale is None else {"init_scale": scale}
         is_scaling = self.dtype is torch.float16  # without it, the scaler changes nothing
@@ -100,18 +105,6 @@ def half_for(device: torch.device) -> str:
     if device.type != "cuda" or torch.cuda.get_device_capability(device) >= BFLOAT16_SINCE:
         return "bfloat16"
     return "float16"
-
-
-def _require_bfloat16(device: torch.device) -> None:
-    """Raise `ConfigError` for a GPU that lacks bfloat16: torch would emulate it, slowly."""
-    other = half_for(device)
-    if other != "bfloat16":
-        major, minor = torch.cuda.get_device_capability(device)
-        raise ConfigError(
-            "expected a GPU of compute capability 8.0 or newer for amp.dtype='bfloat16', got "
-            f"{device} ({torch.cuda.get_device_name(device)}) of {major}.{minor}; set "
-            f"amp.dtype={other!r}, or amp=None for full precision."
-        )
 
 
 def _section(cfg: Mapping[str, Any], name: str, known: tuple[str, ...]) -> Mapping[str, Any] | None:

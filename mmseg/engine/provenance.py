@@ -151,9 +151,8 @@ def file_hash(path: Path) -> dict[str, Any]:
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    command = ["git", *arguments]
     return subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, check=True, timeout=20
+        ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True, timeout=20
     ).stdout.strip()
 
 

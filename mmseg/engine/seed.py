@@ -34,12 +34,10 @@ def choose_seed(stated: int | None, checkpoint: Path | None = None) -> int:
 
 
 def set_random_seed(seed: int, deterministic: bool = False) -> None:
-    """Seed Python, numpy and torch.
+    """Seed Python, numpy and torch with any whole number.
 
-    Args:
-        seed: any whole number.
-        deterministic: also make torch choose algorithms that give the same bits every time; then
-            call this before the first use of a GPU.
+    `deterministic` also makes torch choose algorithms that give the same bits every time; then call
+    this before the first use of a GPU.
     """
     random.seed(seed)
     np.random.seed(seed % 2**32)

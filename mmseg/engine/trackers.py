@@ -128,8 +128,5 @@ def _installed(module: str, hook: str) -> Any:
 
 def _numbers(record: Mapping[str, Any]) -> dict[str, float]:
     """Return the numbers of a record as `<mode>/<name>`, without its iteration."""
-    return {
-        f"{record['mode']}/{key}": value
-        for key, value in record.items()
-        if isinstance(value, int | float) and key != "iter"
-    }
+    numbers = {k: v for k, v in record.items() if isinstance(v, int | float) and k != "iter"}
+    return {f"{record['mode']}/{name}": value for name, value in numbers.items()}

@@ -78,10 +78,8 @@ class Trainer:
     def run(self, loader: Iterable[Mapping[str, Any]]) -> Progress:
         """Train on the batches of `loader`, which starts at the current iteration.
 
-        Raises:
-            RunInterrupted: after a signal, once the run is saved.
-            FloatingPointError: when losses or weights are not finite.
-            FullMemoryError: when the memory is full.
+        `RunInterrupted` after a signal, once the run is saved; `FloatingPointError` when losses or
+        weights are not finite; `FullMemoryError` when the memory is full.
         """
         self.method.train()
         clock = StepClock(self.progress.iteration, self.settings.max_iters)
@@ -234,8 +232,7 @@ class Trainer:
     def _stop_if_interrupted(self) -> None:
         """After a signal to any process: save, and end the run on all of them."""
         interruption = self.output.interruption
-        is_requested = interruption is not None and interruption.requested
-        if not processes.any_process(is_requested):
+        if not processes.any_process(interruption is not None and interruption.requested):
             return
         iteration, file = self.progress.iteration, self._last_checkpoint
         if iteration > 0 and self._latest_iteration != iteration:

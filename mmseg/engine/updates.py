@@ -84,8 +84,7 @@ class Updates:
 
         None between two groups; `iteration` iterations are finished.
         """
-        is_between = iteration % self.settings.cumulative_iters == 0
-        if is_between or iteration == self.settings.max_iters:
+        if iteration % self.settings.cumulative_iters == 0 or iteration == self.settings.max_iters:
             return None
         named = self.method.named_parameters()
         return {name: p.grad.detach().cpu() for name, p in named if p.grad is not None}

@@ -58,8 +58,7 @@ def eval_metrics(
         reduce_zero_label: label 0 means "ignored" and label n means class n - 1.
         beta: how many times as much recall counts as precision in the F-score.
 
-    Returns:
-        'aAcc' (a number) and (C,) float64 arrays 'IoU', 'Acc', 'Dice', 'Fscore', … .
+    Returns 'aAcc' (a number) and (C,) float64 arrays 'IoU', 'Acc', 'Dice', 'Fscore', … .
     """
     matrix = ConfusionMatrix(num_classes, ignore_index)
     for prediction, label in zip(results, gt_seg_maps, strict=True):
@@ -83,9 +82,8 @@ def class_metrics(
     inter = matrix.intersection.astype(np.float64)
     predicted = matrix.predicted_pixels.astype(np.float64)
     labeled = matrix.label_pixels.astype(np.float64)
-    values: dict[str, Any] = {}
     with np.errstate(divide="ignore", invalid="ignore"):
-        values["aAcc"] = inter.sum() / labeled.sum()
+        values: dict[str, Any] = {"aAcc": inter.sum() / labeled.sum()}
         recall, precision = inter / labeled, inter / predicted
         for metric in check_metrics(metrics):
             if metric == "mIoU":

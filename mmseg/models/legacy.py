@@ -34,16 +34,11 @@ def with_present_names(section: Any) -> Any:
             continue
         values[key] = RENAMED[name]
         if name == "UniHead":
-            _drop_fusion(values)
+            parameters = values.get("decoder_params")
+            layer = parameters.get("fusion_cfg") if isinstance(parameters, dict) else None
+            for part in (values, parameters, layer):  # all are fresh copies
+                if isinstance(part, dict):
+                    part.pop("fusion", None)
     if isinstance(section, ConfigDict):  # keeps the files of its keys
         return rebuild(type(section), values, dict(section.origins))
     return values
-
-
-def _drop_fusion(head: dict[str, Any]) -> None:
-    """Remove the key `fusion` from a head (a fresh copy), its decoder_params and fusion_cfg."""
-    parameters = head.get("decoder_params")
-    layer = parameters.get("fusion_cfg") if isinstance(parameters, dict) else None
-    for part in (head, parameters, layer):
-        if isinstance(part, dict):
-            part.pop("fusion", None)

@@ -19,8 +19,7 @@ from mmseg.preprocessing.crops import CropFolder, Mapped, each_item, redraw
 def _histogram(folder: CropFolder, num_classes: int, index: int) -> torch.Tensor:
     """Return the float32 (C, D) histogram of a crop's written label and depth."""
     folder.verify_image(index)
-    label = folder.read("labels", index)  # (H, W)
-    depth = folder.read("depth", index)  # (H, W)
+    label, depth = (folder.read(part, index) for part in ("labels", "depth"))  # (H, W) each
     file = folder.file("labels", index)
     LabelRule(num_classes, IGNORE, redraw(file)).check(label, file)
     if label.shape != depth.shape:
@@ -43,9 +42,8 @@ def count_bank(
     `watch` wraps the iterator of histograms and may end it with an error.
     """
     bank = torch.zeros(num, num_classes, NUM_BINS)
-    histograms = watch(
-        each_item(Mapped(partial(_histogram, folder, num_classes), range(num)), workers)
-    )
+    task = Mapped(partial(_histogram, folder, num_classes), range(num))
+    histograms = watch(each_item(task, workers))
     for index, histogram in enumerate(tqdm(histograms, total=num, desc="statistics", unit="crop")):
         bank[index] = histogram
     return bank

@@ -121,8 +121,7 @@ def each_item(
             except StopIteration:
                 return
             except (RuntimeError, OSError, EOFError) as error:
-                lost = lost_worker(error, workers)
-                if lost is None:
+                if (lost := lost_worker(error, workers)) is None:
                     raise
                 break
             yield unguarded(item)

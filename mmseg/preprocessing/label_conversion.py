@@ -33,9 +33,8 @@ def convert_gta(
     root: Folder, gt_dir: str = "labels", out_dir: Folder | None = None, processes: int = 4
 ) -> list[Statistics]:
     """Convert palette PNGs with Cityscapes' label ids and write the statistics to `out_dir`."""
-    return _convert_numbered(
-        convert_gta_label, Path(root, gt_dir), Path(out_dir or root), processes
-    )
+    folder = Path(root, gt_dir)
+    return _convert_numbered(convert_gta_label, folder, Path(out_dir or root), processes)
 
 
 def convert_synthia(
@@ -62,8 +61,7 @@ def convert_cityscapes(
             with atomic_write(target / f"{split}.txt", "w") as file:
                 file.writelines(lines)
     pairs = zip(names, statistics, strict=True)
-    train = [entry for name, entry in pairs if name.startswith("train/")]
-    if train:
+    if train := [entry for name, entry in pairs if name.startswith("train/")]:
         write_statistics(train, target)
     return train
 

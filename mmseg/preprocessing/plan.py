@@ -39,10 +39,9 @@ class Settings:
 
     def check(self, folder: CropFolder) -> None:
         """Raise `ValueError` if the folder holds crops that were made with other settings."""
-        path = folder.root / SETTINGS_FILE
         if folder.is_empty():
             return
-        if not path.is_file():
+        if not (path := folder.root / SETTINGS_FILE).is_file():
             raise ValueError(
                 f"expected {folder.root} to be empty or written by run_seg.py, got crops without "
                 f"{SETTINGS_FILE}. Delete them, choose another --source_preprocessed_path or reuse "
@@ -79,8 +78,7 @@ def estimate(
     `num_crops` are still to be drawn; `bank_size` is (crops, classes), with 0 crops for no bank.
     """
     num_histograms, num_classes = bank_size
-    encoded_bytes, seconds = 0, []
-    count = min(MEASURED_CROPS, num_crops)
+    encoded_bytes, seconds, count = 0, [], min(MEASURED_CROPS, num_crops)
     for index in range(count):
         start = time.perf_counter()
         parts = [encode_png(pixels) for pixels in draw_crop(dataset, seed, index).values()]
@@ -99,8 +97,7 @@ def estimate(
 def check_disk(folder: CropFolder, needed: int) -> None:
     """Raise `OSError` if the disk of `folder` has less than `needed` bytes left."""
     existing = next(p for p in [folder.root, *folder.root.absolute().parents] if p.is_dir())
-    free = shutil.disk_usage(existing).free
-    if free < needed:
+    if (free := shutil.disk_usage(existing).free) < needed:
         raise OSError(
             f"expected {size_text(needed)} of free disk space at {folder.root}, got "
             f"{size_text(free)}. Free some, choose another --source_preprocessed_path, or draw "

@@ -166,8 +166,7 @@ def _draw(
 
 def _require_all(cfg: Config, options: Options, crops: CropFolder) -> None:
     """Raise `FileNotFoundError` unless every crop is on disk."""
-    missing = crops.missing(options.num_crops)
-    if missing:
+    if missing := crops.missing(options.num_crops):
         raise FileNotFoundError(
             f"expected {options.num_crops} crops in {crops.root}, got "
             f"{options.num_crops - len(missing)}: {len(missing)} are missing, the first is number "

@@ -41,7 +41,6 @@ class _Stream(io.FileIO):
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Keep the error of an operation on this file."""
         try:
             yield
         except OSError as error:
@@ -49,7 +48,6 @@ class _Stream(io.FileIO):
             raise
 
     def write(self, data: Any) -> int:
-        """Write as many bytes of `data` as fit, and return their number."""
         with self.watched():
             return super().write(data)
 

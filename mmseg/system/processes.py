@@ -70,15 +70,20 @@ def init_from_environment(
         local_rank: the `--local_rank` passed by `torch.distributed.launch`.
         timeout_minutes: how long a process waits for the others before it ends with an error.
 
-    Raises:
-        LauncherError: when the variables contradict each other or the machine, or processes share
-            a GPU.
-        ProcessGroupError: when the processes do not meet.
+    `LauncherError` when the variables contradict each other or the machine, or processes share a
+    GPU; `ProcessGroupError` when the processes do not meet.
     """
     place = find_place(launcher, local_rank)
     has_gpu, device = torch.cuda.is_available(), torch.device("cpu")
     if has_gpu:
-        device = torch.device("cuda", _gpu_index(0 if place is None else place.local_rank))
+        count, index = torch.cuda.device_count(), 0 if place is None else place.local_rank
+        if count != 1 and index >= count:
+            raise LauncherError(
+                f"expected one GPU per process, got LOCAL_RANK={index} on a machine with "
+                f"{count} GPUs; start at most that many processes."
+            )
+        # The launcher may show each process its own GPU alone; `_require_own_gpu` checks.
+        device = torch.device("cuda", 0 if count == 1 else index)
         torch.cuda.set_device(device)
     if place is None or place.world_size == 1 or is_initialized():
         return device
@@ -120,7 +125,7 @@ def all_reduce_mean(tensor: Tensor) -> Tensor:
 
     It is the mean over all images only if every process has equally many of them.
     """
-    return _all_reduce(tensor, dist.ReduceOp.SUM).div_(world_size()) if world_size() > 1 else tensor
+    return all_reduce_sum(tensor).div_(world_size()) if world_size() > 1 else tensor
 
 
 def all_reduce_max(tensor: Tensor) -> Tensor:
@@ -208,19 +213,6 @@ def _explains_lost_processes(who: str | None = None) -> Iterator[None]:
             f"{who}: another process has ended or hangs; look at its log, and start again with "
             f"--resume auto ({reason})."
         ) from error
-
-
-def _gpu_index(local_rank: int) -> int:
-    """Return which of the visible GPUs is this process's; raise `LauncherError` if none is."""
-    count = torch.cuda.device_count()
-    if count == 1:
-        return 0  # the launcher may show each process its own; `_require_own_gpu` checks
-    if local_rank >= count:
-        raise LauncherError(
-            f"expected one GPU per process, got LOCAL_RANK={local_rank} on a machine with "
-            f"{count} GPUs; start at most that many processes."
-        )
-    return local_rank
 
 
 def _require_own_gpu(device: torch.device) -> None:

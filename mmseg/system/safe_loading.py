@@ -66,10 +66,8 @@ def load_safely(
 
     An error message calls it `what`.
 
-    Raises:
-        UnsafeFileError: naming every type that is refused. Inside `trusting_files(True)` the file
-            is unpickled instead.
-        UnreadableFileError: if it cannot be read.
+    `UnsafeFileError` names every type that is refused; inside `trusting_files(True)` the file is
+    unpickled instead. `UnreadableFileError` if it cannot be read.
     """
     path = Path(path)
     with _stand_ins_only():

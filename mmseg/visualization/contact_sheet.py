@@ -31,16 +31,12 @@ def contact_sheet(
         label = colorize(dataset.gt_label(index))
         row = [Cell("Image", image, is_smooth=True), Cell("Label", label)]
         for title, folder in (predictions or {}).items():
-            row.append(Cell(title, colorize(read_label(_prediction_file(folder, name)))))
+            file = Path(folder, name).with_suffix(".png")
+            file = file if file.is_file() else Path(folder, file.name)
+            row.append(Cell(title, colorize(read_label(file))))
         if depth_dir is not None:
             path = Path(depth_dir, dataset.depth_name(name))
             depth = read_depth(path, dataset.img_dir / name, image.shape[:2])
             row.append(Cell("Depth", heat(depth, 0, 255)))
         rows.append(row)
     return mosaic(rows, cell_width=cell_width)
-
-
-def _prediction_file(folder: str | Path, image_name: str) -> Path:
-    """Find the prediction of an image by its relative or its base name."""
-    relative = Path(folder, image_name).with_suffix(".png")
-    return relative if relative.is_file() else Path(folder, relative.name)

@@ -37,14 +37,10 @@ def mosaic(rows: Sequence[Sequence[Cell]], cell_width: int | None = None) -> np.
         for x, cell in enumerate(row):
             left, top = x * step_x + GAP, y * step_y + GAP
             if cell.picture is not None:
-                picture = _scale(cell.picture, (width, height), cell.is_smooth)
+                smooth = cv2.INTER_AREA if cell.picture.shape[0] > height else cv2.INTER_LINEAR
+                mode = smooth if cell.is_smooth else cv2.INTER_NEAREST
+                picture = cv2.resize(cell.picture, (width, height), interpolation=mode)
                 page.paste(Image.fromarray(picture), (left, top + TITLE_HEIGHT))
             position = (left + width // 2, top + TITLE_HEIGHT // 2)
             draw.text(position, cell.title, fill=(0, 0, 0), font=font, anchor="mm")
     return np.asarray(page)
-
-
-def _scale(picture: np.ndarray, size: tuple[int, int], is_smooth: bool) -> np.ndarray:
-    """Return a picture at `size` (width, height)."""
-    smooth = cv2.INTER_AREA if picture.shape[0] > size[1] else cv2.INTER_LINEAR
-    return cv2.resize(picture, size, interpolation=smooth if is_smooth else cv2.INTER_NEAREST)

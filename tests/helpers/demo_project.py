@@ -15,8 +15,8 @@ from typing import Any
 from unittest import mock
 
 ROOT = Path(__file__).resolve().parents[2]
-PARTS = ["mmseg", "demo", "tools", "configs", "benchmarks", "demo.sh", "test.sh", "requirements.txt"]
-PARTS += ["run_seg.py", "run_experiments.py", "experiments.py"]
+PARTS = ["mmseg", "demo", "tools", "configs", "benchmarks", "requirements.txt"]
+PARTS += ["demo.sh", "test.sh", "run_seg.py", "run_experiments.py", "experiments.py"]
 # Six crops, any image for rare class sampling, two iterations from random weights.
 NUM_CROPS = 6
 SMALLER = [

@@ -37,8 +37,7 @@ def crop_warnings(folders: Iterable[Path], dep_dir: str | Path | None) -> list[s
         except (OSError, ValueError) as error:
             found.append(f"The depth of the crops in '{folder}' is unknown: {error}")
             continue
-        then = settings.get(DEPTH_KEY, now)
-        if then != now:
+        if (then := settings.get(DEPTH_KEY, now)) != now:
             found.append(
                 f"The crops or statistics in '{folder}' were made from other depth maps than those "
                 f"in '{dep_dir}': the recipe in {RECORD_FILE} was {then or 'unknown'} and is now "

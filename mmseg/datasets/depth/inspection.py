@@ -40,21 +40,20 @@ def folder_warnings(files: Sequence[Path], folder: str | Path) -> list[str]:
     """Return a sentence for each kind of oddity in the maps of a folder; at most 8 are read."""
     files = [files[index] for index in sampled(len(files))]
     looks: dict[Path, set[str]] = {}
-    problems = []
+    found, problems = [], []
     for file in files:
         try:
             looks[file] = _look(read_unchanged(file))
         except (OSError, ValueError) as error:
             problems.append(str(error))
-    found = []
+    sample = f"of {len(files)} sampled depth maps"
     if problems:
-        count = f"{len(problems)} of {len(files)} sampled depth maps"
+        count = f"{len(problems)} {sample}"
         found.append(f"{count} in '{folder}' cannot be read, the first: {problems[0]}")
     for oddity, sentence in ODDITIES.items():
-        matching = [file for file, look in looks.items() if oddity in look]
-        if matching:
-            count = f"{len(matching)} of {len(files)} sampled depth maps"
-            found.append(f"{count} (such as '{matching[0]}') in '{folder}' {sentence}")
+        if matching := [file for file, look in looks.items() if oddity in look]:
+            count = f"{len(matching)} {sample} (such as '{matching[0]}')"
+            found.append(f"{count} in '{folder}' {sentence}")
     inverted = [file for file, look in looks.items() if "inverted" in look]
     if 2 * len(inverted) > sum(not look & {"colored", "constant"} for look in looks.values()):
         found.append(

@@ -57,8 +57,7 @@ class Collect:
     is_random = False
 
     def __init__(self, keys: Sequence[str], meta_keys: Sequence[str] = META_KEYS) -> None:
-        self.keys = tuple(keys)
-        self.meta_keys = tuple(meta_keys)
+        self.keys, self.meta_keys = tuple(keys), tuple(meta_keys)
 
     def __call__(self, results: Results) -> Results:
         """Return what the batch needs."""

@@ -53,8 +53,7 @@ class Resize:
             raise ValueError(
                 f"expected one img_scale with ratio_range, got {self.scales}. Drop one of them."
             )
-        self.multiscale_mode = multiscale_mode
-        self.ratio_range = ratio_range
+        self.multiscale_mode, self.ratio_range = multiscale_mode, ratio_range
         self.keep_ratio = keep_ratio
 
     @property
@@ -128,8 +127,7 @@ class RandomCrop:
         self, crop_size: Sequence[int], cat_max_ratio: float = 1.0, ignore_index: int = IGNORE
     ) -> None:
         self.crop_size = as_pair(crop_size, "RandomCrop.crop_size")
-        self.cat_max_ratio = cat_max_ratio
-        self.ignore_index = ignore_index
+        self.cat_max_ratio, self.ignore_index = cat_max_ratio, ignore_index
 
     def __call__(self, results: Results) -> Results:
         """Return the sample cut to the drawn window."""
@@ -167,8 +165,7 @@ class RandomFlip:
             raise ValueError(f"expected direction 'horizontal' or 'vertical', got {direction!r}.")
         if prob is not None and not 0 <= prob <= 1:
             raise ValueError(f"expected RandomFlip.prob between 0 and 1, got {prob}.")
-        self.prob = prob
-        self.direction = direction
+        self.prob, self.direction = prob, direction
 
     def __call__(self, results: Results) -> Results:
         """Return the sample, mirrored or not."""
@@ -204,8 +201,7 @@ class Pad:
             raise ValueError(f"expected either size or size_divisor, got {size}, {size_divisor}.")
         self.size = None if size is None else as_pair(size, "Pad.size")
         self.size_divisor = size_divisor
-        self.pad_val = pad_val
-        self.seg_pad_val = seg_pad_val
+        self.pad_val, self.seg_pad_val = pad_val, seg_pad_val
 
     def __call__(self, results: Results) -> Results:
         """Return the padded sample."""

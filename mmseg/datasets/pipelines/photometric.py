@@ -105,11 +105,13 @@ class PhotoMetricDistortion:
         return {**results, "img": image}
 
     def _contrast(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        return _scale_and_shift(image, rng.uniform(*self.contrast_range), 0)
+        low, high = self.contrast_range
+        return _scale_and_shift(image, rng.uniform(low, high), 0)
 
     def _saturation(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         hsv = cv2.cvtColor(image, cv2.COLOR_BGR2HSV)
-        hsv[..., 1] = _scale_and_shift(hsv[..., 1], rng.uniform(*self.saturation_range), 0)
+        low, high = self.saturation_range
+        hsv[..., 1] = _scale_and_shift(hsv[..., 1], rng.uniform(low, high), 0)
         return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
 
     def _hue(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:

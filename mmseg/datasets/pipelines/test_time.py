@@ -31,9 +31,8 @@ class MultiScaleFlipAug:
         if img_scale is None and img_ratios is None:
             raise ValueError("expected img_scale or img_ratios in MultiScaleFlipAug, got neither.")
         self.transforms = Compose(transforms)
-        self.scales = (
-            None if img_scale is None else as_scales(img_scale, "MultiScaleFlipAug.img_scale")
-        )
+        name = "MultiScaleFlipAug.img_scale"
+        self.scales = None if img_scale is None else as_scales(img_scale, name)
         single = isinstance(img_ratios, (int, float))
         self.ratios = [img_ratios] if single else img_ratios and list(img_ratios)
         directions = [flip_direction] if isinstance(flip_direction, str) else list(flip_direction)

@@ -50,8 +50,7 @@ class EfficientAttention(nn.Module):
             raise ConfigError(
                 f"expected embed_dims divisible by num_heads, got {dim} and {heads}; change one."
             )
-        self.heads = heads
-        self.sr_ratio = sr_ratio
+        self.heads, self.sr_ratio = heads, sr_ratio
         self.q = nn.Linear(dim, dim)
         self.kv = nn.Linear(dim, 2 * dim)
         self.attn_drop = nn.Dropout(attn_drop)
@@ -163,8 +162,7 @@ class MixVisionTransformer(nn.Module):
         super().__init__()
         embed_dims = self.default_dims if embed_dims is None else embed_dims
         depths = self.default_depths if depths is None else depths
-        self.embed_dims = tuple(embed_dims)
-        self.pretrained = pretrained
+        self.embed_dims, self.pretrained = tuple(embed_dims), pretrained
         channels = (in_chans, *embed_dims)
         for i, dim in enumerate(embed_dims):  # all embeddings first: the order of the state dict
             embed = OverlapPatchEmbed(channels[i], dim, *((7, 4) if i == 0 else (3, 2)))
@@ -210,41 +208,16 @@ class MixVisionTransformer(nn.Module):
         return features
 
 
-@BACKBONES.register("mit_b0", inert=("style",))
-class MitB0(MixVisionTransformer):
-    """MiT-B0: 3.3 M parameters."""
+def _sized(size: str, dims: Sequence[int], depths: Sequence[int]) -> type[MixVisionTransformer]:
+    """Return and register the MiT of a published size, such as 'B0'."""
+    defaults = {"default_dims": dims, "default_depths": depths}
+    cls = type(f"Mit{size}", (MixVisionTransformer,), defaults)
+    return BACKBONES.register(f"mit_{size.lower()}", inert=("style",))(cls)
 
 
-@BACKBONES.register("mit_b1", inert=("style",))
-class MitB1(MixVisionTransformer):
-    """MiT-B1: 13 M parameters."""
-
-    default_dims, default_depths = LARGE, (2, 2, 2, 2)
-
-
-@BACKBONES.register("mit_b2", inert=("style",))
-class MitB2(MixVisionTransformer):
-    """MiT-B2: 24 M parameters."""
-
-    default_dims, default_depths = LARGE, (3, 4, 6, 3)
-
-
-@BACKBONES.register("mit_b3", inert=("style",))
-class MitB3(MixVisionTransformer):
-    """MiT-B3: 44 M parameters."""
-
-    default_dims, default_depths = LARGE, (3, 4, 18, 3)
-
-
-@BACKBONES.register("mit_b4", inert=("style",))
-class MitB4(MixVisionTransformer):
-    """MiT-B4: 61 M parameters."""
-
-    default_dims, default_depths = LARGE, (3, 8, 27, 3)
-
-
-@BACKBONES.register("mit_b5", inert=("style",))
-class MitB5(MixVisionTransformer):
-    """MiT-B5: 81 M parameters."""
-
-    default_dims, default_depths = LARGE, (3, 6, 40, 3)
+MitB0 = _sized("B0", SMALL, (2, 2, 2, 2))  # 3.3 M parameters
+MitB1 = _sized("B1", LARGE, (2, 2, 2, 2))  # 13 M
+MitB2 = _sized("B2", LARGE, (3, 4, 6, 3))  # 24 M
+MitB3 = _sized("B3", LARGE, (3, 4, 18, 3))  # 44 M
+MitB4 = _sized("B4", LARGE, (3, 8, 27, 3))  # 61 M
+MitB5 = _sized("B5", LARGE, (3, 6, 40, 3))  # 81 M

@@ -21,14 +21,10 @@ def load_pretrained(
 ) -> None:
     """Fill `backbone` from the file at `path`; every key and shape must fit.
 
-    The keys are at the top level of the file or under `state_dict` or `model`. Batch counts of
-    batch norms, which old files lack, start at 0.
-
-    Args:
-        backbone: the module to fill, in place.
-        path: a file made by `torch.save`; nothing in it is executed.
-        where_to_get: what to do if there is no such file, as the end of a sentence.
-        ignored: prefixes of the keys to leave out: those of the image classifier.
+    `torch.save` made the file; nothing in it is executed. The keys are at its top level or under
+    `state_dict` or `model`. Batch counts of batch norms, which old files lack, start at 0; keys
+    with the prefixes `ignored`, those of the image classifier, are left out. `where_to_get`, the
+    end of a sentence, says what to do if there is no such file.
 
     Raises:
         FileNotFoundError: if there is no such file.

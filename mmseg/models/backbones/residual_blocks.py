@@ -56,8 +56,7 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, place: Place, options: BlockOptions) -> None:
         super().__init__()
-        self.place = place
-        self.options = options
+        self.place, self.options = place, options
         self.units: list[tuple[str, str]] = []  # names of the convolutions and of their norms
         self.downsample: nn.Module | None
 

@@ -70,9 +70,7 @@ class SplitAttentionBottleneck(Bottleneck):
     def branch(self, x: Tensor) -> Tensor:
         """Map (N, C, H, W) to (N, C', H', W'), before the addition."""
         x = self.conv2(self.unit(0, x))
-        if self.pool is not None:
-            x = self.pool(x)
-        return self.unit(2, x)
+        return self.unit(2, x if self.pool is None else self.pool(x))
 
 
 @dataclass(frozen=True)

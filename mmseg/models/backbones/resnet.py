@@ -132,8 +132,7 @@ class ResNet(nn.Module):
 
     def _add_stem(self) -> None:
         """Add the layers before the max-pooling, under the names of published checkpoints."""
-        settings = self.settings
-        width = settings.stem_channels
+        settings, width = self.settings, self.settings.stem_channels
         if not settings.deep_stem:
             self.conv1 = nn.Conv2d(settings.in_channels, width, 7, 2, padding=3, bias=False)
             short_name, norm = build_norm(settings.norm_cfg, width)
@@ -151,8 +150,8 @@ class ResNet(nn.Module):
         """Return the blocks of a stage (from 0); the first has the stage's stride."""
         settings = self.settings
         block, counts = self.plans[settings.depth]
-        channels = settings.base_channels * 2**stage
-        blocks, stride = nn.Sequential(), settings.strides[stage]
+        channels, stride = settings.base_channels * 2**stage, settings.strides[stage]
+        blocks = nn.Sequential()
         for dilation in settings.stage_dilations(stage, counts[stage]):
             place = Place(in_channels, channels, stride, dilation)
             blocks.append(block(place, settings.block_options()))
@@ -160,9 +159,8 @@ class ResNet(nn.Module):
         return blocks
 
     def _stem_layers(self) -> list[nn.Module]:
-        if self.settings.deep_stem:
-            return [self.stem]
-        return [self.conv1, self.get_submodule(self.norm_name)]
+        is_deep = self.settings.deep_stem
+        return [self.stem] if is_deep else [self.conv1, self.get_submodule(self.norm_name)]
 
     def _freeze(self) -> None:
         """Keep the frozen parts in evaluation mode and their parameters without gradients."""
@@ -176,9 +174,8 @@ class ResNet(nn.Module):
         super().train(mode)
         self._freeze()
         if mode and self.settings.norm_eval:
-            for module in self.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
+            for module in filter(lambda m: isinstance(m, _BatchNorm), self.modules()):
+                module.eval()
         return self
 
     def init_weights(self) -> None:
@@ -201,8 +198,7 @@ class ResNet(nn.Module):
         x = img
         for layer in self._stem_layers():
             x = layer(x)
-        if not self.settings.deep_stem:
-            x = F.relu(x, inplace=True)
+        x = x if self.settings.deep_stem else F.relu(x, inplace=True)
         x = F.max_pool2d(x, 3, 2, padding=1)
         features = []
         for stage, name in enumerate(self.stages):

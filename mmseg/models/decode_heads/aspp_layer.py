@@ -39,7 +39,6 @@ class ASPPLayer(nn.Module):
         dilations: one branch each.
         pool: whether to add a branch with the mean of the whole map.
         context_layer: another layer in_channels → out_channels to add as a branch.
-        norm_cfg, act_cfg: of every convolution.
     """
 
     def __init__(

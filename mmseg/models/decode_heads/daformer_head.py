@@ -34,8 +34,7 @@ class DAFormerHead(BaseDecodeHead):
     def __init__(self, decoder_params: Mapping[str, Any], **kwargs: Any) -> None:
         super().__init__(**{"input_transform": "multiple_select", **kwargs})
         check_keys(decoder_params, PARAMETERS, "decoder_params of DAFormerHead")
-        missing = [key for key in PARAMETERS if key not in decoder_params]
-        if missing:
+        if missing := [key for key in PARAMETERS if key not in decoder_params]:
             raise ConfigError(f"decoder_params of DAFormerHead needs the key {missing[0]!r}.")
         levels, dims = len(self.feature_channels), decoder_params["embed_dims"]
         dims = [dims] * levels if isinstance(dims, int) else list(dims)

@@ -54,7 +54,6 @@ class ISALayer(nn.Module):
         down_factor: (R, S), size of a neighborhood; the map is zero-padded to a multiple of it.
         key_query_num_convs: convolutions per key and query projection.
         kernel_size: of the first projection.
-        norm_cfg, act_cfg: of every convolution.
     """
 
     def __init__(
@@ -71,9 +70,8 @@ class ISALayer(nn.Module):
         super().__init__()
         self.down_factor = tuple(down_factor)
         options: dict[str, Any] = {"norm_cfg": norm_cfg, "act_cfg": act_cfg}
-        self.in_conv = ConvModule(
-            in_channels, out_channels, kernel_size, padding=kernel_size // 2, **options
-        )
+        options["padding"] = kernel_size // 2
+        self.in_conv = ConvModule(in_channels, out_channels, kernel_size, **options)
         attention = (out_channels, isa_channels, key_query_num_convs, norm_cfg, act_cfg)
         self.global_relation = SelfAttentionBlock(*attention)
         self.local_relation = SelfAttentionBlock(*attention)

@@ -51,8 +51,7 @@ class ConvModule(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C_in, H, W) to (N, C_out, H', W')."""
         x = self.conv(x)
-        if self.norm_name:
-            x = self.get_submodule(self.norm_name)(x)
+        x = self.get_submodule(self.norm_name)(x) if self.norm_name else x
         return x if self.activate is None else self.activate(x)
 
 
@@ -72,10 +71,8 @@ class DepthwiseSeparableConvModule(nn.Module):
     ) -> None:
         super().__init__()
         options: dict[str, Any] = {"norm_cfg": norm_cfg, "act_cfg": act_cfg}
-        sampling = (kernel_size, stride, padding, dilation)
-        self.depthwise_conv = ConvModule(
-            in_channels, in_channels, *sampling, groups=in_channels, **options
-        )
+        sampling = (kernel_size, stride, padding, dilation, in_channels)  # one group per channel
+        self.depthwise_conv = ConvModule(in_channels, in_channels, *sampling, **options)
         self.pointwise_conv = ConvModule(in_channels, out_channels, 1, **options)
 
     def forward(self, x: Tensor) -> Tensor:

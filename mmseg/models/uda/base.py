@@ -39,8 +39,7 @@ class UDABatch:
     @classmethod
     def from_loader(cls, batch: Mapping[str, Any]) -> "UDABatch":
         """Take the batch from the loader's dictionary."""
-        missing = [k for k in ("target_img", "img", "gt_semantic_seg") if k not in batch]
-        if missing:
+        if missing := [k for k in ("target_img", "img", "gt_semantic_seg") if k not in batch]:
             raise ConfigError(
                 f"expected source and target images in a batch, got no {missing[0]!r}; "
                 "set data.train to a UDADataset for this training method."

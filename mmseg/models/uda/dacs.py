@@ -46,9 +46,8 @@ class DACS(TrainingMethod):
     ) -> None:
         super().__init__(model, max_iters)
         self.settings = s = DACSSettings(**settings)
-        self.augment = StrongAugmentation(
-            s.color_jitter_probability, s.color_jitter_strength, s.blur
-        )
+        jitter = (s.color_jitter_probability, s.color_jitter_strength)
+        self.augment = StrongAugmentation(*jitter, s.blur)
         self.teacher: Teacher | None = None
         if not s.source_only:
             self.ema_model = _build_twin(model)

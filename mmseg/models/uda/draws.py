@@ -56,11 +56,11 @@ class Augmentation:
     def image(self, index: int, strength: float) -> ImageAugmentation:
         """Return the factors of image `index`: 1 ± strength, hue 0 ± strength, σ 0.15…1.15."""
         rng = np.random.default_rng((*self.entropy, index))
-        brightness, contrast, saturation = rng.uniform(1 - strength, 1 + strength, 3)
+        brightness, contrast, saturation = rng.uniform(1 - strength, 1 + strength, 3).tolist()
         return ImageAugmentation(
-            brightness=float(brightness),
-            contrast=float(contrast),
-            saturation=float(saturation),
+            brightness=brightness,
+            contrast=contrast,
+            saturation=saturation,
             hue=float(rng.uniform(-strength, strength)),
             order=_jitter_order(rng),
             sigma=float(rng.uniform(0.15, 1.15)),
@@ -127,9 +127,8 @@ class Draws:
     def augmentation(self) -> Augmentation:
         """Draw whether and how a batch of images is jittered and blurred."""
         rng = self.stream("augmentation")
-        jitter, blur = rng.random(2)
-        entropy = tuple(rng.integers(2**32, size=2).tolist())
-        return Augmentation(float(jitter), float(blur), entropy)
+        jitter, blur = rng.random(2).tolist()
+        return Augmentation(jitter, blur, tuple(rng.integers(2**32, size=2).tolist()))
 
     def block_mask(
         self, batch: int, height: int, width: int, mask_ratio: float, block_size: int

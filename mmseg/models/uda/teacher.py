@@ -36,24 +36,20 @@ class Teacher:
 
     The network stays in train mode (it uses batch statistics and updates its own buffers), but
     without dropout and stochastic depth. It never gets gradients. It belongs to the state of the
-    training method.
-
-    Args:
-        network: the teacher's segmentor.
-        alpha: largest share that the teacher keeps of itself in an iteration.
-        threshold: lowest probability of a confident pixel; None trusts every pixel fully.
+    training method. `alpha` is the largest share that the teacher keeps of itself in an iteration,
+    `threshold` the lowest probability of a confident pixel; None trusts every pixel fully.
     """
 
     def __init__(self, network: nn.Module, alpha: float, threshold: float | None) -> None:
         self.network: Any = network.requires_grad_(False)
-        self.alpha = alpha
-        self.threshold = threshold
+        self.alpha, self.threshold = alpha, threshold
         self.train()
 
     @torch.no_grad()
     def update(self, student: nn.Module, iteration: int) -> None:
         """Move the parameters (not the buffers) toward the student's: θ' ← αθ' + (1-α)θ."""
-        ours, theirs = list(self.network.parameters()), list(student.parameters())
+        ours: list[Tensor] = list(self.network.parameters())
+        theirs: list[Tensor] = list(student.parameters())
         alpha = teacher_alpha(iteration, self.alpha)
         if alpha == 0:
             torch._foreach_copy_(ours, theirs)  # pyright: ignore[reportPrivateImportUsage]
