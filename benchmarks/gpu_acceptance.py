@@ -21,8 +21,12 @@ import tempfile  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
 from pathlib import Path  # noqa: E402
 
+# Of tests/helpers, which `acceptance` puts on the path:
+import device_processes  # noqa: E402
+import device_proofs  # noqa: E402
+import device_runs  # noqa: E402
 import torch  # noqa: E402
-from acceptance import loading, parts, proofs, report, runs, steps, two_processes  # noqa: E402
+from acceptance import loading, parts, report, steps  # noqa: E402
 from acceptance.bench import TINY, Bench, Scale, Section, run_sections  # noqa: E402
 from acceptance.clock import Clock  # noqa: E402
 from results import write_section  # noqa: E402
@@ -32,13 +36,13 @@ from mmseg.system.files import atomic_write  # noqa: E402
 MINUTES = 9.0
 # In this order; the seconds are those of a fast GPU.
 SECTIONS = (
-    Section("recorded steps", proofs.recorded, 10),
-    Section("curves in float64", proofs.curves_in_double, 10),
-    Section("host reads", proofs.reads, 15),
-    Section("deterministic runs", runs.deterministic_runs, 30),
-    Section("two processes", two_processes.two_processes, 20),
-    Section("half precision", proofs.half_precision, 5),
-    Section("curves in float32", proofs.curves_in_single, 15),
+    Section("recorded steps", device_proofs.recorded, 10),
+    Section("curves in float64", device_proofs.curves_in_double, 10),
+    Section("host reads", device_proofs.reads, 15),
+    Section("deterministic runs", device_runs.deterministic_runs, 30),
+    Section("two processes", device_processes.two_processes, 20),
+    Section("half precision", device_proofs.half_precision, 5),
+    Section("curves in float32", device_proofs.curves_in_single, 15),
     Section("matrix products", parts.matrix_products, 5),
     Section("training steps", steps.published, 40),
     Section("predictions", parts.predictions, 20),

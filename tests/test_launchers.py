@@ -72,7 +72,7 @@ def test_old_spelling_gives_the_local_rank_as_an_option(monkeypatch: pytest.Monk
     assert find_place("pytorch", 1) == Place(rank=5, world_size=8, local_rank=1)
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert find_place("pytorch", 1) == Place(rank=5, world_size=8, local_rank=1)
-    with pytest.raises(LauncherError, match="expected --local_rank 1, the value of .* LOCAL_RANK, got 3"):
+    with pytest.raises(LauncherError, match="--local_rank 1, the value of .* LOCAL_RANK, got 3"):
         find_place("pytorch", 3)
 
 

@@ -1,6 +1,6 @@
-"""The parts of `benchmarks/gpu_acceptance.py`: proofs, measurements, the clock, the report.
+"""The parts of `benchmarks/gpu_acceptance.py`: measurements, the clock, the report.
 
-Recordings and small training runs come from the tests, whose folders this file puts on the path.
+Proofs, recordings and small runs come from the tests, whose folders this file puts on the path.
 """
 
 import sys

@@ -5,13 +5,13 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from acceptance.bench import Bench
+from acceptance.clock import OutOfTime
 from paired_steps import IMAGES, PROCESSES, Slice, build, images_of, whole_batch
 from small_runs import write_material
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from acceptance.bench import Bench
-from acceptance.clock import OutOfTime
 from mmseg.engine.trainer import to_device
 from mmseg.system import processes
 from mmseg.system.gradient_averaging import average_gradients

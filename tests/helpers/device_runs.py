@@ -11,10 +11,9 @@ from typing import Any
 import small_runs
 import tiny_run
 import torch
-from torch.utils._pytree import tree_leaves
-
 from acceptance import ROOT
 from acceptance.bench import Bench
+from torch.utils._pytree import tree_leaves
 
 METHOD = "mic"  # CDDA and MIC on HRDA, with feature distance and dropout: everything there is
 LENGTH, HALF = 4, 2  # iterations
