@@ -21,7 +21,9 @@ import tempfile  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
 from pathlib import Path  # noqa: E402
 
-# Of tests/helpers, which `acceptance` puts on the path:
+import acceptance  # noqa: E402, F401  # puts tests/helpers on the path
+
+# isort: split
 import device_processes  # noqa: E402
 import device_proofs  # noqa: E402
 import device_runs  # noqa: E402
