@@ -30,7 +30,8 @@ READS = {
 DEPTH = {"models.uda.depthmetric.metric.read_decisions": ITERATIONS}
 SCALE = {"engine.precision.scale": DUE, "engine.precision.state_dict": DUE * 2}
 # Where as many tensors are read as there are.
-WHOLESALE = ("engine.checkpoint._on_cpu", "visualization.")
+PICTURES = ("datasets.pipelines.photometric.denormalize", "visualization.")
+WHOLESALE = ("engine.checkpoint._on_cpu", *PICTURES)
 BEGINNING = {"apis.train._build_trainer"}
 RESUMED = BEGINNING | {"engine.checkpoint.load_state", "engine.run_state.restore_optimizer"}
 
