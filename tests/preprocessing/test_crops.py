@@ -247,7 +247,7 @@ def test_dataset_of_another_name_than_the_config_is_an_error(cfg, tmp_path):
 def test_missing_crops_name_the_first_index_and_the_command(cfg, made, tmp_path):
     with pytest.raises(FileNotFoundError) as error:
         run(cfg, made, num=NUM + 3, draws_crops=False)
-    assert "got 3 fewer: the first missing one is number 9." in str(error.value)
+    assert "3 are missing, the first is number 9." in str(error.value)
     command = "python run_seg.py --config tiny.py --dataset_name gta --source_preprocessed_path"
     assert f"{command} {made} --num 12 --seed 0" in str(error.value)
 
