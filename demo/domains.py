@@ -66,7 +66,7 @@ class Domain:
     absent: frozenset[str] = frozenset()
 
 
-_RARE = ("bus", "truck", "motorcycle", "wall", "rider", "fence", "bicycle", "motorcycle rider")
+RARE = ("bus", "truck", "motorcycle", "wall", "rider", "fence", "bicycle", "motorcycle rider")
 
 GTA = Domain(
     name="gta",
@@ -77,7 +77,7 @@ GTA = Domain(
         "traffic light": 1.3, "traffic sign": 1.4, "lamp post": 2.5, "bollard": 1.5, "tree": 3.0,
         "bush": 1.0, "litter bin": 0.6, "guide sign": 0.25,
     },
-    guests=(*_RARE, "train"),
+    guests=(*RARE, "train"),
     frontages={"building": 0.5, "wall": 0.12, "fence": 0.1, "hedge": 0.06, "park": 0.22},
     view=View(eye=(1.4, 1.9), horizon=(0.44, 0.52)),
     light=Light(exposure=(0.85, 1.1)),
@@ -93,7 +93,7 @@ SYNTHIA = Domain(
         "traffic sign": 1.5, "lamp post": 3.0, "bollard": 1.5, "tree": 3.0, "bush": 1.5,
         "litter bin": 0.4, "guide sign": 0.2,
     },
-    guests=tuple(name for name in _RARE if name != "truck"),
+    guests=tuple(name for name in RARE if name != "truck"),
     frontages={"building": 0.66, "wall": 0.12, "fence": 0.12, "hedge": 0.1},
     view=View(focal=(0.58, 0.75), horizon=(0.3, 0.46), eye=(2.0, 3.4), center=(0.3, 0.7)),
     light=Light(
@@ -120,7 +120,7 @@ CITYSCAPES = Domain(
         "traffic light": 1.4, "traffic sign": 2.5, "lamp post": 1.5, "bollard": 2.5, "tree": 4.5,
         "bush": 1.5, "litter bin": 0.4, "guide sign": 0.05,
     },
-    guests=(*_RARE, "train"),
+    guests=(*RARE, "train"),
     frontages={"building": 0.58, "wall": 0.1, "fence": 0.1, "hedge": 0.07, "park": 0.15},
     view=View(focal=(0.7, 0.85), horizon=(0.4, 0.46), eye=(1.15, 1.3), has_hood=True),
     light=Light(

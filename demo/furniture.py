@@ -65,8 +65,8 @@ def traffic_light(x: float, z: float, palette: Palette, towards: float) -> Thing
     return _thing(faces, x, z, height)
 
 
-_TRIANGLE = np.array([(-0.5, -0.35), (0.5, -0.35), (0, 0.52)])
-_DIAMOND = np.array([(-0.5, 0), (0, -0.5), (0.5, 0), (0, 0.5)])
+TRIANGLE = np.array([(-0.5, -0.35), (0.5, -0.35), (0, 0.52)])
+DIAMOND = np.array([(-0.5, 0), (0, -0.5), (0.5, 0), (0, 0.5)])
 
 
 def _plates() -> list[list[tuple[Array, str]]]:
@@ -76,9 +76,9 @@ def _plates() -> list[list[tuple[Array, str]]]:
         [(disc(0, 0, 0.46, 14), "sign red"), (disc(0, 0, 0.31, 12), "sign white")],
         [(disc(0, 0, 0.46, 14), "sign red"), (bar_outline, "sign white")],
         [(disc(0, 0, 0.44, 14), "sign blue"), (bar_outline[:, ::-1], "sign white")],
-        [(_TRIANGLE, "sign red"), (_TRIANGLE * 0.6, "sign white")],
-        [(_DIAMOND, "sign white"), (_DIAMOND * 0.75, "sign yellow")],
-        [(rectangle(-0.4, -0.4, 0.4, 0.4), "sign blue"), (_TRIANGLE * 0.6, "sign white")],
+        [(TRIANGLE, "sign red"), (TRIANGLE * 0.6, "sign white")],
+        [(DIAMOND, "sign white"), (DIAMOND * 0.75, "sign yellow")],
+        [(rectangle(-0.4, -0.4, 0.4, 0.4), "sign blue"), (TRIANGLE * 0.6, "sign white")],
     ]
 
 

@@ -105,7 +105,7 @@ def _cloth(rng: np.random.Generator) -> Tile:
     return _tile(1 + 0.08 * _noise(rng, 5))
 
 
-_MAKERS = {
+MAKERS = {
     "plain": _plain,
     "asphalt": _asphalt,
     "paving": _paving,
@@ -121,7 +121,7 @@ _MAKERS = {
     "cloth": _cloth,
 }
 
-TILE_NUMBER = {name: number for number, name in enumerate(_MAKERS)}
+TILE_NUMBER = {name: number for number, name in enumerate(MAKERS)}
 
 
 def make_atlas(rng: np.random.Generator, roughness: float = 1.0) -> NDArray[np.float32]:
@@ -129,6 +129,6 @@ def make_atlas(rng: np.random.Generator, roughness: float = 1.0) -> NDArray[np.f
 
     `roughness` scales the contrast of the grain: 0 paints flat colors, 1 as drawn.
     """
-    atlas = np.stack([maker(rng) for maker in _MAKERS.values()])
+    atlas = np.stack([maker(rng) for maker in MAKERS.values()])
     atlas[..., 0] = np.clip(1 + roughness * (atlas[..., 0] - 1), 0.2, 1.8)
     return atlas
