@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from .domains import CITYSCAPES, DOMAINS, GTA, SYNTHIA, Domain
-from .rendering import Rendering, render
-from .writers import write_cityscapes, write_file, write_gta, write_synthia
+from demo.domains import CITYSCAPES, DOMAINS, GTA, SYNTHIA, Domain
+from demo.rendering import Rendering, render
+from demo.writers import write_cityscapes, write_file, write_gta, write_synthia
 
 Size = tuple[int, int]
 """(width, height) in pixels."""

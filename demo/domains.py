@@ -9,7 +9,7 @@ everywhere: they are what a network can carry over.
 
 from dataclasses import dataclass, field
 
-from .materials import LOOKS, Look, repaint
+from demo.materials import LOOKS, Look, repaint
 
 Range = tuple[float, float]
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .camera import Frame, ground_frame, upright_frame
-from .materials import Palette
-from .scene import Face, Thing, bar, rectangle
+from demo.camera import Frame, ground_frame, upright_frame
+from demo.materials import Palette
+from demo.scene import Face, Thing, bar, rectangle
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from .camera import Array, Frame, upright_frame
-from .materials import Palette
-from .scene import Face, Thing, bar, disc, rectangle
+from demo.camera import Array, Frame, upright_frame
+from demo.materials import Palette
+from demo.scene import Face, Thing, bar, disc, rectangle
 
 
 def _thing(faces: list[Face], x: float, z: float, height: float, radius: float = 0.1) -> Thing:

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from . import frontage, furniture, people, vehicles
-from .camera import Camera
-from .domains import Domain, Range
-from .materials import Palette
-from .scene import Scene
-from .street import (
+from demo import frontage, furniture, people, vehicles
+from demo.camera import Camera
+from demo.domains import Domain, Range
+from demo.materials import Palette
+from demo.scene import Scene
+from demo.street import (
     LANE,
     PARKING,
     Street,

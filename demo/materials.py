@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .scene import Color, Material
+from demo.scene import Color, Material
 
 
 @dataclass(frozen=True)

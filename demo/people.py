@@ -5,9 +5,9 @@ Every function returns faces in the plane's coordinates: s to the right, t up fr
 
 import numpy as np
 
-from .camera import Array, Frame, upright_frame
-from .materials import Palette
-from .scene import Face, Material, Thing, bar, disc, rectangle, ring
+from demo.camera import Array, Frame, upright_frame
+from demo.materials import Palette
+from demo.scene import Face, Material, Thing, bar, disc, rectangle, ring
 
 
 def _painted(frame: Frame, label: str | None, parts: list[tuple[Array, Material]]) -> list[Face]:

@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .domains import Light
-from .render import Floats
+from demo.domains import Light
+from demo.render import Floats
 
 
 def photograph(

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from .camera import Array, Camera, ground_frame
-from .domains import Light
-from .scene import Face, Material, Scene
-from .textures import TEXELS, TILE_NUMBER
+from demo.camera import Array, Camera, ground_frame
+from demo.domains import Light
+from demo.scene import Face, Material, Scene
+from demo.textures import TEXELS, TILE_NUMBER
 
 Floats = NDArray[np.floating]
 

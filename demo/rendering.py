@@ -7,11 +7,11 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from .domains import Domain
-from .layout import draw_scene
-from .photograph import photograph
-from .render import Shape, depth_map, index_map, labelled, picture, project
-from .textures import make_atlas
+from demo.domains import Domain
+from demo.layout import draw_scene
+from demo.photograph import photograph
+from demo.render import Shape, depth_map, index_map, labelled, picture, project
+from demo.textures import make_atlas
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .camera import Array, Camera, Frame
+from demo.camera import Array, Camera, Frame
 
 Color = tuple[float, float, float]
 """Red, green, blue in 0...1."""

@@ -4,12 +4,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from . import frontage
-from .camera import Camera, ground_frame, upright_frame
-from .domains import Domain, Range
-from .frontage import Stretch
-from .materials import Palette
-from .scene import Face, rectangle
+from demo import frontage
+from demo.camera import Camera, ground_frame, upright_frame
+from demo.domains import Domain, Range
+from demo.frontage import Stretch
+from demo.materials import Palette
+from demo.scene import Face, rectangle
 
 HORIZON = 120.0
 """Where the street ends, in meters."""

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .camera import Array, Frame
-from .materials import Palette
-from .scene import Face, Material, Thing, disc, rectangle
+from demo.camera import Array, Frame
+from demo.materials import Palette
+from demo.scene import Face, Material, Thing, disc, rectangle
 
 EYE = np.array([0, 1.5, 0])
 """Where a typical camera is: decides which faces of a body look away."""

@@ -11,7 +11,7 @@ from cityscapesscripts.helpers.labels import labels, name2label
 from numpy.typing import NDArray
 from PIL import Image
 
-from .rendering import Rendering
+from demo.rendering import Rendering
 
 SYNTHIA_NAMES = (
     ("sky", "building", "road", "sidewalk", "fence", "vegetation", "pole", "car", "traffic sign")
