@@ -39,7 +39,7 @@ def build_train_model(
             model[key] = value
     method: dict[str, Any] = cfg["uda"].copy() if cfg.get("uda") else {"type": "Supervised"}
     method["model"] = model
-    if method.get("matrix_path") and "dataset" not in method:
+    if method.get("matrix_path") and method.get("dataset") is None:
         source = (cfg.get("data") or {}).get("train", {}).get("source") or {}
         kind = source.get("type")
         method["dataset"] = short_name(kind) if isinstance(kind, str) else None

@@ -105,9 +105,10 @@ def _check(cfg: Config, options: Options, say: Say) -> None:
             f"{source_depth_advice(train['source'])}"
         )
     uda: Mapping[str, Any] = cfg.get("uda") or {}
-    if uda.get("dataset", options.dataset_name) != options.dataset_name:
+    wanted = uda.get("dataset") or options.dataset_name
+    if wanted.lower() != options.dataset_name.lower():
         raise ValueError(
-            f"expected --dataset_name {uda['dataset']} for {cfg.filename}, got "
+            f"expected --dataset_name {wanted} for {cfg.filename}, got "
             f"{options.dataset_name!r}. Change one of them."
         )
     reads = uda.get("matrix_path")

@@ -15,6 +15,7 @@ from mmseg.config import Config
 from mmseg.datasets.depth import inspection
 from mmseg.datasets.depth.record import DepthRecord
 from mmseg.datasets.image_files import read_unchanged, write_label
+from mmseg.models import build_train_model
 from mmseg.system import processes
 
 
@@ -56,6 +57,14 @@ def test_the_log_of_a_training_holds_every_warning_once_before_the_first_iterati
     assert f"statistics in '{root}/crops' were made from other depth maps" in warnings[2]
     first = next(number for number, line in enumerate(lines) if "[1/1]" in line)
     assert max(lines.index(line) for line in warnings) < first
+
+
+@pytest.mark.parametrize("dataset", [None, "GTA"])
+def test_the_source_names_the_dataset_of_the_statistics(root: Path, dataset: str | None) -> None:
+    values = small_runs.config(root, "cdda")
+    values["uda"]["dataset"] = dataset
+    settings = build_train_model(Config(values)).settings
+    assert settings.dataset == (dataset or "gta")
 
 
 def test_only_the_first_process_looks_at_the_maps(

@@ -244,6 +244,11 @@ def test_dataset_of_another_name_than_the_config_is_an_error(cfg, tmp_path):
     assert any("elsewhere.pth, but this run writes" in line for line in lines)
 
 
+def test_the_bank_counts_the_classes_of_the_network(cfg, tmp_path):
+    cfg["model"] = {"decode_head": {"num_classes": 23}}
+    assert torch.load(run(cfg, tmp_path / "crops")).shape == (NUM, 23, 256)
+
+
 def test_missing_crops_name_the_first_index_and_the_command(cfg, made, tmp_path):
     with pytest.raises(FileNotFoundError) as error:
         run(cfg, made, num=NUM + 3, draws_crops=False)
