@@ -11,14 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_server import ROOT, Command, CommandServer
 from depth_runs import contents
 from patience import until
 from PIL import Image
 
 from mmseg.system.files import partial_of
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from command_server import ROOT, Command, CommandServer  # noqa: E402
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
 SCRIPT = str(ROOT / "tools/make_depth.py")

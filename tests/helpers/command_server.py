@@ -22,9 +22,9 @@ import time
 import traceback
 from pathlib import Path
 
+from patience import PATIENCE, until
+
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests/helpers"))
-from patience import PATIENCE, until  # noqa: E402
 
 
 class Command:
