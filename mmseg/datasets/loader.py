@@ -216,10 +216,17 @@ def _pin(value: Any) -> Any:
 
 def _load(samples: Dataset, workers: int, **options: Any) -> _Unpacked:
     if workers > 0:
-        options |= {"prefetch_factor": PREFETCH, "worker_init_fn": start_worker}
-        options["multiprocessing_context"] = worker_context()
-    pins = torch.cuda.is_available()
-    return _Unpacked(DataLoader(Guarded(samples), num_workers=workers, pin_memory=pins, **options))
+        options["prefetch_factor"] = PREFETCH
+    options |= {"pin_memory": torch.cuda.is_available(), **worker_options(workers)}
+    return _Unpacked(DataLoader(Guarded(samples), **options))
+
+
+def worker_options(workers: int) -> dict[str, Any]:
+    """Return the options with which every `DataLoader` of this program starts its workers."""
+    if workers == 0:
+        return {}
+    options: dict[str, Any] = {"num_workers": workers, "worker_init_fn": start_worker}
+    return {**options, "multiprocessing_context": worker_context()}
 
 
 def start_worker(worker: int) -> None:

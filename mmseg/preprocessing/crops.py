@@ -13,7 +13,7 @@ import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
 from mmseg.datasets.image_files import encode_png, explained, read_bytes, read_label
-from mmseg.datasets.loader import Guarded, items_of, start_worker, unguarded
+from mmseg.datasets.loader import Guarded, items_of, unguarded, worker_options
 from mmseg.datasets.pipelines.photometric import denormalize
 from mmseg.system.files import atomic_write, remove_partials
 
@@ -112,7 +112,7 @@ def each_item(
     task: Dataset[Any], workers: int, pin_memory: bool = False
 ) -> Generator[Any, None, None]:
     """Yield `task[0]`, `task[1]`, … in order, computed by `workers` processes (0: this one)."""
-    options: dict[str, Any] = {"num_workers": workers, "worker_init_fn": start_worker}
+    options = worker_options(workers)
     loader = DataLoader(Guarded(task), batch_size=None, pin_memory=pin_memory, **options)
     with closing(items_of(loader, lambda item: item)) as items:  # an error ends the workers
         while True:
