@@ -18,11 +18,10 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
 from mmseg.config import Config, load_config  # noqa: E402
+from mmseg.datasets.short_names import usual_crops  # noqa: E402
 from mmseg.engine import build_optimizer  # noqa: E402
 from mmseg.models import build_train_model  # noqa: E402
 from mmseg.models.uda.depthmetric import CDDA  # noqa: E402
-
-NUM_CROPS = {"gta": 24_966, "synthia": 9_400}
 
 
 def build(cfg: Config, num_crops: int | None) -> Any:
@@ -39,7 +38,7 @@ def build(cfg: Config, num_crops: int | None) -> Any:
     method.init_weights()
     if is_depth:
         crop = np.zeros((*cfg.crop_size, 3), np.uint8), np.zeros(cfg.crop_size, np.uint8)
-        bank = torch.randint(0, 9, (num_crops or NUM_CROPS[cfg.uda.dataset], 19, 256)).float()
+        bank = torch.randint(0, 9, (num_crops or usual_crops()[cfg.uda.dataset], 19, 256)).float()
         # Low thresholds: every image is re-weighted, replaced and, if possible, guided.
         settings = replace(method.settings, reweight_threshold=-1.0, relabel_threshold=-1.0)
         method.cdda = CDDA(settings, bank, SimpleNamespace(read=lambda index: crop))

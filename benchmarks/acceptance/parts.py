@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from training_step import NUM_CROPS, wait
+from training_step import wait
 
 from acceptance import ROOT, depth_networks
 from acceptance.bench import Bench
 from acceptance.device import allow_tf32, has_bfloat16, memory
 from acceptance.steps import BF16, FP32, NO_BF16, TF32
 from mmseg.config import load_config
+from mmseg.datasets import GTADataset
 from mmseg.datasets.depth.bins import depth_to_bins
 from mmseg.models import build_segmentor
 from mmseg.models.uda.depthmetric import DepthMetric, depth_histogram
@@ -60,7 +61,7 @@ def matrix_products(bench: Bench) -> None:
 def metric(bench: Bench) -> None:
     """Measure the depth metric by itself, on a bank of the published size."""
     allow_tf32(False)
-    crops = bench.scale.bank or NUM_CROPS["gta"]
+    crops = bench.scale.bank or GTADataset.NUM_CROPS
     with bench.trying(METRIC, METRIC, crops=crops):
         for name, call in metric_calls(crops, bench.device).items():
             bench.record.measure(METRIC, call=name, crops=crops, seconds=seconds_of(bench, call))

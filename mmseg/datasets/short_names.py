@@ -43,3 +43,9 @@ def unlabeled_classes_of(name: str) -> tuple[int, ...]:
             f"got {name!r}{nearest(name.lower(), known)}"
         )
     return found.UNLABELED_CLASSES
+
+
+def usual_crops() -> dict[str, int]:
+    """Return how many source crops are usual, by the short names of the datasets that say so."""
+    known = datasets_by_short_name()
+    return {name: cls.NUM_CROPS for name, cls in known.items() if cls.NUM_CROPS is not None}

@@ -15,7 +15,7 @@ from mmseg.datasets.depth.fit import crop_warnings, source_depth_advice
 from mmseg.datasets.depth.inspection import dataset_warnings
 from mmseg.datasets.depth.record import find_record, recipe_hash
 from mmseg.datasets.labels import CLASSES
-from mmseg.datasets.short_names import datasets_by_short_name
+from mmseg.datasets.short_names import usual_crops
 from mmseg.preprocessing.count_bank import count_bank
 from mmseg.preprocessing.crops import CropFolder, Mapped, draw_crop, each_item, write_crop
 from mmseg.preprocessing.plan import Settings, check_disk, estimate, source_fingerprint
@@ -41,7 +41,7 @@ class Options:
     @property
     def num_crops(self) -> int:
         """How many crops there will be."""
-        return _usual_numbers()[self.dataset_name] if self.num is None else self.num
+        return usual_crops()[self.dataset_name] if self.num is None else self.num
 
     @property
     def bank_file(self) -> Path:
@@ -85,7 +85,7 @@ def _check(cfg: Config, options: Options, say: Say) -> None:
             "expected something to do, got both --not_get_images and --not_get_distributions. "
             "Leave out one of them."
         )
-    usual = _usual_numbers()
+    usual = usual_crops()
     if options.num is None and options.dataset_name not in usual:
         raise ValueError(
             f"expected --dataset_name {' or '.join(usual)}, got {options.dataset_name!r}. "
@@ -114,12 +114,6 @@ def _check(cfg: Config, options: Options, say: Say) -> None:
     reads = uda.get("matrix_path")
     if reads and options.counts_bank and Path(reads) != options.bank_file:
         say(f"Note: {cfg.filename} reads {reads}, but this run writes {options.bank_file}.")
-
-
-def _usual_numbers() -> dict[str, int]:
-    """Return how many crops are usual, by the short names of the datasets that say so."""
-    known = datasets_by_short_name()
-    return {name: cls.NUM_CROPS for name, cls in known.items() if cls.NUM_CROPS is not None}
 
 
 def _num_classes(cfg: Config) -> int:
