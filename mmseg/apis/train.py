@@ -3,7 +3,7 @@
 import copy
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from mmseg.apis.run_folder import choose_start, continue_command, log_end, open_folder
+from mmseg.apis.train_options import TrainOptions
 from mmseg.config import Config
 from mmseg.config.registry import check_keys
 from mmseg.datasets import build_dataset, build_train_loader
@@ -36,29 +37,8 @@ from mmseg.models.layers import synchronize_batch_norm
 from mmseg.system import processes
 from mmseg.system.errors import ConfigError
 from mmseg.system.interruption import Interruption
-from mmseg.system.safe_loading import OPT_IN
 
 DATA = ("samples_per_gpu", "workers_per_gpu", "train", "val", "test")
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """The choices of a command line; None follows the config."""
-
-    work_dir: str | None = None
-    seed: int | None = None
-    resume: str | None = None  # a path, 'auto' or 'none'
-    deterministic: bool = False
-    validate: bool = True
-    launcher: str = "none"
-    local_rank: int | None = None  # from torch.distributed.launch
-    trust_checkpoint: bool = False  # whether the command has switched that on; see safe_loading
-
-    def to_repeat(self) -> list[str]:
-        """Return the options that the command to continue the run needs again."""
-        wanted = {"--deterministic": self.deterministic, "--no-validate": not self.validate}
-        wanted[OPT_IN] = self.trust_checkpoint
-        return [name for name, is_wanted in wanted.items() if is_wanted]
 
 
 @nondeterminism_in_log()

@@ -4,7 +4,8 @@ import argparse
 from pathlib import Path
 
 from mmseg.apis.run_names import child_of_experiment, child_of_file
-from mmseg.apis.train import TrainOptions, run_training
+from mmseg.apis.train import run_training
+from mmseg.apis.train_options import TrainOptions
 from mmseg.config import load_config, parse_options
 from mmseg.system import processes
 from mmseg.system.safe_loading import trusting_files

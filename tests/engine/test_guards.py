@@ -21,7 +21,8 @@ from line_method import Gradient, Line, Threshold, batches, make_trainer
 from patience import children_are_gone
 from threads import environment_with_as_many
 
-from mmseg.apis.train import TrainOptions, run_training
+from mmseg.apis.train import run_training
+from mmseg.apis.train_options import TrainOptions
 from mmseg.config import Config
 from mmseg.engine.evaluator import Evaluator
 from mmseg.engine.seed import (

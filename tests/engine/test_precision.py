@@ -9,7 +9,8 @@ import small_runs
 import torch
 from line_method import Line, batches, make_trainer
 
-from mmseg.apis.train import TrainOptions, build_method, run_training
+from mmseg.apis.train import build_method, run_training
+from mmseg.apis.train_options import TrainOptions
 from mmseg.config import Config
 from mmseg.engine.checkpoint import read_checkpoint
 from mmseg.engine.precision import Precision, PrecisionSettings, read_precision

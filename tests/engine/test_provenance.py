@@ -13,7 +13,8 @@ import pytest
 import tiny_run
 import torch
 
-from mmseg.apis.train import TrainOptions, run_training
+from mmseg.apis.train import run_training
+from mmseg.apis.train_options import TrainOptions
 from mmseg.config import Config
 from mmseg.datasets.fingerprint import dataset_fingerprint, folder_fingerprint
 from mmseg.engine.provenance import code_state, config_hash, file_hash, files_of_run, write_repro

@@ -17,7 +17,8 @@ import small_runs
 import tiny_run
 from patience import children_are_gone
 
-from mmseg.apis.train import TrainOptions, run_training
+from mmseg.apis.train import run_training
+from mmseg.apis.train_options import TrainOptions
 from mmseg.config import load_config
 from mmseg.engine.checkpoint import read_checkpoint
 from mmseg.models.uda.base import TrainingMethod

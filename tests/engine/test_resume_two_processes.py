@@ -21,7 +21,8 @@ import torch.multiprocessing as mp
 from threads import one_thread
 
 from mmseg.apis.test import TestOptions, run_test
-from mmseg.apis.train import TrainOptions, run_training
+from mmseg.apis.train import run_training
+from mmseg.apis.train_options import TrainOptions
 from mmseg.config import load_config
 from mmseg.engine.checkpoint import read_checkpoint
 from mmseg.engine.trainer import Trainer

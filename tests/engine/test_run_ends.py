@@ -9,7 +9,7 @@ import tiny_run
 import torch
 
 from mmseg.apis.run_folder import choose_start, continue_command
-from mmseg.apis.train import TrainOptions
+from mmseg.apis.train_options import TrainOptions
 from mmseg.cli import endings, training
 from mmseg.config import Config, load_config
 from mmseg.engine.checkpoint import read_checkpoint

@@ -16,7 +16,8 @@ from virtual_device import READ, UPLOAD, VirtualDevice
 from virtual_modes import tensors
 
 from mmseg.apis import inference_segmentor, init_segmentor
-from mmseg.apis.train import TrainOptions, run_training
+from mmseg.apis.train import run_training
+from mmseg.apis.train_options import TrainOptions
 from mmseg.config import Config
 from mmseg.engine.evaluator import predict, predict_attention
 

@@ -9,7 +9,8 @@ import pytest
 import tiny_run
 from line_method import Line, batches, make_trainer
 
-from mmseg.apis.train import TrainOptions, run_training
+from mmseg.apis.train import run_training
+from mmseg.apis.train_options import TrainOptions
 from mmseg.config import Config
 from mmseg.engine.trackers import Tracker, WandbTracker, build_trackers
 from mmseg.system.interruption import RunInterrupted
