@@ -14,9 +14,10 @@ import torch.multiprocessing as mp
 from line_method import Gradient, Threshold
 from torch import nn
 
+from mmseg.apis.agreement import process_warnings
+from mmseg.config.run_config import read_run
 from mmseg.engine.evaluator import Evaluator
 from mmseg.engine.meters import LossMeter
-from mmseg.engine.run_settings import batch_size_warning
 from mmseg.system import processes
 from mmseg.system.gradient_averaging import average_gradients
 
@@ -133,13 +134,16 @@ def test_one_process_shares_with_nobody() -> None:
 
 
 def test_another_number_of_processes_than_planned_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    cfg = {"n_gpus": 1, "data": {"samples_per_gpu": 3}}
-    assert batch_size_warning(cfg) is None
-    assert batch_size_warning({"n_gpus": None}) is batch_size_warning({}) is None
+    def warnings(**values: object) -> list[str]:
+        return process_warnings(read_run({"runner": {"max_iters": 2}, **values}))
+
+    data = {"samples_per_gpu": 3}
+    assert warnings(n_gpus=1, data=data) == warnings(n_gpus=None) == warnings() == []
     monkeypatch.setattr(processes, "world_size", lambda: 4)
-    assert "n_gpus=1, but 4 process(es) run" in str(batch_size_warning(cfg))
-    assert "4 x 3 = 12 images of each domain instead of 3." in str(batch_size_warning(cfg))
-    assert batch_size_warning({**cfg, "n_gpus": 4}) is None
+    (warning,) = warnings(n_gpus=1, data=data)
+    assert "n_gpus=1, but 4 process(es) run" in warning
+    assert "4 x 3 = 12 images of each domain instead of 3." in warning
+    assert warnings(n_gpus=4, data=data) == []
 
 
 @pytest.mark.parametrize(

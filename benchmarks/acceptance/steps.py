@@ -19,8 +19,8 @@ from acceptance import ROOT
 from acceptance.bench import Bench
 from acceptance.device import allow_tf32, has_bfloat16, memory, start_memory
 from mmseg.config import load_config
+from mmseg.config.run_config import read_run
 from mmseg.engine import build_optimizer
-from mmseg.engine.run_settings import read_settings
 from mmseg.engine.schedule import Schedule
 from mmseg.engine.trainer import RunOutput, Trainer
 
@@ -67,12 +67,12 @@ class Steps:
         """Return a trainer with a new optimizer, after iteration 0."""
         allow_tf32(mode.has_tf32)
         self.cfg["amp"] = {"dtype": mode.dtype} if mode.dtype else None
-        settings = read_settings(self.cfg, 0)
+        run = read_run({**self.cfg, "seed": 0})
         trainer = Trainer(
             self.method,
             build_optimizer(self.method, self.cfg.optimizer),
-            Schedule(self.cfg.get("lr_config"), settings.max_iters),
-            settings,
+            Schedule(run.schedule, run.runner.max_iters),
+            run,
             RunOutput(self.bench.folder / "steps"),
         )
         trainer.progress.iteration = 1  # at 0, pictures would be due

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import mmseg
 from mmseg.config import Config
+from mmseg.config.run_config import RunConfig
 from mmseg.engine.checkpoint import CheckpointError
 from mmseg.engine.checkpoint_folder import resume_path
 from mmseg.engine.logs import FILE_ONLY, start_logging
@@ -18,35 +19,37 @@ from mmseg.system.interruption import RunInterrupted
 TRAIN_TOOL = Path(mmseg.__file__).resolve().parents[1] / "tools/train.py"
 
 
-def open_folder(cfg: Config, timestamp: str) -> logging.Logger:
+def open_folder(run: RunConfig, timestamp: str) -> logging.Logger:
     """Make sure the work folder can be written, remove half-written files, start the log."""
-    work_dir = Path(cfg.work_dir)
+    work_dir = Path(str(run.work_dir))
     if processes.is_main():
         require_writable(work_dir)
         remove_partials(work_dir)
-    return start_logging(work_dir / f"{timestamp}.log", cfg.get("log_level") or "INFO")
+    return start_logging(work_dir / f"{timestamp}.log", run.log_level)
 
 
-def choose_start(cfg: Config, resume: str | None) -> None:
-    """Set the config's `seed` and `resume_from` to what the run really uses.
+def choose_start(cfg: Config, resume: str | None) -> Path:
+    """Set the config's `seed` and `resume_from` to what the run really uses, and keep the config.
 
-    The config that is kept in the work folder does not name the file that `--resume` chose.
+    The file in the work folder, which is returned, does not name the one that `--resume` chose.
     """
+    file = Path(cfg.work_dir) / f"{Path(cfg.filename or 'config.py').stem}.py"
     path = resume_path(resume, cfg.work_dir, cfg.get("resume_from"))
     cfg["seed"] = choose_seed(cfg.get("seed"), path)
     if processes.is_main():
-        cfg.dump(_config_file(cfg))
+        cfg.dump(file)
     cfg["resume_from"] = str(path) if path else None
+    return file
 
 
-def continue_command(cfg: Config, *options: str) -> str:
+def continue_command(config: Path, *options: str) -> str:
     """Return the command that continues the run from the folder where it was started.
 
     `options` are those that the config does not hold.
     """
     here = Path.cwd().resolve()
     tool = TRAIN_TOOL.relative_to(here) if TRAIN_TOOL.is_relative_to(here) else TRAIN_TOOL
-    command = ["python", str(tool), str(_config_file(cfg)), "--resume", "auto", *options]
+    command = ["python", str(tool), str(config), "--resume", "auto", *options]
     size = processes.world_size()
     note = f" (by the launcher of this run, with {size} processes)" if size > 1 else ""
     return shlex.join(command) + note
@@ -65,7 +68,3 @@ def log_end(logger: logging.Logger, error: Exception) -> None:
         return
     details = None if is_sentence(error) else error
     logger.error(f"The run ended early: {error}", extra=FILE_ONLY, exc_info=details)
-
-
-def _config_file(cfg: Config) -> Path:
-    return Path(cfg.work_dir) / f"{Path(cfg.filename or 'config.py').stem}.py"

@@ -8,43 +8,52 @@
 3
 """
 
-import inspect
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from pydantic import BeforeValidator
+
+from mmseg.config.checking import (
+    Key,
+    Reader,
+    check_keys,
+    check_values,
+    each_mapping,
+    keys_of,
+    origin,
+)
+from mmseg.config.values import Section
 from mmseg.system.errors import ConfigError, nearest
 
 T = TypeVar("T", bound=Callable[..., Any])
 
 
-def origin(cfg: Mapping[str, Any], key: str = "type") -> str:
-    """Name the file that set `key` of a config section, if the section remembers it."""
-    file = getattr(cfg, "origins", {}).get(key)
-    return f"{file}: " if file else ""
+@dataclass(frozen=True)
+class Entry:
+    """A registered class (or function)."""
 
-
-def check_keys(
-    cfg: Mapping[str, Any], known: Iterable[str], section: str, inert: Iterable[str] = ()
-) -> None:
-    """Raise `ConfigError` for the first key of `cfg` that is neither `known` nor `inert`."""
-    known, inert = list(known), set(inert)
-    for key in cfg:
-        if key not in known and key not in inert:
-            raise ConfigError(
-                f"{origin(cfg, key)}unknown key {key!r} in {section}{nearest(key, known)}"
-            )
+    cls: Callable[..., Any]
+    reader: Reader  # whose parameters are the keys of the section
+    inert: tuple[str, ...] = ()
 
 
 class Registry:
-    """The classes that one kind of config section can name by `type`."""
+    """The classes that one kind of config section can name by `type`.
 
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
-        self._classes: dict[str, Callable[..., Any]] = {}
-        self._inert: dict[str, tuple[str, ...]] = {}
+    `supplied` are parameters that the program sets, not the config.
+    """
+
+    def __init__(self, kind: str, supplied: Iterable[str] = ()) -> None:
+        self.kind, self.supplied = kind, frozenset(supplied)
+        self._entries: dict[str, Entry] = {}
 
     def register(
-        self, name: str | None = None, inert: tuple[str, ...] = (), force: bool = False
+        self,
+        name: str | None = None,
+        inert: tuple[str, ...] = (),
+        force: bool = False,
+        reader: Reader | None = None,
     ) -> Callable[[T], T]:
         """Make a class (or function) available to configs, as a decorator.
 
@@ -52,64 +61,90 @@ class Registry:
             name: the `type` to use; the class's own name when left out.
             inert: keys that configs in the wild carry and that have no effect.
             force: replace a class of the same name instead of raising `KeyError`.
+            reader: a dataclass whose fields are the keys, for a class that is not annotated.
         """
 
         def add(cls: T) -> T:
             key = name or getattr(cls, "__name__", str(cls))
-            if key in self._classes and not force and not _is_same(self._classes[key], cls):
+            if key in self and not force and not _is_same(self.get(key), cls):
                 raise KeyError(f"A {self.kind} named {key!r} exists already; choose another name.")
-            self._classes[key] = cls
-            self._inert[key] = inert
+            self._entries[key] = Entry(cls, reader or cls, inert)
             return cls
 
         return add
 
     register_module = register  # the spelling of mmsegmentation, which users' own code uses
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._classes
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
 
     def names(self) -> list[str]:
         """Return every registered name, sorted."""
-        return sorted(self._classes)
+        return sorted(self._entries)
 
     def get(self, name: str, where: str = "") -> Callable[..., Any]:
         """Return the class called `name`; raise `ConfigError` with the nearest name if none is."""
-        if name not in self._classes:
-            raise ConfigError(
-                f"{where}unknown {self.kind} type {name!r}{nearest(name, self.names())}"
-            )
-        return self._classes[name]
+        return self._entry(name, where).cls
 
-    def build(self, cfg: Mapping[str, Any], **defaults: Any) -> Any:
+    def keys(self, name: str) -> dict[str, Key]:
+        """Return what a section of this `type` may set."""
+        keys, _ = keys_of(self._entry(name).reader)
+        return {key: wanted for key, wanted in keys.items() if key not in self.supplied}
+
+    @property
+    def checked(self) -> BeforeValidator:
+        """Annotate a section that names one of these classes: `Annotated[Section, X.checked]`."""
+        return each_mapping(self.check)
+
+    def check(self, cfg: Section) -> None:
+        """Raise `ConfigError` unless `build` could use the section; nothing is built."""
+        self._read(cfg, {})
+
+    def build(self, cfg: Section, **defaults: Any) -> Any:
         """Build what `cfg` describes; `defaults` fill the keys that `cfg` leaves out.
 
-        `ConfigError` for a missing or unknown `type`, an unknown key, or a missing required key.
+        `ConfigError` for a missing or unknown `type`, an unknown key, a value that does not fit the
+        annotation of its parameter, or a missing required key.
+        """
+        given = {key: value for key, value in defaults.items() if value is not None}
+        entry = self._read(cfg, given)
+        values = {k: v for k, v in cfg.items() if k != "type" and k not in entry.inert}
+        known, is_open = keys_of(entry.cls)
+        if not is_open:  # what the program supplies, a class may do without
+            given = {k: v for k, v in given.items() if k in known or k not in self.supplied}
+        return entry.cls(**{**given, **values})
+
+    def _read(self, cfg: Any, given: Section) -> Entry:
+        """Return the class that a section names, once all of it has been checked.
 
         A class may hand the keys that it does not know to another one of the registry, which the
         config names under the class's `inner_type_key`.
         """
         if not isinstance(cfg, Mapping) or "type" not in cfg:
-            raise ConfigError(f"expected a dict with a 'type' for a {self.kind}, got {cfg!r}.")
-        kind = cfg["type"]
-        cls = kind if callable(kind) else self.get(kind, origin(cfg))
-        inert = self._inert.get(kind, ()) if isinstance(kind, str) else ()
-        arguments = {k: v for k, v in cfg.items() if k != "type" and k not in inert}
-        required, known, is_open = _parameters(cls)
-        inner_key = getattr(cls, "inner_type_key", "")
-        if inner := arguments.get(inner_key):
-            known = known + _parameters(self.get(inner, origin(cfg, inner_key)))[1]
-            known += self._inert[inner]
-        section = f"{self.kind} {kind!r}"
-        if not is_open:
-            check_keys(cfg, known, section, ("type", *inert))
-        arguments = {**{k: v for k, v in defaults.items() if v is not None}, **arguments}
-        missing = [k for k in required if k not in arguments]
-        if missing:
             raise ConfigError(
-                f"{origin(cfg)}{section} needs the key {missing[0]!r}, which is not set."
+                f"expected a dict with a 'type' for a {self.kind}, got {cfg!r}. Name its type."
             )
-        return cls(**arguments)
+        kind = cfg["type"]
+        entry = Entry(kind, kind) if callable(kind) else self._entry(kind, origin(cfg))
+        keys, is_open = keys_of(entry.reader)
+        inner_key = getattr(entry.cls, "inner_type_key", "")
+        if (inner := cfg.get(inner_key)) in self.names():
+            inside = self._entry(inner)
+            keys = {**keys_of(inside.reader)[0], **keys}
+            entry = Entry(entry.cls, entry.reader, (*entry.inert, *inside.inert))
+        keys = {k: wanted for k, wanted in keys.items() if k not in self.supplied}
+        label = f"{self.kind} {getattr(kind, '__name__', kind)!r}"
+        if not is_open:
+            check_keys(cfg, keys, label, ("type", *entry.inert))
+        check_values(cfg, keys, label, given)
+        return entry
+
+    def _entry(self, name: object, where: str = "") -> Entry:
+        if not isinstance(name, str) or name not in self._entries:
+            raise ConfigError(
+                f"{where}unknown {self.kind} type {name!r}{nearest(name, self.names())}"
+            )
+        return self._entries[name]
 
 
 def _is_same(first: Any, second: Any) -> bool:
@@ -117,41 +152,12 @@ def _is_same(first: Any, second: Any) -> bool:
     return (first.__module__, first.__qualname__) == (second.__module__, second.__qualname__)
 
 
-def _parameters(cls: Callable[..., Any]) -> tuple[list[str], list[str], bool]:
-    """Return (required, known, open) parameter names of a class or function.
-
-    A constructor that takes `**kwargs` hands them to the next class up, whose names count as well.
-    A class may instead hand them to the dataclass that it names as `settings_class`.
-    `open` is True for a function (or a class's last constructor) that takes any keyword.
-    """
-    constructors = [cls]
-    if inspect.isclass(cls):
-        classes = cls.__mro__[:-1]  # without `object`
-        constructors = [c.__dict__["__init__"] for c in classes if "__init__" in c.__dict__]
-    settings = getattr(cls, "settings_class", None)
-    if settings is not None:
-        constructors[1:] = [settings]
-    known: dict[str, bool] = {}  # name: whether it is required
-    # An open chain is really open only for plain functions; a class would hand on to `object`.
-    is_open = not inspect.isclass(cls)
-    for constructor in constructors:
-        parameters = inspect.signature(constructor).parameters.values()
-        for p in parameters:
-            if p.name != "self" and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL):
-                known.setdefault(p.name, p.default is p.empty)
-        has_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
-        # torch.nn.Module accepts any keyword only to reject it: it closes the chain.
-        if not has_any or constructor.__module__.startswith("torch."):
-            is_open = False
-            break
-    return [name for name, is_required in known.items() if is_required], list(known), is_open
-
-
 BACKBONES = Registry("backbone")
 NECKS = Registry("neck")
 HEADS = Registry("decode head")
 LOSSES = Registry("loss")
 SEGMENTORS = Registry("segmentor")
-UDA = Registry("training method")
+UDA = Registry("training method", supplied=("model", "max_iters"))
 DATASETS = Registry("dataset")
 PIPELINES = Registry("pipeline step")
+MASK_GENERATORS = Registry("mask generator")

@@ -2,21 +2,25 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
 from mmseg.config.registry import DATASETS
+from mmseg.config.values import Index, Label
 from mmseg.datasets.depth.bins import make_command, png_name
 from mmseg.datasets.image_files import files_below, read_label, write_label
 from mmseg.datasets.labels import IGNORE, LabelRule
 from mmseg.datasets.pipelines import Compose
+from mmseg.datasets.pipelines.compose import Steps
 from mmseg.datasets.pipelines.fields import Results
 from mmseg.datasets.pipelines.reading import LoadAnnotations, reduce_zero
 from mmseg.evaluation import evaluate_dataset
 
 Sample = dict[str, Any]
 Palette = list[list[int]]  # rows of RGB
+Margins = Annotated[Sequence[Index], Field(min_length=4, max_length=4)]
 
 
 @DATASETS.register()
@@ -55,7 +59,7 @@ class CustomDataset:
 
     def __init__(
         self,
-        pipeline: Sequence[Mapping[str, Any]],
+        pipeline: Steps,
         img_dir: str,
         ann_dir: str | None = None,
         dep_dir: str | None = None,
@@ -64,9 +68,9 @@ class CustomDataset:
         img_suffix: str | None = None,
         seg_map_suffix: str | None = None,
         test_mode: bool = False,
-        ignore_index: int = IGNORE,
+        ignore_index: Label = IGNORE,
         reduce_zero_label: bool = False,
-        crop_pseudo_margins: Sequence[int] | None = None,
+        crop_pseudo_margins: Margins | None = None,
     ) -> None:
         self._name = type(self).__name__
         root = data_root or ""
@@ -82,7 +86,7 @@ class CustomDataset:
         self.seg_map_suffix = self.SEG_MAP_SUFFIX if seg_map_suffix is None else seg_map_suffix
         self.test_mode, self.ignore_index = test_mode, ignore_index
         self.reduce_zero_label = reduce_zero_label
-        self.crop_pseudo_margins = None if test_mode else _check_margins(crop_pseudo_margins)
+        self.crop_pseudo_margins = None if test_mode else crop_pseudo_margins
         self.label_rule = None  # without CLASSES, any value is allowed
         if self.CLASSES:
             self.label_rule = LabelRule(len(self.CLASSES), ignore_index, self.remedy("labels"))
@@ -263,13 +267,3 @@ class CustomDataset:
 def build_dataset(cfg: Mapping[str, Any], test_mode: bool = False) -> Any:
     """Build the dataset that `cfg` (`data.train`, `data.val`, `data.test`) describes."""
     return DATASETS.build(cfg, test_mode=test_mode or None)
-
-
-def _check_margins(margins: Sequence[int] | None) -> list[int] | None:
-    if margins is None:
-        return None
-    if len(margins) != 4 or not all(isinstance(m, int) and m >= 0 for m in margins):
-        raise ValueError(
-            f"expected crop_pseudo_margins as [top, bottom, left, right] in pixels, got {margins}."
-        )
-    return list(margins)

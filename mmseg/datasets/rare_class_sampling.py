@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from mmseg.config.values import Index, NonNegative, Positive
 from mmseg.datasets.custom import CustomDataset, Sample
 
 STATISTICS_FILE = "sample_class_stats.json"
@@ -53,7 +54,11 @@ class RareClassSampling:
     """
 
     def __init__(
-        self, source: CustomDataset, min_pixels: int, class_temp: float, min_crop_ratio: float
+        self,
+        source: CustomDataset,
+        min_pixels: Index,
+        class_temp: Positive,
+        min_crop_ratio: NonNegative,
     ) -> None:
         self.source = source
         self.min_pixels, self.min_crop_ratio = min_pixels, min_crop_ratio

@@ -1,17 +1,19 @@
 """Pairs of a labeled source sample and an unlabeled target sample."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import Annotated
 
 import numpy as np
 
-from mmseg.config.registry import DATASETS, check_keys
+from mmseg.config.checking import checked
+from mmseg.config.registry import DATASETS
+from mmseg.config.values import Pair, Section
 from mmseg.datasets.custom import CustomDataset, Sample
-from mmseg.datasets.pipelines.fields import as_pair
 from mmseg.datasets.rare_class_sampling import RareClassSampling
 from mmseg.system.errors import ConfigError
 
-SAMPLING_KEYS = ("min_pixels", "class_temp", "min_crop_ratio")
+Domain = Annotated[Section, DATASETS.checked] | CustomDataset
+Sampling = Annotated[Section, checked(RareClassSampling, "rare_class_sampling", ("source",))]
 TARGET_FIELDS = ("target_img", "target_depth", "valid_pseudo_mask")
 MAP_FIELDS = ("img", "gt_semantic_seg", "depth", *TARGET_FIELDS)  # share the synchronous crop
 
@@ -33,10 +35,10 @@ class UDADataset:
 
     def __init__(
         self,
-        source: Mapping[str, Any] | CustomDataset,
-        target: Mapping[str, Any] | CustomDataset,
-        rare_class_sampling: Mapping[str, Any] | None = None,
-        sync_crop_size: Sequence[int] | None = None,
+        source: Domain,
+        target: Domain,
+        rare_class_sampling: Sampling | None = None,
+        sync_crop_size: Pair | None = None,
         test_mode: bool = False,
     ) -> None:
         if test_mode:
@@ -54,14 +56,9 @@ class UDADataset:
                 "expected source and target with the same classes and ignore_index, got "
                 f"{type(self.source).__name__} and {type(self.target).__name__}, which differ."
             )
-        size = sync_crop_size
-        self.sync_crop_size = None if size is None else as_pair(size, "sync_crop_size")
+        self.sync_crop_size = None if sync_crop_size is None else tuple(sync_crop_size)
         self.rare_class_sampling = None
         if rare_class_sampling is not None:
-            check_keys(rare_class_sampling, SAMPLING_KEYS, "rare_class_sampling")
-            for key in SAMPLING_KEYS:
-                if key not in rare_class_sampling:
-                    raise ConfigError(f"expected rare_class_sampling.{key}, got none. Set it.")
             self.rare_class_sampling = RareClassSampling(self.source, **rare_class_sampling)
 
     def __len__(self) -> int:

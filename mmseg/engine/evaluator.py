@@ -4,7 +4,7 @@ Legend: C classes, H×W pixels of the original image.
 """
 
 import json
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from mmseg.config.run_config import DataConfig
 from mmseg.engine.logs import get_logger
 from mmseg.engine.memory_advice import explains_full_evaluation
 from mmseg.evaluation.collapse import ClassBest, find_collapse
@@ -56,7 +57,7 @@ class Evaluator:
     def __init__(
         self,
         dataset: Any,
-        metric: str | list[str] = "mIoU",
+        metric: str | Sequence[str] = "mIoU",
         workers: int = 0,
         with_subsets: bool = False,
         shows_progress: bool = False,
@@ -204,11 +205,9 @@ def split_name(dataset: Any) -> str:
     return f"{folder} ({split})" if split else folder
 
 
-def has_synthia_source(cfg: Mapping[str, Any]) -> bool:
+def has_synthia_source(data: DataConfig) -> bool:
     """Tell whether a run trains on SYNTHIA's labels."""
-    train = (cfg.get("data") or {}).get("train") or {}
-    sections = train if isinstance(train, list | tuple) else [train]
-    return any(SYNTHIA in (s.get("type"), (s.get("source") or {}).get("type")) for s in sections)
+    return data.source.get("type") == SYNTHIA
 
 
 def write_results(folder: str | Path, record: Mapping[str, Any], name: str = RESULTS) -> Path:

@@ -7,19 +7,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mmseg.config.run_config import RunConfig
 from mmseg.engine.precision import half_for
-from mmseg.engine.run_settings import LoopSettings
 from mmseg.models.segmentors.slide_inference import windows_per_call
 from mmseg.system.full_memory import explains_full_memory
 
 
 def explains_full_step(
-    batch: Mapping[str, Any], device: torch.device, settings: LoopSettings
+    batch: Mapping[str, Any], device: torch.device, settings: RunConfig
 ) -> AbstractContextManager[None]:
     """Raise `FullMemoryError` for a training step that does not fit into memory."""
+    samples = settings.data.samples_per_gpu
     return explains_full_memory(
         lambda: (
-            f"a training step of {settings.samples_per_gpu} sample(s) of {_size(batch['img'])} "
+            f"a training step of {samples} sample(s) of {_size(batch['img'])} "
             f"pixels in {settings.precision.dtype or 'float32'} on {_named(device)}"
         ),
         lambda: _step_advice(device, settings),
@@ -38,7 +39,7 @@ def explains_full_evaluation(
     )
 
 
-def _step_advice(device: torch.device, settings: LoopSettings) -> str:
+def _step_advice(device: torch.device, settings: RunConfig) -> str:
     """Name the keys that need less memory: half precision, a part of the batch at a time."""
     choices = []
     if settings.precision.dtype is None:
@@ -46,14 +47,14 @@ def _step_advice(device: torch.device, settings: LoopSettings) -> str:
             f"--cfg-options amp.dtype={half_for(device)} (half precision; with --resume auto the "
             "run goes on)"
         )
-    samples = settings.samples_per_gpu
+    samples = settings.data.samples_per_gpu
     if samples > 1:
         parts = next(n for n in range(2, samples + 1) if samples % n == 0)
         choices.append(
             f"--cfg-options data.samples_per_gpu={samples // parts} "
-            f"optimizer_config.cumulative_iters={settings.cumulative_iters * parts} "
-            f"runner.max_iters={settings.max_iters * parts} (a new run, with the same images per "
-            f"step; multiply warm-up and intervals by {parts}, too)"
+            f"optimizer_config.cumulative_iters={settings.updates.cumulative_iters * parts} "
+            f"runner.max_iters={settings.runner.max_iters * parts} (a new run, with the same "
+            f"images per step; multiply warm-up and intervals by {parts}, too)"
         )
     if choices:
         return f"add {', or '.join(choices)}."

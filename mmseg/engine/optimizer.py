@@ -4,26 +4,88 @@
 longest key that its name contains (the alphabetically first of equal length) and no other rule.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import Field
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 
-from mmseg.config.registry import Registry, check_keys, origin
-from mmseg.system.errors import ConfigError
-
-OPTIMIZERS = Registry("optimizer")
-for _optimizer in (torch.optim.AdamW, torch.optim.Adam, torch.optim.SGD):
-    OPTIMIZERS.register()(_optimizer)
+from mmseg.config.checking import checked
+from mmseg.config.registry import Registry
+from mmseg.config.values import NonNegative, Section
 
 NORMS = (_BatchNorm, _InstanceNorm, nn.GroupNorm, nn.LayerNorm)
-RULES = ("custom_keys", "bias_lr_mult", "bias_decay_mult", "norm_decay_mult", "dwconv_decay_mult")
-CUSTOM = ("lr_mult", "decay_mult")
-CONSTRUCTOR = "DefaultOptimizerConstructor"  # the only `constructor` that configs name; it is ours
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
+
+@dataclass(frozen=True)
+class CustomKeys:
+    """What one of `paramwise_cfg.custom_keys` changes."""
+
+    lr_mult: NonNegative = 1.0
+    decay_mult: NonNegative = 1.0
+
+
+@dataclass(frozen=True)
+class ParamwiseKeys:
+    """The keys of `optimizer.paramwise_cfg`."""
+
+    custom_keys: Mapping[str, Annotated[Section, checked(CustomKeys, "custom_keys")]] | None = None
+    bias_lr_mult: NonNegative = 1.0
+    bias_decay_mult: NonNegative = 1.0
+    norm_decay_mult: NonNegative = 1.0
+    dwconv_decay_mult: NonNegative = 1.0
+
+
+@dataclass(frozen=True)
+class OptimizerKeys:
+    """The keys that every optimizer has."""
+
+    lr: NonNegative
+    paramwise_cfg: Annotated[Section, checked(ParamwiseKeys, "paramwise_cfg")] | None = None
+    # The only one that configs name; it is ours.
+    constructor: Literal["DefaultOptimizerConstructor"] = "DefaultOptimizerConstructor"
+    weight_decay: NonNegative = 0.0
+    maximize: bool = False
+    foreach: bool | None = None
+    differentiable: bool = False
+    fused: bool | None = None
+
+
+@dataclass(frozen=True)
+class AdamKeys(OptimizerKeys):
+    """The keys of Adam."""
+
+    betas: Annotated[Sequence[Beta], Field(min_length=2, max_length=2)] = (0.9, 0.999)
+    eps: NonNegative = 1e-8
+    amsgrad: bool = False
+    capturable: bool = False
+
+
+@dataclass(frozen=True)
+class AdamWKeys(AdamKeys):
+    """The keys of AdamW."""
+
+    weight_decay: NonNegative = 0.01
+
+
+@dataclass(frozen=True)
+class SGDKeys(OptimizerKeys):
+    """The keys of SGD."""
+
+    momentum: NonNegative = 0.0
+    dampening: float = 0.0
+    nesterov: bool = False
+
+
+OPTIMIZERS = Registry("optimizer")
+OPTIMIZERS.register(reader=AdamWKeys)(torch.optim.AdamW)
+OPTIMIZERS.register(reader=AdamKeys)(torch.optim.Adam)
+OPTIMIZERS.register(reader=SGDKeys)(torch.optim.SGD)
 
 
 @dataclass(frozen=True)
@@ -41,19 +103,9 @@ def build_optimizer(model: nn.Module, cfg: Mapping[str, Any]) -> torch.optim.Opt
     `model` is a training method (its `trainable_parameters()` count) or a network; `cfg` has
     `type`, the arguments of that optimizer, and `paramwise_cfg`.
     """
-    arguments = cfg.copy() if hasattr(cfg, "copy") else dict(cfg)  # type: ignore[attr-defined]
-    rules = arguments.pop("paramwise_cfg", None) or {}
-    constructor = arguments.pop("constructor", CONSTRUCTOR)
-    if constructor != CONSTRUCTOR:
-        raise ConfigError(
-            f"{origin(cfg, 'constructor')}expected the optimizer constructor {CONSTRUCTOR!r}, got "
-            f"{constructor!r}; remove the key and use paramwise_cfg."
-        )
-    if "lr" not in arguments:
-        raise ConfigError(f"{origin(cfg)}the optimizer needs the key 'lr', which is not set.")
-    check_keys(rules, RULES, "optimizer.paramwise_cfg")
-    for key, values in (rules.get("custom_keys") or {}).items():
-        check_keys(values, CUSTOM, f"optimizer.paramwise_cfg.custom_keys[{key!r}]")
+    OPTIMIZERS.check(cfg)
+    arguments = {k: v for k, v in cfg.items() if k not in ("paramwise_cfg", "constructor")}
+    rules = cfg.get("paramwise_cfg") or {}
     trainable = {id(p) for p in trainable_parameters(model)}
     layers = dict(model.named_modules())
     groups: dict[Multipliers, list[nn.Parameter]] = {}

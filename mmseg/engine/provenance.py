@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 import mmseg
+from mmseg.config.run_config import NOT_HASHED, RunConfig
 from mmseg.datasets.fingerprint import dataset_fingerprint
 from mmseg.datasets.rare_class_sampling import IMAGES_FILE, STATISTICS_FILE
 from mmseg.engine.logs import get_logger
@@ -27,14 +28,12 @@ PROGRAM = Path(__file__).parents[2]
 REPRO = "repro.json"
 EARLIER = "earlier_starts"
 CROP_SETTINGS = "preprocessing.json"  # run_seg.py leaves it beside the crops
-# They name a run or say where it continues, not what it computes.
-NOT_HASHED = ("work_dir", "resume_from", "name", "git_rev")
 CHUNK = 2**20  # bytes
 
 
 def write_repro(
     work_dir: str | Path,
-    cfg: Mapping[str, Any],
+    run: RunConfig,
     dataset: Any,
     device: torch.device,
     deterministic: bool = False,
@@ -44,7 +43,6 @@ def write_repro(
 
     The record of this start is on top; those of earlier starts in the same folder are kept in its
     list `earlier_starts`, newest first. A file that cannot be found is recorded as missing.
-    `cfg` is the resolved config, `seed` included.
     """
     cpu = f"CPU {platform.processor() or platform.machine()}"
     gpu_or_cpu = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu
@@ -70,12 +68,12 @@ def write_repro(
         "processes": len(devices),
         "devices": devices,
         "threads_per_process": torch.get_num_threads(),
-        "seed": cfg.get("seed"),
+        "seed": run.seed,
         "deterministic": deterministic,
         CUBLAS_WORKSPACE: os.environ.get(CUBLAS_WORKSPACE),
-        "config": {"sha256": config_hash(cfg), "note": note + ", ".join(NOT_HASHED)},
+        "config": {"sha256": run.sha256, "note": note + ", ".join(NOT_HASHED)},
         "data": _data_fingerprints(dataset),
-        "files": {name: file_hash(file) for name, file in files_of_run(cfg, dataset)},
+        "files": {name: file_hash(file) for name, file in files_of_run(run, dataset)},
         EARLIER: _earlier_starts(path),
     }
     with atomic_write(path, "w") as stream:
@@ -114,21 +112,11 @@ def git_revision(folder: Path = PROGRAM) -> str | None:
     return f"{state['revision']}+changes" if "changes" in str(state["tree"]) else state["revision"]
 
 
-def config_hash(cfg: Mapping[str, Any]) -> str:
-    """Hash the values of a config; see `NOT_HASHED` for what does not count.
-
-    >>> config_hash({"a": (1, 2), "b": 3}) == config_hash({"b": 3, "work_dir": "x", "a": [1, 2]})
-    True
-    """
-    values = {key: value for key, value in cfg.items() if key not in NOT_HASHED}
-    return hashlib.sha256(json.dumps(_ordered(values), default=str).encode()).hexdigest()
-
-
-def files_of_run(cfg: Mapping[str, Any], dataset: Any) -> Iterator[tuple[str, Path]]:
+def files_of_run(run: RunConfig, dataset: Any) -> Iterator[tuple[str, Path]]:
     """Yield (config key, path) of the files whose content decides what is computed."""
-    yield from _pretrained(cfg.get("model") or {}, "model")
-    uda = cfg.get("uda") or {}
-    named = {key: cfg.get(key) for key in ("load_from", "resume_from")}
+    yield from _pretrained(run.model, "model")
+    uda = run.uda or {}
+    named: dict[str, Any] = {"load_from": run.load_from, "resume_from": run.resume_from}
     named["uda.matrix_path"] = uda.get("matrix_path")
     crops = uda.get("croped_images_path")
     named["uda.croped_images_path"] = crops and Path(crops).parent / CROP_SETTINGS
@@ -162,15 +150,6 @@ def _data_fingerprints(dataset: Any) -> dict[str, Any]:
     if not all(hasattr(dataset, name) for name in names):
         return {"train": dataset_fingerprint(dataset)}
     return {name: dataset_fingerprint(getattr(dataset, name)) for name in names}
-
-
-def _ordered(value: Any) -> Any:
-    """Return nested values whose JSON does not depend on the order of keys."""
-    if isinstance(value, Mapping):
-        return {str(key): _ordered(value[key]) for key in sorted(value, key=str)}
-    if isinstance(value, list | tuple):
-        return [_ordered(item) for item in value]
-    return value
 
 
 def _pretrained(section: Any, name: str) -> Iterator[tuple[str, Path]]:

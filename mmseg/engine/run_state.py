@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from mmseg.config.run_config import RunConfig
 from mmseg.engine.checkpoint import CheckpointError, load_method, make_meta, saved_state
 from mmseg.engine.checkpoint_folder import iteration_of
 from mmseg.engine.logs import get_logger
 from mmseg.engine.meters import LossMeter
-from mmseg.engine.run_settings import LoopSettings
 from mmseg.engine.schedule import Schedule
 from mmseg.engine.updates import Gradients, Updates
 from mmseg.evaluation.collapse import ClassBest
@@ -52,7 +52,7 @@ class RunState:
     method: Any
     updates: Updates
     schedule: Schedule
-    settings: LoopSettings
+    settings: RunConfig
     device: torch.device
     meta: Mapping[str, Any]
     progress: Progress = field(default_factory=Progress)
@@ -73,8 +73,8 @@ class RunState:
             "progress": asdict(self.progress),
             "losses": processes.gather_objects(self.losses.state_dict()),
             "world_size": processes.world_size(),
-            "samples_per_gpu": settings.samples_per_gpu,
-            "cumulative_iters": settings.cumulative_iters,
+            "samples_per_gpu": settings.data.samples_per_gpu,
+            "cumulative_iters": settings.updates.cumulative_iters,
             **gradients,
         }
 
@@ -94,7 +94,8 @@ class RunState:
         if losses := checkpoint.get("losses"):
             self.losses.load_state_dict(losses[rank], self.device)
         gradients: list[Gradients] = checkpoint.get("gradients") or []
-        if gradients and checkpoint.get("cumulative_iters") == self.settings.cumulative_iters:
+        size = self.settings.updates.cumulative_iters
+        if gradients and checkpoint.get("cumulative_iters") == size:
             self.updates.restore_gradients(gradients[rank])
 
     def _restore_optimizers(self, checkpoint: Mapping[str, Any], what: str) -> None:
@@ -122,8 +123,8 @@ class RunState:
         current = {
             "seed": self.settings.seed,
             "world_size": processes.world_size(),
-            "samples_per_gpu": self.settings.samples_per_gpu,
-            "cumulative_iters": self.settings.cumulative_iters,
+            "samples_per_gpu": self.settings.data.samples_per_gpu,
+            "cumulative_iters": self.settings.updates.cumulative_iters,
             "schedule": self.schedule.state_dict(),
             "scaler": bool(self.updates.precision.state_dict()),
         }

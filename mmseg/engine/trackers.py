@@ -2,17 +2,17 @@
 
 import importlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmseg.config.registry import Registry, check_keys
+from mmseg.config.registry import Registry
+from mmseg.config.values import Section
 from mmseg.system.errors import ConfigError
 from mmseg.system.files import atomic_write
 
-TRACKERS = Registry("log hook")
+TRACKERS = Registry("log hook", supplied=("work_dir", "is_resumed"))
 WANDB_ID = "wandb_id.txt"  # which run of Weights & Biases a work folder belongs to
-LOG_CONFIG = ("interval", "img_interval", "hooks")
 INERT = ("by_epoch", "interval", "ignore_last", "reset_flag", "interval_exp_name")
 
 
@@ -91,16 +91,15 @@ class WandbTracker(Tracker):
 
 
 def build_trackers(
-    log_config: Mapping[str, Any], work_dir: str, timestamp: str, is_resumed: bool = False
+    hooks: Sequence[Section], work_dir: str, timestamp: str, is_resumed: bool = False
 ) -> list[Tracker]:
-    """Build what `log_config.hooks` names, and the JSON lines; check their keys."""
-    check_keys(log_config, LOG_CONFIG, "log_config")
+    """Build what `log_config.hooks` names, and the JSON lines."""
     arguments: dict[Any, dict[str, Any]] = {
         "TensorboardLoggerHook": {"work_dir": work_dir},
         "WandbLoggerHook": {"work_dir": work_dir, "is_resumed": is_resumed},
     }
     trackers: list[Tracker] = [JsonTracker(Path(work_dir) / f"{timestamp}.log.json")]
-    for hook in log_config.get("hooks") or []:
+    for hook in hooks:
         trackers.append(TRACKERS.build(hook, **arguments.get(hook.get("type"), {})))
     return trackers
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mmseg.config.run_config import RunConfig
 from mmseg.engine.checkpoint import read_checkpoint
 from mmseg.engine.checkpoint_folder import LATEST, CheckpointFolder
 from mmseg.engine.evaluator import Evaluator, note_collapse, write_results
@@ -20,7 +21,6 @@ from mmseg.engine.logs import get_logger
 from mmseg.engine.memory_advice import explains_full_step
 from mmseg.engine.meters import StepClock, memory_in_use
 from mmseg.engine.precision import Precision
-from mmseg.engine.run_settings import LoopSettings
 from mmseg.engine.run_state import Progress, RunState, require_finite_weights
 from mmseg.engine.schedule import Schedule
 from mmseg.engine.trackers import Tracker, text_line
@@ -52,7 +52,7 @@ class Trainer:
         method: nn.Module,
         optimizer: torch.optim.Optimizer,
         schedule: Schedule,
-        settings: LoopSettings,
+        settings: RunConfig,
         output: RunOutput,
     ) -> None:
         self.method: Any = method
@@ -60,7 +60,7 @@ class Trainer:
         self.settings, self.output = settings, output
         self.work_dir = Path(output.work_dir)
         self.trackers = list(output.trackers)
-        self.folder = CheckpointFolder(self.work_dir, settings.max_keep_checkpoints)
+        self.folder = CheckpointFolder(self.work_dir, settings.checkpoints.max_kept)
         self.device = next(method.parameters()).device
         self.precision = Precision(settings.precision, self.device)
         self.method.scale_loss = self.precision.scaler.scale
@@ -82,7 +82,7 @@ class Trainer:
         weights are not finite; `FullMemoryError` when the memory is full.
         """
         self.method.train()
-        clock = StepClock(self.progress.iteration, self.settings.max_iters)
+        clock = StepClock(self.progress.iteration, self.settings.runner.max_iters)
         batches = None
         try:
             self._complete_restored_iteration(clock)
@@ -169,7 +169,7 @@ class Trainer:
 
     def _log(self, clock: StepClock) -> None:
         """Write a line of the log if it is due after this iteration."""
-        if not self._is_due(self.settings.log_interval):
+        if not self._is_due(self.settings.logging.interval):
             return
         iteration, scale = self.progress.iteration, self.precision.scale()
         means = self.state.losses.means()
@@ -184,7 +184,8 @@ class Trainer:
             **({} if scale is None else {"loss_scale": scale}),
         }
         if processes.is_main():
-            get_logger().info(text_line(record, self.settings.max_iters, clock.eta(iteration)))
+            max_iters = self.settings.runner.max_iters
+            get_logger().info(text_line(record, max_iters, clock.eta(iteration)))
             for tracker in self.trackers:
                 tracker.track(record)
 
@@ -201,8 +202,8 @@ class Trainer:
 
         The best one comes first and `latest.pth` last, so being killed at any moment loses neither.
         """
-        is_saved = self._is_due(self.settings.checkpoint_interval)
-        interval = self.settings.resume_interval
+        is_saved = self._is_due(self.settings.checkpoints.interval)
+        interval = self.settings.checkpoints.resume_interval
         is_rolling = interval > 0 and self.progress.iteration % interval == 0
         if not (is_evaluated or is_saved or is_rolling):
             return
@@ -242,7 +243,7 @@ class Trainer:
         saved = f"its state is in '{file}'" if file else "there was nothing to save yet"
         raise RunInterrupted(
             f"{next(filter(None, names))} ended the run after iteration {iteration} of "
-            f"{self.settings.max_iters}; {saved}. Continue with: {self.output.command}"
+            f"{self.settings.runner.max_iters}; {saved}. Continue with: {self.output.command}"
         )
 
     def _require_finite(self) -> None:
@@ -251,12 +252,12 @@ class Trainer:
         require_finite_weights(self.method.model, self.progress.iteration)
 
     def _is_evaluation_due(self) -> bool:
-        return bool(self.output.evaluator) and self._is_due(self.settings.evaluation_interval)
+        return bool(self.output.evaluator) and self._is_due(self.settings.evaluation.interval)
 
-    def _is_due(self, interval: int) -> bool:
+    def _is_due(self, interval: int | None) -> bool:
         """Tell whether `interval`, or the run, ends with the current iteration."""
         done = self.progress.iteration
-        return done == self.settings.max_iters or (interval > 0 and done % interval == 0)
+        return done == self.settings.runner.max_iters or bool(interval and done % interval == 0)
 
 
 def to_device(value: Any, device: torch.device) -> Any:

@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mmseg.config.run_config import RunConfig
 from mmseg.engine.optimizer import trainable_parameters
 from mmseg.engine.precision import Precision
-from mmseg.engine.run_settings import LoopSettings
 from mmseg.system.gradient_averaging import average_gradients
 
 Gradients = dict[str, Tensor]  # by the name of the parameter
@@ -26,13 +26,15 @@ class Updates:
         self,
         method: nn.Module,
         optimizer: torch.optim.Optimizer,
-        settings: LoopSettings,
+        settings: RunConfig,
         precision: Precision,
     ) -> None:
         self.method, self.optimizer = method, optimizer
         own: Any = getattr(method, "own_optimizers", dict)
         self.own_optimizers: dict[str, torch.optim.Optimizer] = own()
-        self.settings, self.precision = settings, precision
+        self.group_size = settings.updates.cumulative_iters
+        self.max_iters = settings.runner.max_iters
+        self.clipping, self.precision = settings.updates.grad_clip, precision
 
     @property
     def optimizers(self) -> list[torch.optim.Optimizer]:
@@ -41,15 +43,15 @@ class Updates:
 
     def before(self, iteration: int) -> None:
         """Clear the gradients if `iteration` begins a group."""
-        if iteration % self.settings.cumulative_iters == 0:
+        if iteration % self.group_size == 0:
             for optimizer in self.optimizers:
                 optimizer.zero_grad(set_to_none=True)
 
     def after(self, iteration: int) -> dict[str, Tensor]:
         """Step if `iteration` ends a group, and return values to log."""
         done = iteration + 1
-        size = done - iteration // self.settings.cumulative_iters * self.settings.cumulative_iters
-        if size < self.settings.cumulative_iters and done < self.settings.max_iters:
+        size = done - iteration // self.group_size * self.group_size
+        if size < self.group_size and done < self.max_iters:
             return {}
         parameters = [p for o in self.optimizers for g in o.param_groups for p in g["params"]]
         average_gradients(parameters)
@@ -68,9 +70,9 @@ class Updates:
         ]
         for optimizer in used:
             scaler.unscale_(optimizer)
-        if self.settings.grad_clip:
+        if clip := self.clipping:
             parameters = trainable_parameters(self.method)
-            norm = nn.utils.clip_grad_norm_(parameters, **self.settings.grad_clip)
+            norm = nn.utils.clip_grad_norm_(parameters, clip.max_norm, clip.norm_type)
             # A scaled gradient may overflow (the step is skipped then); logged values must not.
             logged = {} if scaler.is_enabled() else {"grad_norm": norm}
         for optimizer in used:
@@ -84,7 +86,7 @@ class Updates:
 
         None between two groups; `iteration` iterations are finished.
         """
-        if iteration % self.settings.cumulative_iters == 0 or iteration == self.settings.max_iters:
+        if iteration % self.group_size == 0 or iteration == self.max_iters:
             return None
         named = self.method.named_parameters()
         return {name: p.grad.detach().cpu() for name, p in named if p.grad is not None}

@@ -1,5 +1,6 @@
 """Build networks and training methods from configs."""
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -37,11 +38,20 @@ def build_train_model(
     for key, value in (("train_cfg", train_cfg), ("test_cfg", test_cfg)):
         if value is not None and model.get(key) is None:
             model[key] = value
-    method: dict[str, Any] = cfg["uda"].copy() if cfg.get("uda") else {"type": "Supervised"}
-    method["model"] = model
-    if method.get("matrix_path") and method.get("dataset") is None:
-        source = (cfg.get("data") or {}).get("train", {}).get("source") or {}
-        kind = source.get("type")
-        method["dataset"] = short_name(kind) if isinstance(kind, str) else None
-    method["max_iters"] = (cfg.get("runner") or {}).get("max_iters")
-    return UDA.build(method)
+    source = ((cfg.get("data") or {}).get("train") or {}).get("source")
+    return build_method(model, cfg.get("uda"), source, (cfg.get("runner") or {}).get("max_iters"))
+
+
+def build_method(
+    model: Cfg, method: Cfg | None, source: Cfg | None = None, max_iters: int | None = None
+) -> nn.Module:
+    """Build a training method, described by a `uda` section, around a `model` section.
+
+    `source`, the section of the labeled dataset, names the dataset of CDDA's statistics where
+    `uda.dataset` does not; `max_iters` is the length of the run, for methods that need it.
+    """
+    section: Any = copy.copy(method) if method else {"type": "Supervised"}
+    if section.get("matrix_path") and section.get("dataset") is None:
+        kind = (source or {}).get("type")
+        section["dataset"] = short_name(kind) if isinstance(kind, str) else None
+    return UDA.build(section, model=with_present_names(model), max_iters=max_iters)

@@ -167,4 +167,4 @@ def test_test_sh_passes_the_option_on(run_dir: Path, results: dict[str, Any]) ->
 def test_other_networks_are_refused(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         evaluate(run_dir, "--eval-model", "ema")
-    assert "invalid choice: 'ema'" in capsys.readouterr().err
+    assert "expected student or teacher or both, got 'ema'" in capsys.readouterr().err

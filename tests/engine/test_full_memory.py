@@ -12,8 +12,7 @@ from tiny_run import config
 from mmseg.apis.run_folder import is_sentence
 from mmseg.cli.endings import user_errors
 from mmseg.config import Config, parse_options
-from mmseg.engine.precision import PrecisionSettings
-from mmseg.engine.run_settings import read_settings
+from mmseg.config.run_config import PrecisionConfig, read_run
 from mmseg.engine.trainer import Trainer
 from mmseg.system.full_memory import FullMemoryError
 
@@ -77,23 +76,24 @@ def test_what_is_in_force_already_is_not_advised_and_what_is_advised_can_be_set(
     cfg, seen = Config(config(tmp_path, runner={"max_iters": 10})), []
     cfg.merge_options({"data.samples_per_gpu": 4})
     while len(seen) < 9:
-        settings = read_settings(cfg, seed=0)
-        seen.append((settings.samples_per_gpu, settings.cumulative_iters, settings.max_iters))
+        run = read_run(cfg)
+        samples, size = run.data.samples_per_gpu, run.updates.cumulative_iters
+        seen.append((samples, size, run.runner.max_iters))
         options = re.findall(r"--cfg-options ((?:[\w.]+=\w+ )+)", message(trainer(
-            tmp_path, CPU, samples_per_gpu=settings.samples_per_gpu, max_iters=settings.max_iters,
-            cumulative_iters=settings.cumulative_iters, precision=settings.precision,
+            tmp_path, CPU, samples_per_gpu=samples, max_iters=run.runner.max_iters,
+            cumulative_iters=size, precision=run.precision,
         )))  # fmt: skip
         if not options:
             break
         cfg.merge_options(parse_options(options[-1].split()))
     assert seen == [(4, 1, 10), (2, 2, 20), (1, 4, 40), (1, 4, 40)]
-    assert settings.precision == PrecisionSettings("bfloat16")
+    assert run.precision == PrecisionConfig("bfloat16")
 
 
 @pytest.mark.parametrize("error", OTHERS)
 def test_other_words_for_a_full_memory_are_understood(tmp_path: Path, error: Exception) -> None:
     name = str(error).rstrip(".") or "MemoryError"
-    half = PrecisionSettings("bfloat16")
+    half = PrecisionConfig("bfloat16")
     assert f"got: {name}; train on a device with more memory, or with a smaller crop" in message(
         trainer(tmp_path, error, precision=half)
     )

@@ -11,9 +11,9 @@ import pytest
 import torch
 from line_method import Line, Rivals, batches, make_trainer
 
+from mmseg.config.run_config import PrecisionConfig, ScheduleConfig
 from mmseg.engine.checkpoint import read_checkpoint
 from mmseg.engine.checkpoint_folder import CheckpointFolder
-from mmseg.engine.precision import PrecisionSettings
 from mmseg.engine.schedule import Schedule
 from mmseg.system.interruption import RunInterrupted
 
@@ -169,7 +169,7 @@ def test_a_completed_iteration_is_not_done_again(
             r"schedule \(policy=poly, max_iters=6, .*\); with schedule \(.* max_iters=9, .*\) from",
         ),
         (
-            {"precision": PrecisionSettings("float16", 8.0)},
+            {"precision": PrecisionConfig("float16", 8.0)},
             "with scaler False; with scaler True the run goes on in another precision",
         ),
     ],
@@ -213,7 +213,7 @@ def test_optimizer_settings_of_the_config_hold_after_a_resume(
 ) -> None:
     make_trainer(tmp_path, Rivals(), max_iters=2).run(batches(0, 2))
     resumed = make_trainer(tmp_path, Rivals())
-    resumed.schedule = Schedule(None, 6)
+    resumed.schedule = Schedule(ScheduleConfig(), 6)
     for group in resumed.optimizer.param_groups:
         group |= {"lr": 0.02, "initial_lr": 0.02, "weight_decay": 0.5}
     resumed.resume(tmp_path / "latest.pth")

@@ -9,11 +9,12 @@ import small_runs
 import torch
 from line_method import Line, batches, make_trainer
 
-from mmseg.apis.train import build_method, run_training
+from mmseg.apis.train import build_initial_method, run_training
 from mmseg.apis.train_options import TrainOptions
 from mmseg.config import Config
+from mmseg.config.run_config import PrecisionConfig, read_run
 from mmseg.engine.checkpoint import read_checkpoint
-from mmseg.engine.precision import Precision, PrecisionSettings, read_precision
+from mmseg.engine.precision import Precision
 from mmseg.models.uda.base import StepOutput
 from mmseg.system.errors import ConfigError
 
@@ -23,47 +24,47 @@ CPU = torch.device("cpu")
 @pytest.mark.parametrize(
     ("sections", "expected"),
     [
-        ({}, PrecisionSettings()),
-        ({"fp16": None, "amp": None}, PrecisionSettings()),
-        ({"fp16": {"loss_scale": "dynamic"}}, PrecisionSettings("float16")),
-        ({"fp16": {"loss_scale": 128}}, PrecisionSettings("float16", 128.0)),
-        ({"fp16": {}}, PrecisionSettings("float16", 512.0)),
+        ({}, PrecisionConfig()),
+        ({"fp16": None, "amp": None}, PrecisionConfig()),
+        ({"fp16": {"loss_scale": "dynamic"}}, PrecisionConfig("float16")),
+        ({"fp16": {"loss_scale": 128}}, PrecisionConfig("float16", 128.0)),
+        ({"fp16": {}}, PrecisionConfig("float16", 512.0)),
         (
             {"fp16": {"loss_scale": {"init_scale": 64.0, "mode": "dynamic"}}},
-            PrecisionSettings("float16", scaler={"init_scale": 64.0}),
+            PrecisionConfig("float16", scaler={"init_scale": 64.0}),
         ),
         (
             {"optimizer_config": {"type": "Fp16OptimizerHook", "loss_scale": 32.0}, "fp16": {}},
-            PrecisionSettings("float16", 32.0),
+            PrecisionConfig("float16", 32.0),
         ),
-        ({"optimizer_config": {"type": "OptimizerHook"}}, PrecisionSettings()),
-        ({"amp": {"dtype": "bfloat16"}}, PrecisionSettings("bfloat16")),
-        ({"amp": {"dtype": "float16"}}, PrecisionSettings("float16")),
-        ({"amp": {"dtype": "float16", "loss_scale": 8.0}}, PrecisionSettings("float16", 8.0)),
+        ({"optimizer_config": {"type": "OptimizerHook"}}, PrecisionConfig()),
+        ({"amp": {"dtype": "bfloat16"}}, PrecisionConfig("bfloat16")),
+        ({"amp": {"dtype": "float16"}}, PrecisionConfig("float16")),
+        ({"amp": {"dtype": "float16", "loss_scale": 8.0}}, PrecisionConfig("float16", 8.0)),
     ],
 )
 def test_precision_is_read_as_the_family_writes_it(
-    sections: dict[str, Any], expected: PrecisionSettings
+    sections: dict[str, Any], expected: PrecisionConfig
 ) -> None:
-    assert read_precision(Config(sections)) == expected
+    assert read_run(Config({"runner": {"max_iters": 2}, **sections})).precision == expected
 
 
 @pytest.mark.parametrize(
     ("sections", "message"),
     [
-        ({"fp16": True}, r"expected fp16=dict\(loss_scale=…\) or None, got True"),
-        ({"fp16": {"los_scale": 1.0}}, "'los_scale' in fp16; did you mean 'loss_scale'"),
-        ({"fp16": {"loss_scale": "dynamik"}}, "expected 'dynamic', a number above 0 or"),
-        ({"fp16": {"loss_scale": 0}}, "expected 'dynamic', a number above 0 or"),
-        ({"fp16": {"loss_scale": {"init": 1.0}}}, "'init' in fp16.loss_scale"),
-        ({"amp": {"dtype": "bfloat"}}, "unknown amp.dtype 'bfloat'; did you mean 'bfloat16'"),
+        ({"fp16": True}, "fp16: expected a dictionary, got True"),
+        ({"fp16": {"los_scale": 1.0}}, "'los_scale' in .*; did you mean 'loss_scale'"),
+        ({"fp16": {"loss_scale": "dynamik"}}, "expected 'dynamic' or a number or a dictionary"),
+        ({"fp16": {"loss_scale": 0}}, "expected 'dynamic' or a number above 0 or a dict"),
+        ({"fp16": {"loss_scale": {"init": 1.0}}}, "'init' in loss_scale"),
+        ({"amp": {"dtype": "bfloat"}}, "got 'bfloat'. Did you mean 'bfloat16'"),
         ({"amp": {"dtype": "bfloat16", "loss_scale": 2.0}}, "which needs no scale"),
         ({"amp": {"dtype": "bfloat16"}, "fp16": {}}, "expected fp16 or amp, got both"),
     ],
 )
 def test_a_precision_that_is_not_meant_is_refused(sections: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        read_precision(Config(sections))
+        read_run(Config({"runner": {"max_iters": 2}, **sections}))
 
 
 class Matrix(Line):
@@ -87,13 +88,13 @@ class Matrix(Line):
 @pytest.mark.parametrize(
     ("settings", "dtype", "gradient"),
     [
-        (PrecisionSettings(), torch.float32, 3.0),
-        (PrecisionSettings("bfloat16"), torch.bfloat16, 3.0),
-        (PrecisionSettings("float16", fixed_scale=64.0), torch.float16, 192.0),
+        (PrecisionConfig(), torch.float32, 3.0),
+        (PrecisionConfig("bfloat16"), torch.bfloat16, 3.0),
+        (PrecisionConfig("float16", fixed_scale=64.0), torch.float16, 192.0),
     ],
 )
 def test_forward_runs_in_the_type_and_only_back_propagation_is_scaled(
-    tmp_path: Path, settings: PrecisionSettings, dtype: torch.dtype, gradient: float
+    tmp_path: Path, settings: PrecisionConfig, dtype: torch.dtype, gradient: float
 ) -> None:
     """The loss is 3·weight: gradient 3, times the scale before the step, and 3 after it."""
     method = Matrix(weight=0.5)
@@ -108,7 +109,7 @@ def test_forward_runs_in_the_type_and_only_back_propagation_is_scaled(
 def test_a_step_with_overflowing_gradients_is_skipped_and_the_scale_halved(tmp_path: Path) -> None:
     method = Matrix(weight=0.5)
     method.overflows_at = 1
-    settings = PrecisionSettings("float16", scaler={"init_scale": 64.0})
+    settings = PrecisionConfig("float16", scaler={"init_scale": 64.0})
     trainer = make_trainer(tmp_path, method, precision=settings, max_iters=3, log_interval=1)
     after = []
     for batch in batches(0, 3):
@@ -122,7 +123,7 @@ def test_a_step_with_overflowing_gradients_is_skipped_and_the_scale_halved(tmp_p
 def test_a_fixed_scale_stays_after_an_overflow(tmp_path: Path) -> None:
     method = Matrix()
     method.overflows_at = 0
-    settings = PrecisionSettings("float16", fixed_scale=64.0)
+    settings = PrecisionConfig("float16", fixed_scale=64.0)
     trainer = make_trainer(tmp_path, method, precision=settings)
     trainer.step(batches(0, 1)[0])
     assert method.model.weight.item() == 0
@@ -131,7 +132,7 @@ def test_a_fixed_scale_stays_after_an_overflow(tmp_path: Path) -> None:
 
 def test_clipping_sees_gradients_without_the_scale(tmp_path: Path) -> None:
     method = Matrix()
-    settings = PrecisionSettings("float16", fixed_scale=64.0)
+    settings = PrecisionConfig("float16", fixed_scale=64.0)
     trainer = make_trainer(tmp_path, method, precision=settings, grad_clip={"max_norm": 4.0})
     trainer.step(batches(0, 1)[0])
     assert method.model.weight.grad.item() == 3.0
@@ -140,7 +141,7 @@ def test_clipping_sees_gradients_without_the_scale(tmp_path: Path) -> None:
 def test_the_scale_goes_on_where_the_interrupted_run_was(tmp_path: Path) -> None:
     """Halved at the first iteration, doubled after two good ones: 64, 32, 32, 64, 64, 128."""
     scaler = {"init_scale": 64.0, "growth_interval": 2}
-    settings = {"precision": PrecisionSettings("float16", scaler=scaler), "log_interval": 1}
+    settings = {"precision": PrecisionConfig("float16", scaler=scaler), "log_interval": 1}
     first = Matrix()
     first.overflows_at = 0
     make_trainer(tmp_path, first, checkpoint_interval=2, **settings).run(batches(0, 2))
@@ -159,20 +160,20 @@ def test_a_gpu_that_lacks_bfloat16_is_refused(monkeypatch: pytest.MonkeyPatch) -
     gpu, capability = torch.device("cuda", 1), (8, 0)
     monkeypatch.setattr("torch.cuda.get_device_name", lambda device: "Turing")
     monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: capability)
-    assert Precision(PrecisionSettings("bfloat16"), gpu).dtype is torch.bfloat16
+    assert Precision(PrecisionConfig("bfloat16"), gpu).dtype is torch.bfloat16
     capability = (7, 5)
-    assert Precision(PrecisionSettings("bfloat16"), CPU).dtype is torch.bfloat16
-    assert Precision(PrecisionSettings(), gpu).dtype is None
+    assert Precision(PrecisionConfig("bfloat16"), CPU).dtype is torch.bfloat16
+    assert Precision(PrecisionConfig(), gpu).dtype is None
     message = (
         r"^expected a GPU of compute capability 8.0 or newer for amp.dtype='bfloat16', got cuda:1 "
         r"\(Turing\) of 7.5; set amp.dtype='float16', or amp=None for full precision.$"
     )
     with pytest.raises(ConfigError, match=message):
-        Precision(PrecisionSettings("bfloat16"), gpu)
+        Precision(PrecisionConfig("bfloat16"), gpu)
 
 
 def test_full_precision_has_no_state() -> None:
-    precision = Precision(PrecisionSettings(), CPU)
+    precision = Precision(PrecisionConfig(), CPU)
     assert precision.state_dict() == {}
     assert precision.scale() is None
     loss = torch.ones(())
@@ -189,7 +190,7 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_depth_metric_computes_in_full_precision(material: Path) -> None:
     """Counts above 256 have no bfloat16 of their own: the decisions must not depend on it."""
     cfg = Config(small_runs.config(material, "cdda", work_dir="unused"))
-    metric = build_method(cfg).cdda.metric
+    metric = build_initial_method(read_run(cfg)).cdda.metric
     rng = np.random.default_rng(2)
     label = torch.from_numpy(rng.integers(0, 19, (2, 24, 40)))
     depth = torch.from_numpy(rng.integers(0, 256, (2, 24, 40))).float()

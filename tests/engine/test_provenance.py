@@ -16,8 +16,9 @@ import torch
 from mmseg.apis.train import run_training
 from mmseg.apis.train_options import TrainOptions
 from mmseg.config import Config
+from mmseg.config.run_config import RunConfig, RunnerConfig, config_hash, read_run
 from mmseg.datasets.fingerprint import dataset_fingerprint, folder_fingerprint
-from mmseg.engine.provenance import code_state, config_hash, file_hash, files_of_run, write_repro
+from mmseg.engine.provenance import code_state, file_hash, files_of_run, write_repro
 from mmseg.preprocessing.plan import source_fingerprint
 
 CPU = torch.device("cpu")
@@ -153,15 +154,16 @@ def test_files_are_hashed_and_missing_ones_said(tmp_path: Path) -> None:
 
 
 def test_every_file_that_decides_the_weights_is_named(tmp_path: Path) -> None:
-    cfg = {
+    sections = {
         "model": {"pretrained": "a.pth", "backbone": {"type": "x", "pretrained": "b.pth"}},
         "load_from": "c.pth",
         "resume_from": None,
         "uda": {"matrix_path": "bank.pth", "croped_images_path": "crops/images"},
     }
+    run = RunConfig(RunnerConfig(2), **sections)
     source = SimpleNamespace(data_root="data/gta")
     dataset = SimpleNamespace(source=source, target=None, rare_class_sampling=object())
-    named = {name: path.as_posix() for name, path in files_of_run(cfg, dataset)}
+    named = {name: path.as_posix() for name, path in files_of_run(run, dataset)}
     assert named == {
         "model.pretrained": "a.pth",
         "model.backbone.pretrained": "b.pth",
@@ -171,12 +173,12 @@ def test_every_file_that_decides_the_weights_is_named(tmp_path: Path) -> None:
         "data.train.source: sample_class_stats.json": "data/gta/sample_class_stats.json",
         "data.train.source: samples_with_class.json": "data/gta/samples_with_class.json",
     }
-    assert list(files_of_run({"model": {"pretrained": None}}, object())) == []
+    assert list(files_of_run(RunConfig(RunnerConfig(2), {"pretrained": None}), object())) == []
 
 
 def test_earlier_starts_are_kept_newest_first(tmp_path: Path) -> None:
     for seed in (1, 2, 3):
-        write_repro(tmp_path, {**CONFIG, "seed": seed}, object(), CPU)
+        write_repro(tmp_path, read_run({**CONFIG, "seed": seed}), object(), CPU)
     record = read(tmp_path)
     assert record["seed"] == 3
     assert [earlier["seed"] for earlier in record["earlier_starts"]] == [2, 1]
@@ -189,7 +191,7 @@ def test_an_unreadable_earlier_record_does_not_stop_a_run(
     tmp_path: Path, content: str, caplog: Any
 ) -> None:
     (tmp_path / "repro.json").write_text(content)
-    write_repro(tmp_path, CONFIG, object(), CPU)
+    write_repro(tmp_path, read_run(CONFIG), object(), CPU)
     assert read(tmp_path)["earlier_starts"] == []
     assert "repro.json is no record of an earlier start" in caplog.text
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmseg.engine.schedule import Schedule
+from mmseg.engine.schedule import build_schedule
 from mmseg.system.errors import ConfigError
 
 POLY = {"policy": "poly", "warmup": "linear", "warmup_iters": 1500, "warmup_ratio": 1e-6,
@@ -16,7 +16,7 @@ POLY = {"policy": "poly", "warmup": "linear", "warmup_iters": 1500, "warmup_rati
 def test_poly_with_warmup_is_the_curve_of_the_golden(golden: Path) -> None:
     """Tolerance: the last bits of float64."""
     curve = np.load(golden / "F/lr_curve.npz")
-    schedule = Schedule(POLY, max_iters=40000)
+    schedule = build_schedule(POLY, max_iters=40000)
     ours = [schedule.rate(6e-5, int(t)) for t in curve["iters"]]
     np.testing.assert_allclose(ours, curve["lr"], rtol=1e-13, atol=0)
 
@@ -24,7 +24,7 @@ def test_poly_with_warmup_is_the_curve_of_the_golden(golden: Path) -> None:
 def test_every_group_follows_its_own_initial_rate() -> None:
     groups = [{"params": [torch.zeros(2)], "lr": lr} for lr in (0.8, 0.08)]
     optimizer = torch.optim.SGD(groups)
-    schedule = Schedule({"policy": "poly", "power": 2.0, "min_lr": 0.0}, max_iters=4)
+    schedule = build_schedule({"policy": "poly", "power": 2.0, "min_lr": 0.0}, max_iters=4)
     for iteration, factor in ((1, 0.5625), (2, 0.25), (1, 0.5625)):
         schedule.apply(optimizer, iteration)
         rates = [group["lr"] for group in optimizer.param_groups]
@@ -36,24 +36,24 @@ def test_every_group_follows_its_own_initial_rate() -> None:
 )
 def test_warmups_halfway(warmup: str, expected: float) -> None:
     cfg = {"policy": "fixed", "warmup": warmup, "warmup_iters": 4, "warmup_ratio": 0.1}
-    schedule = Schedule(cfg, max_iters=9)
+    schedule = build_schedule(cfg, max_iters=9)
     assert schedule.rate(2.0, 2) == pytest.approx(2 * expected)
     assert schedule.rate(2.0, 4) == 2.0
 
 
 def test_without_a_section_the_rate_stays() -> None:
-    assert Schedule(None, 5).rate(0.3, 4) == 0.3
+    assert build_schedule(None, 5).rate(0.3, 4) == 0.3
 
 
 @pytest.mark.parametrize(
     ("cfg", "message"),
     [
-        ({"policy": "polly"}, "unknown lr_config policy 'polly'; did you mean 'poly'"),
+        ({"policy": "polly"}, "policy of lr_config: expected .*got 'polly'. Did you mean 'poly'"),
         ({"policy": "poly", "min_lrr": 0}, "unknown key 'min_lrr' .* did you mean 'min_lr'"),
-        ({"policy": "fixed", "warmup": "liner"}, "did you mean 'linear'"),
-        ({"policy": "poly", "by_epoch": True}, "by_epoch: expected False, got True"),
+        ({"policy": "fixed", "warmup": "liner"}, "Did you mean 'linear'"),
+        ({"policy": "poly", "by_epoch": True}, "by_epoch of lr_config: expected False, got True"),
     ],
 )
 def test_errors_of_the_section(cfg: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        Schedule(cfg, 10)
+        build_schedule(cfg, 10)

@@ -196,7 +196,6 @@ def test_predictions_can_be_kept_formatted_and_blended(
         (["--format-only"], "add --eval-options imgfile_prefix=FOLDER"),
         (["--eval", "mIuO"], "unknown metric 'mIuO'; did you mean 'mIoU'"),
         (["--out", "x.txt"], "expected --out with the suffix .pkl"),
-        (["--opacity", "2"], "expected --opacity above 0"),
     ],
 )
 def test_test_options_are_checked_first(arguments: list[str], message: str) -> None:

@@ -8,8 +8,8 @@ import torch
 from line_method import Line, NoCopies, Rivals, batches, make_trainer
 from torch import nn
 
+from mmseg.config.run_config import PrecisionConfig
 from mmseg.engine.checkpoint import CheckpointError, read_checkpoint
-from mmseg.engine.precision import PrecisionSettings
 from mmseg.models.uda.base import StepOutput
 
 
@@ -114,8 +114,8 @@ def test_clipping_sees_the_mean_over_the_group(tmp_path: Path) -> None:
     assert method.model.weight.grad.item() == pytest.approx(sum(slopes) / 2, rel=1e-6)
 
 
-@pytest.mark.parametrize("precision", [PrecisionSettings(), PrecisionSettings("float16")])
-def test_a_step_reads_nothing_from_the_device(tmp_path: Path, precision: PrecisionSettings) -> None:
+@pytest.mark.parametrize("precision", [PrecisionConfig(), PrecisionConfig("float16")])
+def test_a_step_reads_nothing_from_the_device(tmp_path: Path, precision: PrecisionConfig) -> None:
     """With clipping, accumulation and scale; reading is for the log."""
     settings = {"cumulative_iters": 2, "grad_clip": {"max_norm": 1.0}, "precision": precision}
     trainer = make_trainer(tmp_path, Quadratic(0.5), **settings)

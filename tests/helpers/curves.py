@@ -33,13 +33,13 @@ from gen_scene import scenes  # noqa: E402
 from golden_init import arr, blocky_labels, init_module  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
-from mmseg.apis.train import build_method  # noqa: E402
+from mmseg.apis.train import build_initial_method  # noqa: E402
 from mmseg.config import Config, load_config  # noqa: E402
+from mmseg.config.run_config import read_run  # noqa: E402
 from mmseg.datasets.image_files import write_label  # noqa: E402
 from mmseg.datasets.labels import PALETTE  # noqa: E402
 from mmseg.engine import build_optimizer  # noqa: E402
 from mmseg.engine.meters import LossMeter  # noqa: E402
-from mmseg.engine.run_settings import read_settings  # noqa: E402
 from mmseg.engine.schedule import Schedule  # noqa: E402
 from mmseg.engine.trainer import RunOutput, Trainer, to_device  # noqa: E402
 from mmseg.models.layers import DropPath  # noqa: E402
@@ -80,18 +80,18 @@ def demo_trainer(
         dtype: of weights, images and depth statistics.
     """
     cfg = demo_config(name, Path(folder))
+    run = read_run(cfg)
     if cfg.uda.get("matrix_path"):
         _write_crops(Path(folder))
-    method = init_module(build_method(cfg).to(dtype))
+    method = init_module(build_initial_method(run).to(dtype))
     if method.cdda is not None:  # its norms were computed in float32
         bank = load_bank(cfg.uda.matrix_path, cfg.uda.dataset)
         method.cdda.metric.bank = Bank(bank.to(dtype))
     _draw_from_numpy(method.model)
     method = method.to(device)
-    settings = read_settings(cfg, cfg.seed)
-    schedule = Schedule(cfg.lr_config, settings.max_iters)
+    schedule = Schedule(run.schedule, run.runner.max_iters)
     optimizer = build_optimizer(method, cfg.optimizer)
-    return Trainer(method, optimizer, schedule, settings, RunOutput(cfg.work_dir))
+    return Trainer(method, optimizer, schedule, run, RunOutput(cfg.work_dir))
 
 
 def demo_config(name: str, folder: Path) -> Config:

@@ -11,7 +11,8 @@ from acceptance.device import allow_tf32, has_bfloat16, host_reads
 from acceptance.steps import BF16, FP32, Mode, Steps
 from recorded_steps import Tolerance, bank_file, build, check_steps, double_tolerances, records
 
-from mmseg.engine.precision import Precision, PrecisionSettings
+from mmseg.config.run_config import PrecisionConfig
+from mmseg.engine.precision import Precision
 
 # Of a float32 step from a recording in float32. On CPUs, the deviations are 4e-7, 3e-5, 2e-7 and no
 # pixel, but much larger for the norms of single parameters in front of ReLUs near 0.
@@ -138,7 +139,7 @@ def _first_losses(bench: Bench, mode: Mode) -> dict[str, float]:
 def _expect_refusal(bench: Bench) -> None:
     claim = "bfloat16 is refused on a GPU that lacks it, and the message names an alternative"
     try:
-        Precision(PrecisionSettings("bfloat16"), bench.device)
+        Precision(PrecisionConfig("bfloat16"), bench.device)
     except ValueError as error:
         bench.record.check(claim, "float16" in str(error).replace("bfloat16", ""), str(error))
     else:

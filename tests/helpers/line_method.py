@@ -1,14 +1,16 @@
 """A training method and datasets small enough to follow by hand."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from mmseg.config import Config
+from mmseg.config.run_config import PrecisionConfig, RunConfig, read_run
 from mmseg.engine.evaluator import Evaluator
 from mmseg.engine.optimizer import build_optimizer
-from mmseg.engine.run_settings import LoopSettings
 from mmseg.engine.schedule import Schedule
 from mmseg.engine.trainer import RunOutput, Trainer
 from mmseg.models.uda.base import StepOutput, unscaled
@@ -124,15 +126,40 @@ def batches(start: int, stop: int) -> list[dict[str, Any]]:
     ]
 
 
-def make_trainer(work_dir: Any, method: Line, interruption: Any = None, **settings: Any) -> Trainer:
+PLACES = {
+    "max_iters": "runner.max_iters",
+    "log_interval": "log_config.interval",
+    "checkpoint_interval": "checkpoint_config.interval",
+    "resume_interval": "checkpoint_config.resume_interval",
+    "max_keep_checkpoints": "checkpoint_config.max_keep_ckpts",
+    "evaluation_interval": "evaluation.interval",
+    "grad_clip": "optimizer_config.grad_clip",
+    "cumulative_iters": "optimizer_config.cumulative_iters",
+    "samples_per_gpu": "data.samples_per_gpu",
+    "seed": "seed",
+}
+
+
+FULL = PrecisionConfig()
+
+
+def run_config(precision: PrecisionConfig = FULL, **settings: Any) -> RunConfig:
+    """Return a run of 6 iterations, with the settings of `PLACES`."""
+    cfg = Config({"runner": {}, "log_config": {}, "data": {}, "lr_config": POLY})
     settings = {"max_iters": 6, "seed": 3, "log_interval": 4, **settings}
+    cfg.merge_options({PLACES[name]: value for name, value in settings.items()})
+    return replace(read_run(cfg), precision=precision)
+
+
+def make_trainer(work_dir: Any, method: Line, interruption: Any = None, **settings: Any) -> Trainer:
+    run = run_config(**settings)
     optimizer = build_optimizer(method, {"type": "AdamW", "lr": 0.1, "weight_decay": 0.01})
     evaluates = settings.get("evaluation_interval", 0) > 0
     return Trainer(
         method,
         optimizer,
-        Schedule(POLY, settings["max_iters"]),
-        LoopSettings(**settings),
+        Schedule(run.schedule, run.runner.max_iters),
+        run,
         RunOutput(
             work_dir,
             evaluator=Evaluator(Gradient(3)) if evaluates else None,

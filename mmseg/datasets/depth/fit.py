@@ -11,10 +11,9 @@ from mmseg.datasets.depth.inspection import dataset_warnings
 from mmseg.datasets.depth.record import RECORD_FILE, find_record, recipe_hash
 
 
-def training_warnings(cfg: Mapping[str, Any], dataset: Any) -> list[str]:
-    """Say what looks wrong in the depth that training on `dataset` reads; opens a few maps."""
-    uda = cfg.get("uda") or {}
-    bank, crops = (uda.get(key) for key in ("matrix_path", "croped_images_path"))
+def training_warnings(uda: Mapping[str, Any] | None, dataset: Any) -> list[str]:
+    """Say what looks wrong in the depth that a method reads on `dataset`; opens a few maps."""
+    bank, crops = ((uda or {}).get(key) for key in ("matrix_path", "croped_images_path"))
     dep_dir = getattr(getattr(dataset, "source", None), "dep_dir", None)
     folders = [Path(path).parent for path in (bank, crops) if bank and path]
     return dataset_warnings(dataset) + crop_warnings(folders, dep_dir)

@@ -1,12 +1,14 @@
 """A pipeline: one step after another."""
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Annotated
 
 from mmseg.config.registry import PIPELINES
+from mmseg.config.values import Section
 from mmseg.datasets.pipelines.fields import Results
 
 Step = Callable[[Results], Results]
+Steps = Sequence[Annotated[Section, PIPELINES.checked] | Step]
 
 
 class Compose:
@@ -16,7 +18,7 @@ class Compose:
     run the two parts alone, which saves a caller who draws again from reading the files again.
     """
 
-    def __init__(self, steps: Iterable[Mapping[str, Any] | Step]) -> None:
+    def __init__(self, steps: Iterable[Section | Step]) -> None:
         self.steps: list[Step] = [
             PIPELINES.build(step) if isinstance(step, Mapping) else step for step in steps
         ]

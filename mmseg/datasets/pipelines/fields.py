@@ -1,10 +1,15 @@
 """What the steps of a pipeline share: fields of a sample and its random numbers."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import Field
 
+from mmseg.config.values import Pair
+
+Scales = Pair | Annotated[Sequence[Pair], Field(min_length=1)]
+Direction = Literal["horizontal", "vertical"]
 Results = dict[str, Any]
 ArrayMap = Callable[[np.ndarray], np.ndarray]
 
@@ -23,15 +28,13 @@ def random_generator(results: Results) -> np.random.Generator:
     return np.random.default_rng(np.random.randint(1 << 31)) if rng is None else rng
 
 
-def as_pair(value: Any, name: str) -> tuple[int, int]:
-    """Return `value` as two positive integers or raise `ValueError`."""
-    pair = tuple(value) if isinstance(value, (list, tuple)) else (value,)
-    if len(pair) != 2 or not all(isinstance(v, int) and v > 0 for v in pair):
-        raise ValueError(f"expected {name} as two positive integers, got {value!r}.")
-    return pair
+def as_pair(value: Sequence[int]) -> tuple[int, int]:
+    """Return a pair of numbers as a tuple."""
+    first, second = value
+    return first, second
 
 
-def as_scales(value: Any, name: str) -> list[tuple[int, int]]:
+def as_scales(value: Scales) -> list[tuple[int, int]]:
     """Return one (width, height), or a list of them, as a list of pairs."""
-    is_list = isinstance(value, (list, tuple)) and any(isinstance(v, (list, tuple)) for v in value)
-    return [as_pair(scale, name) for scale in (value if is_list else [value])]
+    pairs: Any = value if isinstance(value[0], Sequence) else [value]
+    return [as_pair(pair) for pair in pairs]

@@ -5,15 +5,20 @@ Legend: sizes of the config's `img_scale` are (width, height), all others (heigh
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Annotated, Literal
 
 import cv2
 import numpy as np
+from pydantic import Field
 
 from mmseg.config.registry import PIPELINES
+from mmseg.config.values import Count, Label, Pair, Positive, Share
 from mmseg.datasets.depth.bins import PAD_BIN
 from mmseg.datasets.labels import IGNORE
 from mmseg.datasets.pipelines.fields import (
+    Direction,
     Results,
+    Scales,
     as_pair,
     as_scales,
     map_fields,
@@ -41,14 +46,12 @@ class Resize:
 
     def __init__(
         self,
-        img_scale: Sequence | None = None,
-        multiscale_mode: str = "range",
-        ratio_range: Sequence[float] | None = None,
+        img_scale: Scales | None = None,
+        multiscale_mode: Literal["range", "value"] = "range",
+        ratio_range: Annotated[Sequence[Positive], Field(min_length=2, max_length=2)] | None = None,
         keep_ratio: bool = True,
     ) -> None:
-        if multiscale_mode not in ("range", "value"):
-            raise ValueError(f"expected mode 'range' or 'value', got {multiscale_mode!r}.")
-        self.scales = None if img_scale is None else as_scales(img_scale, "Resize.img_scale")
+        self.scales = None if img_scale is None else as_scales(img_scale)
         if ratio_range is not None and self.scales is not None and len(self.scales) != 1:
             raise ValueError(
                 f"expected one img_scale with ratio_range, got {self.scales}. Drop one of them."
@@ -124,9 +127,12 @@ class RandomCrop:
     is_random = True
 
     def __init__(
-        self, crop_size: Sequence[int], cat_max_ratio: float = 1.0, ignore_index: int = IGNORE
+        self,
+        crop_size: Pair,
+        cat_max_ratio: Annotated[float, Field(gt=0, le=1)] = 1.0,
+        ignore_index: Label = IGNORE,
     ) -> None:
-        self.crop_size = as_pair(crop_size, "RandomCrop.crop_size")
+        self.crop_size = as_pair(crop_size)
         self.cat_max_ratio, self.ignore_index = cat_max_ratio, ignore_index
 
     def __call__(self, results: Results) -> Results:
@@ -160,11 +166,7 @@ class RandomFlip:
 
     is_random = True
 
-    def __init__(self, prob: float | None = None, direction: str = "horizontal") -> None:
-        if direction not in ("horizontal", "vertical"):
-            raise ValueError(f"expected direction 'horizontal' or 'vertical', got {direction!r}.")
-        if prob is not None and not 0 <= prob <= 1:
-            raise ValueError(f"expected RandomFlip.prob between 0 and 1, got {prob}.")
+    def __init__(self, prob: Share | None = None, direction: Direction = "horizontal") -> None:
         self.prob, self.direction = prob, direction
 
     def __call__(self, results: Results) -> Results:
@@ -192,14 +194,14 @@ class Pad:
 
     def __init__(
         self,
-        size: Sequence[int] | None = None,
-        size_divisor: int | None = None,
+        size: Pair | None = None,
+        size_divisor: Count | None = None,
         pad_val: float = 0,
-        seg_pad_val: int = IGNORE,
+        seg_pad_val: Label = IGNORE,
     ) -> None:
         if (size is None) == (size_divisor is None):
             raise ValueError(f"expected either size or size_divisor, got {size}, {size_divisor}.")
-        self.size = None if size is None else as_pair(size, "Pad.size")
+        self.size = None if size is None else as_pair(size)
         self.size_divisor = size_divisor
         self.pad_val, self.seg_pad_val = pad_val, seg_pad_val
 

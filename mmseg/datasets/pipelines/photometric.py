@@ -1,17 +1,21 @@
 """Steps that change colors but move no pixel."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import cv2
 import numpy as np
 import torch
+from pydantic import Field
 
 from mmseg.config.registry import PIPELINES
+from mmseg.config.values import NonNegative, Positive
 from mmseg.datasets.pipelines.fields import Results, random_generator
 
 # ImageNet's RGB mean and standard deviation, the default input normalization.
 IMAGENET: dict[str, Any] = {"mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375]}
+
+Range = Annotated[Sequence[NonNegative], Field(min_length=2, max_length=2)]
 
 
 @PIPELINES.register()
@@ -24,7 +28,12 @@ class Normalize:
 
     is_random = False
 
-    def __init__(self, mean: Sequence[float], std: Sequence[float], to_rgb: bool = True) -> None:
+    def __init__(
+        self,
+        mean: Annotated[Sequence[float], Field(min_length=3, max_length=3)],
+        std: Annotated[Sequence[Positive], Field(min_length=3, max_length=3)],
+        to_rgb: bool = True,
+    ) -> None:
         self.mean = np.array(mean, np.float32)
         self.std = np.array(std, np.float32)
         self.to_rgb = to_rgb
@@ -77,15 +86,12 @@ class PhotoMetricDistortion:
 
     def __init__(
         self,
-        brightness_delta: float = 32,
-        contrast_range: Sequence[float] = (0.5, 1.5),
-        saturation_range: Sequence[float] = (0.5, 1.5),
-        hue_delta: int = 18,
+        brightness_delta: NonNegative = 32,
+        contrast_range: Range = (0.5, 1.5),
+        saturation_range: Range = (0.5, 1.5),
+        hue_delta: Annotated[int, Field(ge=1, le=180)] = 18,
     ) -> None:
         self.brightness_delta = brightness_delta
-        for limits in (contrast_range, saturation_range):
-            if len(limits) != 2:
-                raise ValueError(f"expected a range as (low, high), got {limits!r}.")
         self.contrast_range = contrast_range
         self.saturation_range = saturation_range
         self.hue_delta = hue_delta

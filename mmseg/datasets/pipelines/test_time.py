@@ -1,11 +1,11 @@
 """Test-time augmentation: several sizes and mirrored copies of one image."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from mmseg.config.registry import PIPELINES
-from mmseg.datasets.pipelines.compose import Compose
-from mmseg.datasets.pipelines.fields import Results, as_scales
+from mmseg.config.values import Positive
+from mmseg.datasets.pipelines.compose import Compose, Steps
+from mmseg.datasets.pipelines.fields import Direction, Results, Scales, as_scales
 
 
 @PIPELINES.register()
@@ -22,17 +22,16 @@ class MultiScaleFlipAug:
 
     def __init__(
         self,
-        transforms: Sequence[Mapping[str, Any]],
-        img_scale: Sequence | None = None,
-        img_ratios: float | Sequence[float] | None = None,
+        transforms: Steps,
+        img_scale: Scales | None = None,
+        img_ratios: Positive | Sequence[Positive] | None = None,
         flip: bool = False,
-        flip_direction: str | Sequence[str] = "horizontal",
+        flip_direction: Direction | Sequence[Direction] = "horizontal",
     ) -> None:
         if img_scale is None and img_ratios is None:
             raise ValueError("expected img_scale or img_ratios in MultiScaleFlipAug, got neither.")
         self.transforms = Compose(transforms)
-        name = "MultiScaleFlipAug.img_scale"
-        self.scales = None if img_scale is None else as_scales(img_scale, name)
+        self.scales = None if img_scale is None else as_scales(img_scale)
         single = isinstance(img_ratios, (int, float))
         self.ratios = [img_ratios] if single else img_ratios and list(img_ratios)
         directions = [flip_direction] if isinstance(flip_direction, str) else list(flip_direction)

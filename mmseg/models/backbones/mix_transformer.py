@@ -6,12 +6,15 @@ Tokens (N, L, C) are the working layout; maps (N, C, H, W) appear only at convol
 
 import math
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
 from mmseg.config.registry import BACKBONES
+from mmseg.config.values import Count, Counts, Part, Positive, Text
 from mmseg.models.backbones.pretrained import load_pretrained
 from mmseg.models.layers import DropPath, map_to_tokens, tokens_to_map
 from mmseg.system.errors import ConfigError
@@ -148,20 +151,26 @@ class MixVisionTransformer(nn.Module):
 
     def __init__(
         self,
-        embed_dims: Sequence[int] | None = None,
-        depths: Sequence[int] | None = None,
-        num_heads: Sequence[int] = (1, 2, 5, 8),
-        mlp_ratios: Sequence[float] = (4, 4, 4, 4),
-        sr_ratios: Sequence[int] = (8, 4, 2, 1),
-        in_chans: int = 3,
-        drop_rate: float = 0.0,
-        attn_drop_rate: float = 0.0,
-        drop_path_rate: float = 0.1,
-        pretrained: str | None = None,
+        embed_dims: Counts | None = None,
+        depths: Counts | None = None,
+        num_heads: Counts = (1, 2, 5, 8),
+        mlp_ratios: Annotated[Sequence[Positive], Field(min_length=1)] = (4, 4, 4, 4),
+        sr_ratios: Counts = (8, 4, 2, 1),
+        in_chans: Count = 3,
+        drop_rate: Part = 0.0,
+        attn_drop_rate: Part = 0.0,
+        drop_path_rate: Part = 0.1,
+        pretrained: Text | None = None,
     ) -> None:
         super().__init__()
         embed_dims = self.default_dims if embed_dims is None else embed_dims
         depths = self.default_depths if depths is None else depths
+        per_stage = (embed_dims, depths, num_heads, mlp_ratios, sr_ratios)
+        if len(set(map(len, per_stage))) > 1:
+            raise ConfigError(
+                "expected embed_dims, depths, num_heads, mlp_ratios and sr_ratios with one number "
+                f"per stage each, got {', '.join(str(list(v)) for v in per_stage)}. Change them."
+            )
         self.embed_dims, self.pretrained = tuple(embed_dims), pretrained
         channels = (in_chans, *embed_dims)
         for i, dim in enumerate(embed_dims):  # all embeddings first: the order of the state dict

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmseg.config.registry import BACKBONES
+from mmseg.config.values import Count
 from mmseg.models.backbones.residual_blocks import BlockOptions, Bottleneck, conv3x3
 from mmseg.models.backbones.resnet import Plan, ResNet, ResNetSettings
 from mmseg.models.layers import build_norm
@@ -79,10 +80,10 @@ class ResNeStSettings(ResNetSettings):
 
     deep_stem: bool = True
     avg_down: bool = True
-    groups: int = 1  # of the 3×3 convolutions, as in ResNeXt
-    base_width: int = 4
-    radix: int = 2  # r
-    reduction_factor: int = 4  # how much narrower the attention's hidden layer is than the splits
+    groups: Count = 1  # of the 3×3 convolutions, as in ResNeXt
+    base_width: Count = 4
+    radix: Count = 2  # r
+    reduction_factor: Count = 4  # how much narrower the attention's hidden layer is than the splits
     avg_down_stride: bool = True  # pool for a block's stride instead of skipping pixels
 
     def block_options(self) -> BlockOptions:

@@ -3,15 +3,17 @@
 Legend: N images, C channels, H×W pixels.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmseg.config.registry import BACKBONES
+from mmseg.config.values import Count, Counts, Indices, Text
 from mmseg.models.backbones.pretrained import load_pretrained
 from mmseg.models.backbones.residual_blocks import (
     BasicBlock,
@@ -21,7 +23,7 @@ from mmseg.models.backbones.residual_blocks import (
     ResidualBlock,
     conv3x3,
 )
-from mmseg.models.layers import build_norm
+from mmseg.models.layers import NormCfg, build_norm
 from mmseg.system.errors import ConfigError
 
 Plan = tuple[type[ResidualBlock], tuple[int, ...]]  # kind of block, blocks per stage
@@ -37,37 +39,37 @@ WHERE_TO_GET = (
 class ResNetSettings:
     """The keys of a ResNet in a config."""
 
-    depth: int
-    in_channels: int = 3  # of the image
-    stem_channels: int = 64
-    base_channels: int = 64  # width of the first stage's blocks
-    num_stages: int = 4  # how many of the four stages to build
-    strides: Sequence[int] = (1, 2, 2, 2)  # per stage, like the dilations
-    dilations: Sequence[int] = (1, 1, 1, 1)
-    out_indices: Sequence[int] = (0, 1, 2, 3)  # the stages (from 0) whose features are returned
-    style: str = "pytorch"  # or 'caffe': stride in a bottleneck's 3×3 or first 1×1 convolution
+    depth: Count
+    in_channels: Count = 3  # of the image
+    stem_channels: Count = 64
+    base_channels: Count = 64  # width of the first stage's blocks
+    num_stages: Annotated[int, Field(ge=1, le=4)] = 4  # how many of the four stages to build
+    strides: Counts = (1, 2, 2, 2)  # per stage, like the dilations
+    dilations: Counts = (1, 1, 1, 1)
+    out_indices: Indices = (0, 1, 2, 3)  # the stages (from 0) whose features are returned
+    # 'caffe': stride in a bottleneck's first 1×1 convolution instead of the 3×3
+    style: Literal["pytorch", "caffe"] = "pytorch"
     deep_stem: bool = False  # three 3×3 convolutions instead of one 7×7
     avg_down: bool = False  # shortcuts average instead of skipping pixels
-    frozen_stages: int = -1  # freeze the stem (0) and the first stages (1, 2, …); -1: nothing
-    norm_cfg: Mapping[str, Any] = field(default_factory=lambda: {"type": "BN"})
+    # freeze the stem (0) and the first stages (1, 2, …); -1: nothing
+    frozen_stages: Annotated[int, Field(ge=-1, le=4)] = -1
+    norm_cfg: NormCfg = field(default_factory=lambda: {"type": "BN"})
     norm_eval: bool = False  # batch norms use and keep their running statistics in training
-    multi_grid: Sequence[int] | None = None  # dilation of each block of the last stage
+    multi_grid: Counts | None = None  # dilation of each block of the last stage
     contract_dilation: bool = False  # the first block of a dilated stage has half the dilation
     with_cp: bool = False  # recompute activations in the backward pass: less memory, more time
     zero_init_residual: bool = True  # blocks start as identities
-    pretrained: str | None = None  # file with ImageNet weights, read by `init_weights`
+    pretrained: Text | None = None  # file with ImageNet weights, read by `init_weights`
 
     def __post_init__(self) -> None:
         stages = self.num_stages
-        _expect(1 <= stages <= 4, "num_stages", "between 1 and 4", stages)
         for key in ("strides", "dilations"):
             values = tuple(getattr(self, key))
             _expect(len(values) == stages, key, f"one number for each of {stages} stages", values)
         outputs = tuple(self.out_indices)
-        is_known = all(0 <= index < stages for index in outputs) and bool(outputs)
+        is_known = max(outputs) < stages
         _expect(is_known, "out_indices", f"stages between 0 and {stages - 1}", outputs)
-        _expect(self.style in ("pytorch", "caffe"), "style", "'pytorch' or 'caffe'", self.style)
-        is_stage = -1 <= self.frozen_stages <= stages
+        is_stage = self.frozen_stages <= stages
         _expect(is_stage, "frozen_stages", f"between -1 and {stages}", self.frozen_stages)
 
     def block_options(self) -> BlockOptions:
@@ -115,7 +117,7 @@ class ResNet(nn.Module):
         152: (Bottleneck, (3, 8, 36, 3)),
     }
 
-    def __init__(self, depth: int, **options: Any) -> None:
+    def __init__(self, depth: Count, **options: Any) -> None:
         super().__init__()
         if depth not in self.plans:
             known, kind = ", ".join(map(str, self.plans)), type(self).__name__

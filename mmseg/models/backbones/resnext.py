@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from mmseg.config.registry import BACKBONES
+from mmseg.config.values import Count
 from mmseg.models.backbones.residual_blocks import BlockOptions, Bottleneck
 from mmseg.models.backbones.resnet import Plan, ResNet, ResNetSettings
 
@@ -13,8 +14,8 @@ from mmseg.models.backbones.resnet import Plan, ResNet, ResNetSettings
 class ResNeXtSettings(ResNetSettings):
     """The keys of a ResNeXt: those of a ResNet, `groups` and their `base_width` in stage 1."""
 
-    groups: int = 1
-    base_width: int = 4
+    groups: Count = 1
+    base_width: Count = 4
 
     def block_options(self) -> BlockOptions:
         """Return the settings that the blocks need."""

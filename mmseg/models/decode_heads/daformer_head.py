@@ -3,20 +3,32 @@
 Legend: N images, C classes, h×w pixels of the finest feature level.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from mmseg.config.registry import HEADS, check_keys
+from mmseg.config.checking import checked
+from mmseg.config.registry import HEADS
+from mmseg.config.values import Count, Counts, Section
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
-from mmseg.models.decode_heads.fusion_layers import build_fusion_layer
+from mmseg.models.decode_heads.fusion_layers import FusionCfg, build_fusion_layer
 from mmseg.models.layers import resize
 from mmseg.system.errors import ConfigError
 
-PARAMETERS = ("embed_dims", "embed_cfg", "embed_neck_cfg", "fusion_cfg")
 SAME = "same_as_embed_cfg"
+
+
+@dataclass(frozen=True)
+class DecoderParams:
+    """The layers of a DAFormer head; their types are those of `fusion_layers.py`."""
+
+    embed_dims: Count | Counts  # of all levels, or one number per level
+    embed_cfg: FusionCfg  # embeds a level
+    embed_neck_cfg: FusionCfg | Literal["same_as_embed_cfg"]  # embeds the last level
+    fusion_cfg: FusionCfg  # maps the concatenation to `channels`
 
 
 @HEADS.register()
@@ -24,18 +36,16 @@ class DAFormerHead(BaseDecodeHead):
     """Embed every level, resize all to the finest one, concatenate, fuse, classify.
 
     Args:
-        decoder_params: `embed_dims` (one number, or one per level), `embed_cfg` (layer that
-            embeds a level), `embed_neck_cfg` (the same for the last level, or
-            'same_as_embed_cfg') and `fusion_cfg` (layer on the concatenation → `channels`). The
-            layer types are those of `fusion_layers.py`.
+        decoder_params: see `DecoderParams`.
         kwargs: as for `BaseDecodeHead`, with lists for `in_channels` and `in_index`.
     """
 
-    def __init__(self, decoder_params: Mapping[str, Any], **kwargs: Any) -> None:
+    def __init__(
+        self,
+        decoder_params: Annotated[Section, checked(DecoderParams, "decoder_params")],
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**{"input_transform": "multiple_select", **kwargs})
-        check_keys(decoder_params, PARAMETERS, "decoder_params of DAFormerHead")
-        if missing := [key for key in PARAMETERS if key not in decoder_params]:
-            raise ConfigError(f"decoder_params of DAFormerHead needs the key {missing[0]!r}.")
         levels, dims = len(self.feature_channels), decoder_params["embed_dims"]
         dims = [dims] * levels if isinstance(dims, int) else list(dims)
         if len(dims) != levels:

@@ -5,17 +5,17 @@ Legend: N images, C classes, H×W pixels of the label, h×w pixels of the head's
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from mmseg.config.registry import LOSSES
-from mmseg.models.layers import RELU, resize
+from mmseg.config.values import Count, Counts, Label, Part, Section
+from mmseg.models.layers import RELU, ActCfg, NormCfg, resize
 from mmseg.models.losses import accuracy
-from mmseg.system.errors import ConfigError, nearest
+from mmseg.system.errors import ConfigError
 
-INPUT_TRANSFORMS = ("resize_concat", "multiple_select")
 CROSS_ENTROPY: Mapping[str, Any] = {"type": "CrossEntropyLoss"}
 
 
@@ -41,16 +41,16 @@ class BaseDecodeHead(nn.Module, ABC):
 
     def __init__(
         self,
-        in_channels: int | Sequence[int],
-        channels: int,
-        num_classes: int,
+        in_channels: Count | Counts,
+        channels: Count,
+        num_classes: Count,
         in_index: int | Sequence[int] = -1,
-        input_transform: str | None = None,
-        dropout_ratio: float = 0.1,
-        norm_cfg: Mapping[str, Any] | None = None,
-        act_cfg: Mapping[str, Any] | None = RELU,
-        loss_decode: Mapping[str, Any] = CROSS_ENTROPY,
-        ignore_index: int = 255,
+        input_transform: Literal["resize_concat", "multiple_select"] | None = None,
+        dropout_ratio: Part = 0.1,
+        norm_cfg: NormCfg | None = None,
+        act_cfg: ActCfg | None = RELU,
+        loss_decode: Annotated[Section, LOSSES.checked] = CROSS_ENTROPY,
+        ignore_index: Label = 255,
         align_corners: bool = False,
     ) -> None:
         super().__init__()
@@ -77,9 +77,6 @@ class BaseDecodeHead(nn.Module, ABC):
         input_transform: str | None,
     ) -> None:
         name = type(self).__name__
-        if input_transform not in (None, *INPUT_TRANSFORMS):
-            hint = nearest(input_transform, INPUT_TRANSFORMS)
-            raise ConfigError(f"{name}: unknown input_transform {input_transform!r}{hint}")
         got = f"got {in_channels!r} and {in_index!r}"
         if input_transform is None:
             if not isinstance(in_channels, int) or not isinstance(in_index, int):

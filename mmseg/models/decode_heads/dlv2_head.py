@@ -4,18 +4,30 @@ Legend: N images, C classes, h×w pixels of the feature.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import reduce
 from operator import add
-from typing import Any
+from typing import Annotated, Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
-from mmseg.config.registry import HEADS
+from mmseg.config.checking import checked
+from mmseg.config.registry import HEADS, LOSSES
+from mmseg.config.values import Count, Counts, Label, Positive, Section
 from mmseg.models.decode_heads.aspp_layer import aspp_branches
 from mmseg.models.decode_heads.decode_head import CROSS_ENTROPY, BaseDecodeHead
-from mmseg.system.errors import ConfigError
 
 NARROW: Mapping[str, Any] = {"type": "Normal", "std": 0.01}
+
+
+@dataclass(frozen=True)
+class InitKeys:
+    """How the weights are drawn."""
+
+    INERT: ClassVar[tuple[str, ...]] = ("override",)  # means the same in the family's configs
+
+    type: Literal["Normal"]
+    std: Positive = 0.01
 
 
 @HEADS.register()
@@ -25,29 +37,23 @@ class DLV2Head(BaseDecodeHead):
     Args:
         dilations: one convolution each; 1 stands for a 1×1 convolution.
         in_index, loss_decode, ignore_index, align_corners: as for `BaseDecodeHead`.
-        init_cfg: `dict(type='Normal', std=...)`, how the weights are drawn. Its `override`, which
-            the family's configs have, means the same and is ignored.
+        init_cfg: how the weights are drawn, see `InitKeys`.
     """
 
     def __init__(
         self,
-        in_channels: int,
-        num_classes: int,
-        dilations: Sequence[int] = (6, 12, 18, 24),
+        in_channels: Count,
+        num_classes: Count,
+        dilations: Counts = (6, 12, 18, 24),
         in_index: int = -1,
-        loss_decode: Mapping[str, Any] = CROSS_ENTROPY,
-        ignore_index: int = 255,
+        loss_decode: Annotated[Section, LOSSES.checked] = CROSS_ENTROPY,
+        ignore_index: Label = 255,
         align_corners: bool = False,
-        init_cfg: Mapping[str, Any] = NARROW,
+        init_cfg: Annotated[Section, checked(InitKeys, "init_cfg")] = NARROW,
     ) -> None:
         options: dict[str, Any] = {"loss_decode": loss_decode, "ignore_index": ignore_index}
         options |= {"dropout_ratio": 0, "align_corners": align_corners}
         super().__init__(in_channels, num_classes, num_classes, in_index, **options)
-        if init_cfg.get("type") != "Normal":
-            raise ConfigError(
-                f"DLV2Head: expected init_cfg=dict(type='Normal', std=0.01), got {init_cfg!r}; "
-                "leave it out."
-            )
         self.std = float(init_cfg.get("std", NARROW["std"]))
         del self.conv_seg  # the convolutions classify
         self.aspp_modules = aspp_branches(in_channels, num_classes, dilations, False, None, None)

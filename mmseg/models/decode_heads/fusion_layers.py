@@ -4,34 +4,31 @@ Each is a function or class (in_channels, out_channels, **options of the config)
 (N, in_channels, H, W) to (N, out_channels, H, W).
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from torch import Tensor, nn
 
 from mmseg.config.registry import Registry
+from mmseg.config.values import Count, Counts, Section
 from mmseg.models.decode_heads.aspp_layer import ASPPLayer
 from mmseg.models.decode_heads.isa_layer import ISALayer
 from mmseg.models.layers import (
     RELU,
+    ActCfg,
     ConvModule,
     DepthwiseSeparableConvModule,
+    NormCfg,
     map_to_tokens,
     tokens_to_map,
 )
 from mmseg.system.errors import ConfigError
 
-FUSION_LAYERS = Registry("fusion layer")
-Cfg = Mapping[str, Any]
+FUSION_LAYERS = Registry("fusion layer", supplied=("in_channels", "out_channels"))
+FusionCfg = Annotated[Section, FUSION_LAYERS.checked]
 
 
-def build_fusion_layer(cfg: Cfg, in_channels: int, out_channels: int) -> nn.Module:
+def build_fusion_layer(cfg: Section, in_channels: int, out_channels: int) -> nn.Module:
     """Build the layer that `cfg` names by `type`, between the given numbers of channels."""
-    for key in ("in_channels", "out_channels"):
-        if key in cfg:
-            raise ConfigError(
-                f"expected no {key!r} in a fusion layer, got {cfg[key]!r}; the head sets it."
-            )
     return FUSION_LAYERS.build(cfg, in_channels=in_channels, out_channels=out_channels)
 
 
@@ -65,9 +62,9 @@ class MLP(nn.Module):
 def conv(
     in_channels: int,
     out_channels: int,
-    kernel_size: int = 1,
-    norm_cfg: Cfg | None = None,
-    act_cfg: Cfg | None = RELU,
+    kernel_size: Count = 1,
+    norm_cfg: NormCfg | None = None,
+    act_cfg: ActCfg | None = RELU,
 ) -> nn.Module:
     """Return a convolution that keeps the size."""
     options: dict[str, Any] = {"norm_cfg": norm_cfg, "act_cfg": act_cfg}
@@ -78,9 +75,9 @@ def conv(
 def sep_conv(
     in_channels: int,
     out_channels: int,
-    kernel_size: int = 3,
-    norm_cfg: Cfg | None = None,
-    act_cfg: Cfg | None = RELU,
+    kernel_size: Count = 3,
+    norm_cfg: NormCfg | None = None,
+    act_cfg: ActCfg | None = RELU,
 ) -> nn.Module:
     """Return a depth-wise separable convolution that keeps the size."""
     channels, options = (in_channels, out_channels), (norm_cfg, act_cfg)
@@ -93,11 +90,11 @@ def aspp(
     in_channels: int,
     out_channels: int,
     sep: bool,
-    dilations: Sequence[int],
+    dilations: Counts,
     pool: bool,
-    context_cfg: Cfg | None = None,
-    norm_cfg: Cfg | None = None,
-    act_cfg: Cfg | None = RELU,
+    context_cfg: FusionCfg | None = None,
+    norm_cfg: NormCfg | None = None,
+    act_cfg: ActCfg | None = RELU,
 ) -> nn.Module:
     """Return an `ASPPLayer`; `context_cfg` describes a further layer whose output joins."""
     context = None
@@ -111,12 +108,12 @@ def rawconv_and_aspp(
     in_channels: int,
     out_channels: int,
     sep: bool,
-    dilations: Sequence[int],
+    dilations: Counts,
     pool: bool,
-    kernel_size: int = 1,
-    context_cfg: Cfg | None = None,
-    norm_cfg: Cfg | None = None,
-    act_cfg: Cfg | None = RELU,
+    kernel_size: Count = 1,
+    context_cfg: FusionCfg | None = None,
+    norm_cfg: NormCfg | None = None,
+    act_cfg: ActCfg | None = RELU,
 ) -> nn.Module:
     """Return a plain convolution (no norm, no activation) followed by an `ASPPLayer`."""
     return nn.Sequential(

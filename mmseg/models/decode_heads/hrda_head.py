@@ -6,15 +6,16 @@ Legend: N images, C classes, H×W pixels of the detail image, h×w cells of the 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmseg.config.registry import HEADS
+from mmseg.config.values import Share
 from mmseg.models.layers import Box, at_least_single, cut, resize
 from mmseg.models.losses import is_loss
-from mmseg.system.errors import ConfigError, nearest
+from mmseg.system.errors import ConfigError
 
 ATTENTION_CHANNELS = 256
 OUTPUT_STRIDES = {"DAFormerHead": 4, "DLV2Head": 8}  # image pixels per logit
@@ -50,22 +51,19 @@ class HRDAHead(nn.Module):
 
     def __init__(
         self,
-        single_scale_head: str,
+        single_scale_head: Literal["DAFormerHead", "DLV2Head"],
         attention_classwise: bool = True,
-        hr_loss_weight: float = 0.0,
-        lr_loss_weight: float = 0.0,
-        fixed_attention: float | None = None,
+        hr_loss_weight: Share = 0.0,
+        lr_loss_weight: Share = 0.0,
+        fixed_attention: Share | None = None,
         **head: Any,
     ) -> None:
         super().__init__()
-        if single_scale_head not in OUTPUT_STRIDES:
-            hint = nearest(single_scale_head, OUTPUT_STRIDES)
-            raise ConfigError(f"HRDAHead: unknown single_scale_head {single_scale_head!r}{hint}")
         weights = (hr_loss_weight, lr_loss_weight)
-        if min(weights) < 0 or sum(weights) > 1:
+        if sum(weights) > 1:
             raise ConfigError(
                 "HRDAHead: expected hr_loss_weight and lr_loss_weight as shares of one loss, got "
-                f"{hr_loss_weight} and {lr_loss_weight}; choose them at least 0, at most 1 in sum."
+                f"{hr_loss_weight} and {lr_loss_weight}; choose them at most 1 in sum."
             )
         self.hr_loss_weight, self.lr_loss_weight = weights
         self.output_stride = OUTPUT_STRIDES[single_scale_head]

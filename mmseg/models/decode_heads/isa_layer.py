@@ -3,14 +3,15 @@
 Legend: N images, C channels, H×W pixels; the map is cut into P×Q neighborhoods of R×S pixels.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmseg.models.layers import RELU, ConvModule, map_to_tokens
+from mmseg.config.values import Count, Pair
+from mmseg.models.layers import RELU, ActCfg, ConvModule, NormCfg, map_to_tokens
 
 
 class SelfAttentionBlock(nn.Module):
@@ -60,12 +61,12 @@ class ISALayer(nn.Module):
         self,
         in_channels: int,
         out_channels: int,
-        isa_channels: int,
-        down_factor: Sequence[int] = (8, 8),
-        key_query_num_convs: int = 1,
-        kernel_size: int = 1,
-        norm_cfg: Mapping[str, Any] | None = None,
-        act_cfg: Mapping[str, Any] | None = RELU,
+        isa_channels: Count,
+        down_factor: Pair = (8, 8),
+        key_query_num_convs: Count = 1,
+        kernel_size: Count = 1,
+        norm_cfg: NormCfg | None = None,
+        act_cfg: ActCfg | None = RELU,
     ) -> None:
         super().__init__()
         self.down_factor = tuple(down_factor)

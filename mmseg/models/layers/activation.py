@@ -1,13 +1,15 @@
 """Build an activation from a config's `act_cfg`."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 from torch import nn
 
 from mmseg.config.registry import Registry
+from mmseg.config.values import Section
 
-ACTIVATIONS = Registry("activation")
+ACTIVATIONS = Registry("activation", supplied=("device", "dtype"))
+ActCfg = Annotated[Section, ACTIVATIONS.checked]
 for _layer in (nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ReLU6, nn.ELU):
     ACTIVATIONS.register()(_layer)
 for _layer in (nn.Sigmoid, nn.Tanh, nn.GELU, nn.SiLU, nn.Hardswish):

@@ -1,20 +1,66 @@
 """Build a normalization layer from a config's `norm_cfg`; synchronize batch norms on request."""
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmseg.config.registry import Registry
+from mmseg.config.values import Count, Positive, Section, Share
 from mmseg.system.errors import ConfigError
 from mmseg.system.processes import world_size
 
-NORMS = Registry("norm")
+SIZES = ("num_features", "num_channels", "normalized_shape")
+NORMS = Registry("norm", supplied=SIZES)
+NormCfg = Annotated[Section, NORMS.checked]
 
 
-@NORMS.register("SyncBN")
+@dataclass(frozen=True)
+class NormKeys:
+    """The keys that every norm has."""
+
+    eps: Positive = 1e-5
+    requires_grad: bool = True
+
+
+@dataclass(frozen=True)
+class BatchNormKeys(NormKeys):
+    """The keys of batch norms."""
+
+    momentum: Share | None = 0.1  # None: the mean of all batches
+    affine: bool = True
+    track_running_stats: bool = True
+
+
+@dataclass(frozen=True)
+class InstanceNormKeys(NormKeys):
+    """The keys of instance norms."""
+
+    momentum: Share = 0.1
+    affine: bool = False
+    track_running_stats: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupNormKeys(NormKeys):
+    """The keys of group norms."""
+
+    num_groups: Count
+    affine: bool = True
+
+
+@dataclass(frozen=True)
+class LayerNormKeys(NormKeys):
+    """The keys of layer norms."""
+
+    elementwise_affine: bool = True
+    bias: bool = True
+
+
+@NORMS.register("SyncBN", reader=BatchNormKeys)
 class SyncBatchNorm(nn.SyncBatchNorm):
     """Batch norm over all processes; plain batch norm where there is only one (a CPU included)."""
 
@@ -25,10 +71,10 @@ class SyncBatchNorm(nn.SyncBatchNorm):
         return _BatchNorm.forward(self, input)
 
 
-NORMS.register("BN")(nn.BatchNorm2d)
-NORMS.register("IN")(nn.InstanceNorm2d)
-NORMS.register("GN")(nn.GroupNorm)
-NORMS.register("LN")(nn.LayerNorm)
+NORMS.register("BN", reader=BatchNormKeys)(nn.BatchNorm2d)
+NORMS.register("IN", reader=InstanceNormKeys)(nn.InstanceNorm2d)
+NORMS.register("GN", reader=GroupNormKeys)(nn.GroupNorm)
+NORMS.register("LN", reader=LayerNormKeys)(nn.LayerNorm)
 
 STATE_NAMES = {"BN": "bn", "SyncBN": "bn", "IN": "in", "GN": "gn", "LN": "ln"}
 
@@ -42,8 +88,7 @@ def build_norm(cfg: Mapping[str, Any], channels: int) -> tuple[str, nn.Module]:
     'bn'
     """
     options = {key: value for key, value in cfg.items() if key != "requires_grad"}
-    size = {"GN": "num_channels", "LN": "normalized_shape"}.get(cfg.get("type", ""), "num_features")
-    layer = NORMS.build({**options, size: channels})
+    layer = NORMS.build(options, **dict.fromkeys(SIZES, channels))
     for parameter in layer.parameters():
         parameter.requires_grad_(cfg.get("requires_grad", True))
     return STATE_NAMES.get(cfg["type"], "norm"), layer

@@ -4,12 +4,15 @@ Legend: N images, C classes, H×W pixels.
 """
 
 from collections.abc import Sequence
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
 from mmseg.config.registry import LOSSES
+from mmseg.config.values import NonNegative
 from mmseg.system.errors import ConfigError, nearest
 
 REDUCTIONS = ("none", "mean", "sum")
@@ -118,13 +121,11 @@ class CrossEntropyLoss(nn.Module):
     def __init__(
         self,
         use_sigmoid: bool = False,
-        reduction: str = "mean",
-        class_weight: Sequence[float] | None = None,
-        loss_weight: float = 1.0,
+        reduction: Literal["mean", "sum", "none"] = "mean",
+        class_weight: Annotated[Sequence[NonNegative], Field(min_length=1)] | None = None,
+        loss_weight: NonNegative = 1.0,
     ) -> None:
         super().__init__()
-        if reduction not in REDUCTIONS:
-            raise ConfigError(f"unknown reduction {reduction!r}{nearest(reduction, REDUCTIONS)}")
         self.criterion = binary_cross_entropy if use_sigmoid else cross_entropy
         self.reduction = reduction
         self.loss_weight = loss_weight

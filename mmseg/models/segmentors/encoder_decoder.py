@@ -4,22 +4,36 @@ Legend: N images, C classes, H×W pixels of the network's input.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mmseg.config.registry import BACKBONES, HEADS, NECKS, SEGMENTORS, check_keys
+from mmseg.config.checking import checked
+from mmseg.config.registry import BACKBONES, HEADS, NECKS, SEGMENTORS
+from mmseg.config.values import Count, Pair, Section, Text
 from mmseg.models.layers import resize
 from mmseg.models.segmentors.slide_inference import slide_logits, window_starts, windows_per_call
 from mmseg.models.segmentors.training_parts import BoxDraws, FeatureView
-from mmseg.system.errors import ConfigError, nearest
+from mmseg.system.errors import ConfigError
 
 Cfg = Mapping[str, Any]
 Metas = list[dict[str, Any]]
-TEST_KEYS = ("mode", "crop_size", "stride", "batched_slide", "window_batch_size")
+HeadCfg = Annotated[Section, HEADS.checked]
 FLIP_AXES = {"horizontal": 3, "vertical": 2}
+
+
+@dataclass(frozen=True)
+class TestKeys:
+    """How images are predicted: as a whole, or in windows."""
+
+    mode: Literal["whole", "slide"]
+    crop_size: Pair | None = None  # (rows, columns) of a window
+    stride: Pair | None = None  # between windows
+    batched_slide: bool = False
+    window_batch_size: Count | None = None  # see `windows_per_call`
 
 
 @SEGMENTORS.register()
@@ -31,20 +45,19 @@ class EncoderDecoder(nn.Module):
         auxiliary_head: config (or list of configs) of heads that are only trained and never
             predict. Their losses are called `aux.*` (`aux_0.*`, ... for a list).
         train_cfg: free for training methods (`work_dir`, `log_config`).
-        test_cfg: `mode='whole'`, or `mode='slide'` with `crop_size` and `stride` (rows, columns)
-            and optionally `window_batch_size` (see `windows_per_call`).
+        test_cfg: see `TestKeys`; None means `mode='whole'`.
         pretrained: file with the backbone's ImageNet weights, read by `init_weights`.
     """
 
     def __init__(
         self,
-        backbone: Cfg,
-        decode_head: Cfg,
-        neck: Cfg | None = None,
-        auxiliary_head: Cfg | Sequence[Cfg] | None = None,
-        train_cfg: Cfg | None = None,
-        test_cfg: Cfg | None = None,
-        pretrained: str | None = None,
+        backbone: Annotated[Section, BACKBONES.checked],
+        decode_head: HeadCfg,
+        neck: Annotated[Section, NECKS.checked] | None = None,
+        auxiliary_head: HeadCfg | Sequence[HeadCfg] | None = None,
+        train_cfg: Section | None = None,
+        test_cfg: Annotated[Section, checked(TestKeys, "test_cfg")] | None = None,
+        pretrained: Text | None = None,
     ) -> None:
         super().__init__()
         if pretrained is not None and backbone.get("pretrained") is not None:
@@ -68,13 +81,9 @@ class EncoderDecoder(nn.Module):
 
     def _check_test_cfg(self) -> None:
         cfg, mode = self.test_cfg, self.test_cfg.get("mode")
-        check_keys(cfg, TEST_KEYS, "test_cfg")
-        windows_per_call(cfg)  # raises if it is not a number
-        if mode not in ("whole", "slide"):
-            raise ConfigError(f"unknown test_cfg.mode {mode!r}{nearest(mode, ('whole', 'slide'))}")
         if mode == "slide":
             for key in ("crop_size", "stride"):
-                if len(cfg.get(key) or ()) != 2:
+                if cfg.get(key) is None:
                     raise ConfigError(
                         f"expected test_cfg.{key}=(rows, columns) for mode 'slide', got "
                         f"{cfg.get(key)!r}; set it."

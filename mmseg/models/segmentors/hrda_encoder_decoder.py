@@ -6,13 +6,15 @@ are (y1, y2, x1, x2), ends exclusive.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor
 
 from mmseg.config.registry import SEGMENTORS
+from mmseg.config.values import Count, Pair, Positive
 from mmseg.models.decode_heads.hrda_head import HRDAHead, ScaleLogits
 from mmseg.models.layers import Box, cut, resize
 from mmseg.models.segmentors.encoder_decoder import EncoderDecoder, Metas
@@ -57,22 +59,17 @@ class HRDAEncoderDecoder(EncoderDecoder):
 
     def __init__(
         self,
-        scales: Sequence[float],
-        hr_crop_size: Sequence[int],
-        feature_scale: float | str | None = None,
-        crop_coord_divisible: int = 1,
+        scales: Annotated[Sequence[Positive], Field(min_length=2, max_length=2)],
+        hr_crop_size: Pair,
+        feature_scale: Positive | Literal["all"] | None = None,
+        crop_coord_divisible: Count = 1,
         hr_slide_inference: bool = False,
         hr_slide_overlapping: bool = True,
         blur_hr_crop: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if len(hr_crop_size) != 2 or min(hr_crop_size) < 1:
-            raise ConfigError(
-                "HRDAEncoderDecoder: expected hr_crop_size=(rows, columns), got "
-                f"{hr_crop_size!r}; HRDA has (512, 512)."
-            )
-        if len(scales) != 2 or not 0 < min(scales) <= max(scales) == 1:
+        if max(scales) != 1:
             raise ConfigError(
                 "HRDAEncoderDecoder: expected the scales of context and detail, the larger one 1, "
                 f"got {list(scales)}; HRDA has [1, 0.5]."
@@ -102,11 +99,6 @@ class HRDAEncoderDecoder(EncoderDecoder):
                 f"HRDAEncoderDecoder: expected hr_crop_size and the distance of its windows "
                 f"{self._stride} as multiples of the head's output stride {unit}, got "
                 f"{self.hr_crop_size}; change it."
-            )
-        if self.crop_coord_divisible < 1:
-            raise ConfigError(
-                "HRDAEncoderDecoder: expected crop_coord_divisible as a positive integer, got "
-                f"{self.crop_coord_divisible!r}."
             )
 
     @property

@@ -112,8 +112,8 @@ class Step:
 class TrainingMethod(nn.Module, ABC):
     """A way to train a segmentor. Its `model`, the student, is both trained and evaluated.
 
-    Pictures are due every `model.train_cfg.log_config.img_interval` iterations. `max_iters` is the
-    length of the run, for methods that need it.
+    Pictures are due every `model.train_cfg.log_config.img_interval` iterations (0: never).
+    `max_iters` is the length of the run, for methods that need it.
     """
 
     def __init__(self, model: Mapping[str, Any], max_iters: int | None = None) -> None:
@@ -182,7 +182,7 @@ class TrainingMethod(nn.Module, ABC):
 
     def start_output(self, iteration: int) -> StepOutput:
         """Return an empty output that keeps pictures if they are due at this iteration."""
-        is_due = iteration % self.picture_interval == 0
+        is_due = self.picture_interval > 0 and iteration % self.picture_interval == 0
         return StepOutput(pictures={} if is_due else None, scale_loss=self.scale_loss)
 
 

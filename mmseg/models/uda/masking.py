@@ -10,15 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmseg.config.registry import Registry
+from mmseg.config.registry import MASK_GENERATORS
+from mmseg.config.values import Count, Share
 from mmseg.models.uda.base import Metas, Step, UDABatch
 from mmseg.models.uda.draws import Draws
 from mmseg.models.uda.mixing import StrongAugmentation
-from mmseg.models.uda.settings import AUGMENTED, SOURCE, TARGET, SelfTrainingSettings, is_number
+from mmseg.models.uda.settings import AUGMENTED, SOURCE, TARGET, SelfTrainingSettings
 from mmseg.models.uda.teacher import PseudoLabel, Teacher
 from mmseg.system.errors import ConfigError
-
-MASK_GENERATORS = Registry("mask generator")
 
 
 @MASK_GENERATORS.register("block")
@@ -28,17 +27,7 @@ class BlockMasks:
     Each block is hidden with the same probability.
     """
 
-    def __init__(self, mask_ratio: float, mask_block_size: int) -> None:
-        if not is_number(mask_ratio) or not 0 <= mask_ratio <= 1:
-            raise ConfigError(
-                "expected uda.mask_generator.mask_ratio as a share between 0 and 1, got "
-                f"{mask_ratio!r}; 0.7 hides seven in ten blocks."
-            )
-        if type(mask_block_size) is not int or mask_block_size < 1:
-            raise ConfigError(
-                "expected uda.mask_generator.mask_block_size as a positive number of pixels, got "
-                f"{mask_block_size!r}; the papers use 64 for crops of 1024x1024 and 32 for 512x512."
-            )
+    def __init__(self, mask_ratio: Share, mask_block_size: Count) -> None:
         self.mask_ratio, self.mask_block_size = mask_ratio, mask_block_size
 
     def __call__(self, image: Tensor, draws: Draws) -> Tensor:
