@@ -122,7 +122,7 @@ FAULTS = {
     "flipped depth in run_seg": (
         spoil(flip, "source/depth"),
         f"{RUN_SEG} {SEG_OPTIONS}",
-        rf"run_seg\.py: Depth of the image '.*/source/images/.*source/depth/.*', {BROKEN}",
+        rf"\w+: Depth of the image '.*/source/images/.*source/depth/.*', {BROKEN}",
     ),
     "flipped image in a test": (
         spoil(flip, "target/leftImg8bit/val"),
@@ -142,7 +142,7 @@ FAULTS = {
     "file in the way of crops": (
         lambda root: shutil.rmtree(root / "source"),
         f"{RUN_SEG} {SEG_OPTIONS}".replace(" made", " notes/made"),
-        r"run_seg\.py: .*expected to write 'notes/made', got: Not a directory; choose a folder",
+        r"\w+: .*expected to write 'notes/made', got: Not a directory; choose a folder",
     ),
     **{
         f"file in the way of {option}": (

@@ -18,7 +18,11 @@ import mmseg
 ROOT = Path(__file__).resolve().parents[1]
 PYPROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 REQUIREMENTS = (ROOT / "requirements.txt").read_text(encoding="utf-8")
-MODULE_OF = {"opencv-python-headless": "cv2", "pillow": "PIL"}  # others: the name itself
+MODULE_OF = {
+    "opencv-python-headless": "cv2",
+    "pillow": "PIL",
+    "pyyaml": "yaml",
+}  # others: the name itself
 # Imported only when a config or a command asks for them; running needs none of them.
 # The last two come with transformers.
 ON_REQUEST = {"wandb", "transformers", "huggingface_hub", "safetensors"}

@@ -28,6 +28,7 @@ DRAWING = ROOT / "docs/drawings/iteration.svg"
 DEMO = "tests/test_commands.py: demo.sh"
 REAL = "needs the real datasets; the same command runs on the demo's in tests/test_commands.py"
 MAPS = "needs the datasets and weights; tests/preprocessing/depth_maps/test_whole_path.py"
+ORIGINS = "tests/config/test_config_origins.py: the commands"
 SLURM = "needs SLURM; tests/test_launchers.py sets its variables"
 # Every command of the pages, and where it is tried.
 TRIED = {
@@ -53,6 +54,10 @@ TRIED = {
     "python tools/print_config.py CONFIG": "tests/test_commands.py: test_print_config_…",
     "python tools/print_config.py configs/cdda/gta2cs_cdda_daformer": "tests/test_commands.py: "
     "test_print_config_…",
+    "python tools/print_config.py CONFIG --origin": ORIGINS,
+    "python tools/diff_config.py CONFIG OTHER": ORIGINS,
+    "python tools/train.py CONFIG --work-dir DIR --cfg-options uda.alpha=0.9 "
+    "'evaluation.metric=[mIoU,mDice]'": "tests/config/test_config_options.py: how it is read",
     "python tools/plot_curves.py RUN_DIR": DEMO,
     "python tools/contact_sheet.py CONFIG --preds DIR --depth --out FILE": DEMO,
     "python tools/publish_checkpoint.py CHECKPOINT FILE": "tests/test_commands.py: published",

@@ -37,7 +37,7 @@ def test_unknown_type_names_the_nearest() -> None:
 def test_unknown_key_names_file_key_and_nearest(tmp_path: Path) -> None:
     (tmp_path / "cfg.py").write_text("shape = dict(type='circle', radius=1, size=2, colr='blue')")
     cfg = load_config(tmp_path / "cfg.py")
-    with pytest.raises(ConfigError, match=r"cfg\.py: unknown key 'colr' .*did you mean 'color'"):
+    with pytest.raises(ConfigError, match=r"cfg\.py:1: unknown key 'colr' .*did you mean 'color'"):
         SHAPES.build(cfg.shape)
 
 

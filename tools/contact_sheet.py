@@ -3,48 +3,56 @@
 python tools/contact_sheet.py configs/demo/cdda_daformer --preds CDDA=work_dirs/RUN/preds
 """
 
-import argparse
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mmseg.cli.endings import user_errors  # noqa: E402
+from mmseg.cli.command import command  # noqa: E402
 from mmseg.config import load_config  # noqa: E402
 from mmseg.datasets import build_dataset  # noqa: E402
 from mmseg.system.errors import ConfigError, nearest  # noqa: E402
+from mmseg.system.options import option  # noqa: E402
 from mmseg.visualization.contact_sheet import contact_sheet  # noqa: E402
 from mmseg.visualization.palettes import save_picture  # noqa: E402
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run the command."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("config")
-    parser.add_argument(
-        "--split", default="val", help="val, test, or a dotted path such as train.source"
+@dataclass(frozen=True)
+class Options:
+    """The choices of the command line."""
+
+    config: str = option(help="path of the config, with or without .py", positional=True)
+    split: str = option("val", "val, test, or a dotted path such as train.source")
+    preds: list[str] = option(
+        default_factory=list, help="label maps", metavar="[TITLE=]FOLDER", nargs="*"
     )
-    parser.add_argument("--preds", nargs="*", default=[], metavar="[TITLE=]FOLDER")
-    parser.add_argument("--num", type=int, default=4, help="rows, spread evenly over the split")
-    parser.add_argument("--depth", action="store_true", help="add the depth maps of the config")
-    parser.add_argument("--out", default="contact_sheet.png")
-    args = parser.parse_args(arguments)
-    with user_errors():
-        section = load_config(args.config).data
-        for part in args.split.split("."):
-            if part not in section:
-                raise ConfigError(
-                    f"{args.config}: unknown part {part!r} in --split {args.split}"
-                    f"{nearest(part, section)}"
-                )
-            section = section[part]
-        dataset = build_dataset(section, test_mode=True)
-        indices = range(0, len(dataset), max(1, len(dataset) // args.num))[: args.num]
-        titled = [item.rpartition("=") for item in args.preds]
-        predictions = {title or Path(folder).parent.name: folder for title, _, folder in titled}
-        depth_dir = section.get("dep_dir") if args.depth else None
-        save_picture(args.out, contact_sheet(dataset, indices, predictions, depth_dir))
-    print(args.out)
+    num: Annotated[int, Field(ge=1)] = option(4, "rows, spread evenly over the split")
+    depth: bool = option(False, "add the depth maps of the config")
+    out: str = option("contact_sheet.png", "file to write")
+
+
+@command(Options, __doc__)
+def main(options: Options) -> None:
+    """Run the command."""
+    section = load_config(options.config).data
+    for part in options.split.split("."):
+        if part not in section:
+            raise ConfigError(
+                f"{options.config}: unknown part {part!r} in --split {options.split}"
+                f"{nearest(part, section)}"
+            )
+        section = section[part]
+    dataset = build_dataset(section, test_mode=True)
+    indices = range(0, len(dataset), max(1, len(dataset) // options.num))[: options.num]
+    titled = [item.rpartition("=") for item in options.preds]
+    predictions = {title or Path(folder).parent.name: folder for title, _, folder in titled}
+    depth_dir = section.get("dep_dir") if options.depth else None
+    save_picture(options.out, contact_sheet(dataset, indices, predictions, depth_dir))
+    print(options.out)
 
 
 if __name__ == "__main__":

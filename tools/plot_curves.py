@@ -3,24 +3,29 @@
 python tools/plot_curves.py work_dirs/local-basic/RUN [RUN_DIR …]
 """
 
-import argparse
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from mmseg.cli.command import command  # noqa: E402
+from mmseg.system.options import option  # noqa: E402
 from mmseg.visualization.curves import plot_curves  # noqa: E402
 
 
-def main(arguments: list[str] | None = None) -> None:
+@dataclass(frozen=True)
+class Options:
+    """The choices of the command line."""
+
+    run_dirs: list[str] = option(help="work folders", positional=True, metavar="RUN_DIR")
+
+
+@command(Options, __doc__)
+def main(options: Options) -> None:
     """Run the command."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("run_dirs", nargs="+", metavar="RUN_DIR")
-    for run_dir in parser.parse_args(arguments).run_dirs:
-        try:
-            print(plot_curves(run_dir))
-        except (OSError, ValueError) as error:
-            sys.exit(f"plot_curves.py: {error}")
+    for run_dir in options.run_dirs:
+        print(plot_curves(run_dir))
 
 
 if __name__ == "__main__":

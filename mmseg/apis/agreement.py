@@ -1,7 +1,23 @@
-"""Whether parts of a config that belong together agree."""
+"""Whether the parts of a config that belong together agree.
 
+What the datasets' files and the depth statistics hold is compared with the config where they are
+read.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mmseg.config.checking import named, origin
+from mmseg.config.registry import DATASETS
 from mmseg.config.run_config import RunConfig
+from mmseg.config.values import Section
+from mmseg.datasets.crop_store import SETTINGS_FILE, read_settings
+from mmseg.models.builder import with_present_names
 from mmseg.system import processes
+from mmseg.system.errors import ConfigError
+
+Size = tuple[int, int]  # (rows, columns)
 
 
 def process_warnings(run: RunConfig) -> list[str]:
@@ -19,3 +35,112 @@ def process_warnings(run: RunConfig) -> list[str]:
 
 def check_agreement(run: RunConfig) -> None:
     """Raise `ConfigError` for values that contradict each other."""
+    check_classes(run)
+    uda = run.uda or {}
+    source, target = sample_size(run, run.data.source), sample_size(run, run.data.target)
+    if run.data.target and not uda.get("source_only") and source and target and source != target:
+        expected = f"samples of {_text(source)} like the source's, because both are mixed"
+        advice = "End both pipelines with RandomCrop and Pad to the same size."
+        _refuse(run.data.train, "target", expected, _text(target), advice)
+    if size := target or source:
+        check_details(run, size)
+        check_margins(run, uda, size)
+        check_masks(uda, size)
+        check_source_crops(uda, size)
+
+
+def check_classes(run: RunConfig) -> None:
+    """Raise unless network, datasets and lists of classes mean the same classes."""
+    model: Any = with_present_names(run.model)
+    aux = model.get("auxiliary_head") or []
+    heads = [model["decode_head"], *([aux] if isinstance(aux, Mapping) else aux)]
+    known = list(classes_of(run))
+    for section, classes in known:
+        if classes != known[0][1]:
+            expected, got = (f"the classes of {known[0][0]['type']}", f"those of {section['type']}")
+            _refuse(section, "type", expected, got, "Let all datasets have the same classes.")
+    for head in heads if known else ():
+        section, classes = known[0]
+        if head.get("num_classes", len(classes)) != len(classes):
+            expected = f"{len(classes)}, the number of classes of {section['type']}"
+            _refuse(head, "num_classes", expected, head["num_classes"], "Change it.")
+    things, count = (run.uda or {}).get("imnet_feature_dist_classes"), heads[0].get("num_classes")
+    if things and count and max(things) >= count:
+        expected = f"classes below {count}, the number of classes of the network"
+        _refuse(run.uda, "imnet_feature_dist_classes", expected, max(things), "Correct the list.")
+
+
+def classes_of(run: RunConfig) -> Iterator[tuple[Section, tuple[str, ...]]]:
+    """Yield the sections of the datasets whose class says which classes they have."""
+    for section in (run.data.source, run.data.target, run.data.val, run.data.test):
+        if section:
+            kind: Any = section["type"]
+            classes = getattr(kind if callable(kind) else DATASETS.get(kind), "CLASSES", None)
+            if classes:
+                yield section, tuple(classes)
+
+
+def sample_size(run: RunConfig, section: Section | None) -> Size | None:
+    """Return the size of the training samples of a dataset, if its pipeline fixes one."""
+    if size := (run.data.train or {}).get("sync_crop_size"):
+        return size[0], size[1]
+    size = None
+    for step in (section or {}).get("pipeline", ()):
+        if isinstance(step, Mapping):
+            sizes = {"RandomCrop": step.get("crop_size"), "Pad": step.get("size")}
+            size = sizes.get(step["type"]) or size
+    return None if size is None else (size[0], size[1])
+
+
+def check_details(run: RunConfig, size: Size) -> None:
+    """Raise for details of HRDA that are larger than the samples, of `size`."""
+    detail = run.model.get("hr_crop_size")
+    if detail and any(a > b for a, b in zip(detail, size, strict=True)):
+        expected, got = f"a part of the samples of {_text(size)}", _text((detail[0], detail[1]))
+        _refuse(run.model, "hr_crop_size", expected, got, "Make it smaller.")
+
+
+def check_margins(run: RunConfig, uda: Section, size: Size) -> None:
+    """Raise for margins that leave nothing of samples of `size`, or that are set twice."""
+    top, bottom = (uda.get(f"pseudo_weight_ignore_{side}", 0) for side in ("top", "bottom"))
+    key = f"pseudo_weight_ignore_{'top' if top >= bottom else 'bottom'}"
+    if top + bottom >= size[0]:
+        expected = f"margins that leave some of the {size[0]} rows of the samples"
+        _refuse(uda, key, expected, f"{top} and {bottom}", "Lower them.")
+    if (top or bottom) and (run.data.target or {}).get("crop_pseudo_margins"):
+        expected = "either this margin or data.train.target.crop_pseudo_margins"
+        _refuse(uda, key, expected, "both", "Remove one.")
+
+
+def check_masks(uda: Section, size: Size) -> None:
+    """Raise for blocks that are larger than samples of `size`."""
+    generator = uda.get("mask_generator") or {}
+    block = generator.get("mask_block_size")
+    if uda.get("mask_mode") and block and round(min(size) / block) == 0:
+        expected = f"blocks at most as large as the samples of {_text(size)}"
+        _refuse(generator, "mask_block_size", expected, block, "Use smaller blocks.")
+
+
+def check_source_crops(uda: Section, size: Size) -> None:
+    """Raise for source crops of another size than the samples, which they replace."""
+    if not uda.get("matrix_path"):
+        return
+    if uda.get("reference_quirks") and size[0] != size[1]:
+        expected = f"False for samples of {_text(size)}, which are not square"
+        _refuse(uda, "reference_quirks", expected, True, "Set it to False.")
+    settings = Path(uda.get("croped_images_path") or "").parent / SETTINGS_FILE
+    found = read_settings(settings).get("crop_size") if settings.is_file() else None
+    if found and tuple(found) != size:
+        expected = f"source crops of {_text(size)}, the size of the samples"
+        got = f"{_text((found[0], found[1]))} in '{settings.parent}'"
+        advice = "Draw them again with run_seg.py and this config."
+        _refuse(uda, "croped_images_path", expected, got, advice)
+
+
+def _refuse(section: Any, key: str, expected: str, got: object, advice: str) -> None:
+    name = named(section, key, "the config")
+    raise ConfigError(f"{origin(section, key)}{name}: expected {expected}, got {got}. {advice}")
+
+
+def _text(size: Size) -> str:
+    return f"{size[1]}x{size[0]} pixels"

@@ -10,6 +10,7 @@ import torch
 
 from mmseg.config import Config, load_config
 from mmseg.config.registry import DATASETS
+from mmseg.config.run_config import DataConfig, read_data
 from mmseg.datasets import collate
 from mmseg.datasets.labels import CLASSES, PALETTE
 from mmseg.datasets.pipelines import Compose, start_results
@@ -48,7 +49,7 @@ def init_segmentor(
         section["backbone"]["pretrained"] = None
     model: Any = build_segmentor(section, test_cfg=cfg.get("test_cfg"))
     meta = load_weights(model, checkpoint, network) if checkpoint is not None else {}
-    classes, palette = _classes_of(cfg)
+    classes, palette = _classes_of(read_data(cfg))
     model.CLASSES = meta.get("CLASSES") or classes
     model.PALETTE = meta.get("PALETTE") or palette
     model.cfg = cfg
@@ -76,10 +77,10 @@ def _sample(steps: list[Mapping[str, Any]], image: Image) -> dict[str, Any]:
     return Compose(steps)(info)
 
 
-def _classes_of(cfg: Config) -> tuple[Any, Any]:
+def _classes_of(data: DataConfig) -> tuple[Any, Any]:
     """Return classes and palette of the dataset that a config tests on."""
-    for split in ("test", "val", "train"):
-        kind = ((cfg.get("data") or {}).get(split) or {}).get("type")
+    for section in (data.test, data.val, data.train):
+        kind = (section or {}).get("type")
         if isinstance(kind, str) and kind in DATASETS:
             dataset: Any = DATASETS.get(kind)
             if getattr(dataset, "CLASSES", None) is not None:

@@ -36,13 +36,14 @@ def child_of_file(
 ) -> Path:
     """Write the child config of a config file and return its path.
 
-    `options` are values by dotted path that the run changes; a startup test runs two iterations.
+    `options` are values by dotted path that the run changes, also its `name`, `exp` and `work_dir`;
+    a startup test runs two iterations.
     """
-    file = find_config(config)
-    cfg = load_config(file)
+    file, options = find_config(config), options or {}
+    cfg = {**load_config(file), **options}
     name, experiment = cfg.get("name") or file.stem, cfg.get("exp") or "basic"
     values = {"_base_": [_from_generated(file)]}
-    return _write_child(values, str(name), str(experiment), options or {}, is_startup_test)
+    return _write_child(values, str(name), str(experiment), options, is_startup_test)
 
 
 def child_of_experiment(
@@ -106,8 +107,8 @@ def _write_child(
     folder = f"local-{experiment}" + ("-startup" if is_startup_test else "")
     file = GENERATED / folder / f"{name}.py"
     if processes.is_main():
-        work_dir = (WORK_DIRS / folder / name).as_posix()
-        identity = {"name": name, "work_dir": work_dir, "git_rev": git_revision()}
+        work_dir = options.get("work_dir") or (WORK_DIRS / folder / name).as_posix()
+        identity = {"name": name, "work_dir": str(work_dir), "git_rev": git_revision()}
         _write_config(file, {**values, **identity})
         options = {**options, **(STARTUP if is_startup_test else {})}
         if options:

@@ -1,6 +1,7 @@
 """Test a checkpoint: evaluate it, paint its predictions, write files for a test server."""
 
 import copy
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from mmseg.apis.inference import init_segmentor
 from mmseg.apis.prediction_files import AttentionPictures, PredictionFiles
 from mmseg.apis.test_options import FIXED_ATTENTION, TestOptions, check_options
 from mmseg.config import Config, load_config
+from mmseg.config.run_config import read_data
 from mmseg.datasets import build_dataset
 from mmseg.engine.checkpoint import NETWORKS
 from mmseg.engine.evaluator import (
@@ -26,6 +28,7 @@ from mmseg.system.errors import ConfigError
 from mmseg.system.files import require_writable
 
 __all__ = ["TestOptions", "prepare_test_config", "run_test"]
+WORD_VAL = re.compile(r"(?<![^\W_])val(?![^\W_])")  # of a path; no part of a longer word
 AUG_RATIOS = [0.5, 0.75, 1.0, 1.25, 1.5, 1.75]
 
 
@@ -69,13 +72,13 @@ def prepare_test_config(cfg: Config, options: TestOptions) -> Config:
     if options.test_set:
         for key, value in test.items():
             if isinstance(value, str) and key not in ("type", "data_root"):
-                test[key] = value.replace("val", "test")
+                test[key] = WORD_VAL.sub("test", value)
     if options.aug_test:
         steps = [s for s in test.pipeline if s["type"] == "MultiScaleFlipAug"]
         if not steps:
             raise ConfigError(
-                "expected a step MultiScaleFlipAug in data.test.pipeline for --aug-test, got none; "
-                "add it."
+                "expected a step MultiScaleFlipAug in data.test.pipeline for --aug-test, got none. "
+                "Add it."
             )
         steps[0].update(img_ratios=AUG_RATIOS, flip=True)
     mode = options.inference_mode
@@ -86,7 +89,7 @@ def prepare_test_config(cfg: Config, options: TestOptions) -> Config:
     if mode == "slide" and missing:
         raise ConfigError(
             f"expected crop_size and stride in model.test_cfg for --inference-mode slide, got no "
-            f"{' and no '.join(missing)}; add for example --cfg-options "
+            f"{' and no '.join(missing)}. Add for example --cfg-options "
             "'model.test_cfg.crop_size=(512,512)' 'model.test_cfg.stride=(256,256)'."
         )
     cfg.model["test_cfg"] = chosen
@@ -111,7 +114,7 @@ def _test(
 ) -> dict[str, Any] | None:
     """Label every image with the student or the teacher; evaluate if asked to."""
     get_logger().info(f"Network: {network}")
-    workers, show_dir = cfg.data.get("workers_per_gpu", 0), options.show_dir
+    data, show_dir = read_data(cfg), options.show_dir
     record, label = None, None
     if options.is_attention:
         files = AttentionPictures(dataset, str(show_dir), options.opacity)
@@ -121,7 +124,7 @@ def _test(
         files = PredictionFiles(dataset, show_dir, options.opacity, options.out, formats)
     if options.metrics:
         evaluator = Evaluator(
-            dataset, options.metrics, workers, has_synthia_source(cfg), shows_progress=True
+            dataset, options.metrics, data.workers, has_synthia_source(data), shows_progress=True
         )
         details = {"checkpoint": str(options.checkpoint), "network": network}
         evaluation = evaluator(model, files.take, **details, **options.recorded_choices())
@@ -133,7 +136,7 @@ def _test(
         get_logger().info(f"IoU of the {name}: {', '.join(ious)}")
         get_logger().info(f"Results of the {name}: {file}")
     else:
-        for index, labeled in predictions(model, dataset, workers, True, label):
+        for index, labeled in predictions(model, dataset, data.workers, True, label):
             files.take(index, labeled)
     files.finish()
     if show_dir is not None:

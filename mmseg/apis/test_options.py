@@ -1,14 +1,17 @@
 """The choices of a test's command line, and which of them go together."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from mmseg.config.registry import check_keys
 from mmseg.engine.checkpoint import NETWORKS
 from mmseg.evaluation.metrics import check_metrics
 from mmseg.system.errors import ConfigError
+from mmseg.system.options import CfgOptions, LaunchOptions, TrustOptions, check_values, option
 
 FORMAT_OPTIONS = ("imgfile_prefix", "to_label_id")
 EVAL_MODELS = (*NETWORKS, "both")
@@ -19,28 +22,46 @@ HRDA_OUTPUTS = (*FIXED_ATTENTION, ATTENTION)
 
 
 @dataclass(frozen=True)
-class TestOptions:
+class TestOptions(CfgOptions, LaunchOptions, TrustOptions):
     """The choices of a command line."""
 
     __test__ = False  # keeps pytest from collecting it
 
-    config: str
-    checkpoint: str
-    eval_model: str = "student"  # or 'teacher', or 'both'
-    metrics: list[str] = field(default_factory=list)
-    show_dir: str | None = None
-    opacity: float = 0.5
-    out: str | None = None
-    format_only: bool = False
-    eval_options: Mapping[str, Any] = field(default_factory=dict)
-    test_set: bool = False
-    aug_test: bool = False
-    inference_mode: str | None = None  # None: what the config says
-    hrda_out: str | None = None  # 'LR', 'HR': one scale alone; 'ATT': paint the attention
-    cfg_options: Mapping[str, Any] = field(default_factory=dict)
-    work_dir: str | None = None
-    launcher: str = "none"
-    local_rank: int | None = None  # from torch.distributed.launch
+    config: str = option(help="path of the config, with or without .py", positional=True)
+    checkpoint: str = option(help="file of weights", positional=True)
+    eval_model: str = option(
+        "student",
+        "of a self-training run; both: what the teacher writes is called *_teacher",
+        choices=EVAL_MODELS,
+    )
+    metrics: list[str] = option(
+        default_factory=list, help="mIoU, mDice, mFscore", names=("--eval",), metavar="METRIC"
+    )
+    show_dir: str | None = option(None, "folder for painted predictions")
+    opacity: Annotated[float, Field(gt=0, le=1)] = option(0.5, "1 paints palette PNGs of train ids")
+    out: str | None = option(None, "write all label maps to one file", metavar="FILE.pkl")
+    format_only: bool = option(False, "write files for a test server")
+    eval_options: Mapping[str, Any] = option(
+        default_factory=dict, help="imgfile_prefix=FOLDER to_label_id=True", metavar="KEY=VALUE"
+    )
+    test_set: bool = option(False, "'test' in place of 'val' in paths")
+    aug_test: bool = option(False, "six sizes, each also mirrored")
+    inference_mode: str | None = option(
+        None,
+        "whole images or windows; by default what the config's test_cfg says",
+        choices=INFERENCE_MODES,
+    )
+    hrda_out: str | None = option(
+        None,
+        "of HRDA: the context (LR) or the details (HR) alone, or paint the attention (ATT)",
+        choices=HRDA_OUTPUTS,
+    )
+    work_dir: str | None = option(None, "for results.json; by default the checkpoint's folder")
+
+    def with_usual_metric(self) -> "TestOptions":
+        """Return the options of a command that asks for nothing: it evaluates the mIoU."""
+        other = self.metrics or self.format_only or self.show_dir or self.out or self.is_attention
+        return self if other else replace(self, metrics=["mIoU"])
 
     @property
     def is_attention(self) -> bool:
@@ -72,26 +93,16 @@ class TestOptions:
 
 def check_options(options: TestOptions) -> None:
     """Raise `ConfigError` for options that contradict each other, before anything is loaded."""
+    check_values(options)
     check_metrics(options.metrics)
-    for option, value, choices in (
-        ("--eval-model", options.eval_model, EVAL_MODELS),
-        ("--inference-mode", options.inference_mode, (None, *INFERENCE_MODES)),
-        ("--hrda-out", options.hrda_out, (None, *HRDA_OUTPUTS)),
-    ):
-        if value not in choices:
-            raise ConfigError(
-                f"expected {option} {', '.join(filter(None, choices))}, got {value!r}."
-            )
     if options.out is not None and Path(options.out).suffix not in (".pkl", ".pickle"):
         raise ConfigError(f"expected --out with the suffix .pkl, got {options.out!r}.")
-    if not 0 < options.opacity <= 1:
-        raise ConfigError(f"expected --opacity above 0 and at most 1, got {options.opacity}.")
     if options.format_only and options.metrics:
         raise ConfigError("expected either --eval or --format-only, got both.")
     check_keys(options.eval_options, FORMAT_OPTIONS, "--eval-options")
     if options.format_only and "imgfile_prefix" not in options.eval_options:
         raise ConfigError(
-            "expected a folder for --format-only, got none; add "
+            "expected a folder for --format-only, got none. Add "
             "--eval-options imgfile_prefix=FOLDER."
         )
     if options.is_attention:
@@ -104,12 +115,12 @@ def _check_attention(options: TestOptions) -> None:
     for name, value in asked.items():
         if value:
             raise ConfigError(
-                f"expected --hrda-out {ATTENTION} without {name}, got both; the attention is only "
+                f"expected --hrda-out {ATTENTION} without {name}, got both. The attention is only "
                 f"painted: drop {name}."
             )
     if options.show_dir is None:
         raise ConfigError(
-            f"expected a folder for --hrda-out {ATTENTION}, got none; add --show-dir FOLDER."
+            f"expected a folder for --hrda-out {ATTENTION}, got none. Add --show-dir FOLDER."
         )
 
 

@@ -2,21 +2,26 @@
 
 from dataclasses import dataclass
 
+from mmseg.system.options import LaunchOptions, TrustOptions, option
 from mmseg.system.safe_loading import OPT_IN
+
+SEED = "the config's, else the resumed run's, else a random one, which the log states"
 
 
 @dataclass(frozen=True)
-class TrainOptions:
+class TrainOptions(LaunchOptions, TrustOptions):
     """The choices of a command line; None follows the config."""
 
-    work_dir: str | None = None
-    seed: int | None = None
-    resume: str | None = None  # a path, 'auto' or 'none'
-    deterministic: bool = False
-    validate: bool = True
-    launcher: str = "none"
-    local_rank: int | None = None  # from torch.distributed.launch
-    trust_checkpoint: bool = False  # whether the command has switched that on; see safe_loading
+    work_dir: str | None = option(None, "for logs and checkpoints")
+    seed: int | None = option(None, f"of samples, draws and initial weights; default: {SEED}")
+    resume: str | None = option(
+        None,
+        "checkpoint to continue from; auto: the newest complete one of the work folder",
+        also=("--resume-from",),
+        metavar="PATH|auto|none",
+    )
+    deterministic: bool = option(False, "repeat a run bit by bit")
+    validate: bool = option(True, "train without evaluation", names=("--no-validate",))
 
     def to_repeat(self) -> list[str]:
         """Return the options that the command to continue the run needs again."""

@@ -1,19 +1,32 @@
 """What the converters in `tools/convert_datasets` start."""
 
-import argparse
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any
 
-from mmseg.cli.endings import one_sentence
+from pydantic import Field
+
+from mmseg.cli.command import command
+from mmseg.system.options import option
+
+
+@dataclass(frozen=True)
+class ConvertOptions:
+    """The choices of a conversion; each converter has defaults of its own."""
+
+    root: str = option(help="folder of the dataset", positional=True)
+    gt_dir: str = option(help="folder of labels below it")
+    out_dir: str | None = option(
+        None, "where the statistics go (the dataset's folder)", names=("-o", "--out-dir")
+    )
+    nproc: Annotated[int, Field(ge=1)] = option(4, "processes")
 
 
 def run_converter(convert: Callable[..., Any], name: str, gt_dir: str) -> None:
     """Read the command line of a converter and run it."""
-    parser = argparse.ArgumentParser(description=convert.__doc__)
-    parser.add_argument("root", nargs="?", default=f"data/{name}", help="folder of the dataset")
-    parser.add_argument("--gt-dir", default=gt_dir, help="folder of labels below it (%(default)s)")
-    parser.add_argument("-o", "--out-dir", help="where the statistics go (the dataset's folder)")
-    parser.add_argument("--nproc", type=int, default=4, help="processes (%(default)s)")
-    arguments = parser.parse_args()
-    with one_sentence(parser.prog):
-        convert(arguments.root, arguments.gt_dir, arguments.out_dir, arguments.nproc)
+
+    @command(ConvertOptions, convert.__doc__, root=f"data/{name}", gt_dir=gt_dir)
+    def main(options: ConvertOptions) -> None:
+        convert(options.root, options.gt_dir, options.out_dir, options.nproc)
+
+    main()

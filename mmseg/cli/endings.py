@@ -10,7 +10,6 @@ from typing import NoReturn
 from mmseg.apis.run_folder import is_sentence
 from mmseg.engine.checkpoint import CheckpointError
 from mmseg.system import processes
-from mmseg.system.errors import is_for_user
 from mmseg.system.full_memory import FullMemoryError
 from mmseg.system.interruption import EXIT_STATUS, RunInterrupted
 
@@ -52,17 +51,3 @@ def _end_alone(sentence: str) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     os._exit(1)
-
-
-@contextmanager
-def one_sentence(program: str) -> Iterator[None]:
-    """End with a line `program: …` for errors of files and configs, and for signals."""
-    try:
-        yield
-    except RunInterrupted as stop:
-        sys.stderr.write(f"{program}: {stop}\n")
-        sys.exit(EXIT_STATUS)
-    except (OSError, ValueError, ImportError) as error:
-        if not is_for_user(error):
-            raise
-        sys.exit(f"{program}: {error}")

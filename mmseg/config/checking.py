@@ -21,7 +21,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 from pydantic import BeforeValidator, ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 
-from mmseg.config.findings import sentence
+from mmseg.config.findings import explain
 from mmseg.config.values import Section
 from mmseg.system.errors import ConfigError, nearest
 
@@ -47,6 +47,14 @@ class Key:
             return TypeAdapter(_as_section(self.annotation), config=STRICT)
         except (PydanticSchemaGenerationError, PydanticUserError, NameError):
             return TypeAdapter(Any)  # of a user's own class, with an annotation for other readers
+
+    @property
+    def advice(self) -> str:
+        """What to do about a wrong value."""
+        if self.default is EMPTY or dataclasses.is_dataclass(self.default):
+            return "Correct it."
+        default = "" if self.default is None else f" for the default, {self.default!r}"
+        return f"Correct it, or leave it out{default}."
 
 
 def key(name: str, default: Any = dataclasses.MISSING, **options: Any) -> Any:
@@ -107,7 +115,7 @@ def check_section(cfg: Section, reader: Reader, label: str, supplied: tuple[str,
     keys, is_open = keys_of(reader)
     keys = {name: wanted for name, wanted in keys.items() if name not in supplied}
     if not is_open and not getattr(reader, "IS_OPEN", False):
-        check_keys(cfg, keys, label, getattr(reader, "INERT", ()))
+        check_keys(cfg, keys, getattr(cfg, "path", "") or label, getattr(reader, "INERT", ()))
     check_values(cfg, keys, label)
 
 
@@ -139,11 +147,9 @@ def check_value(cfg: Section, wanted: Key, label: str) -> None:
             reason = finding.get("ctx", {}).get("error")
             if isinstance(reason, ConfigError):
                 raise reason from None
-        advice = "Correct it."
-        if wanted.default is not EMPTY and not dataclasses.is_dataclass(wanted.default):
-            advice = f"Correct it, or leave it out for the default, {wanted.default!r}."
-        message = sentence(findings, value, named(cfg, wanted.name, label), advice)
-        raise ConfigError(origin(cfg, wanted.name) + message) from None
+        place, fault = explain(findings, value)
+        name = named(cfg, wanted.name + place, label)
+        raise ConfigError(f"{origin(cfg, wanted.name)}{name}: {fault} {wanted.advice}") from None
 
 
 @cache

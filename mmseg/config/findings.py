@@ -24,26 +24,38 @@ EXPECTED = {
     "greater_than_equal": "a number of at least {ge:g}",
     "less_than": "a number below {lt:g}",
     "less_than_equal": "a number of at most {le:g}",
-    "too_short": "at least {min_length} item(s)",
-    "too_long": "at most {max_length} item(s)",
+    "too_short": "a list of at least {min_length}",
+    "too_long": "a list of at most {max_length}",
     "string_too_short": "a string that is not empty",
 }
 SEQUENCES = ("Sequence", "Iterable", "Collection")
 
 
-def sentence(findings: list[Any], value: Any, name: str, advice: str) -> str:
-    """Say what was expected of a value and what came."""
+def explain(findings: list[Any], value: Any) -> tuple[str, str]:
+    """Return where in a value the mistake is, such as `[1]`, and what was expected and came."""
+    findings = _nearest_alternative(findings, value)
     deepest = max((_steps(f["loc"], value) for f in findings), key=len)
     findings = [f for f in findings if _steps(f["loc"], value) == deepest]
+    place = ""
     for step in deepest:
-        name += f"[{step}]" if isinstance(step, int) else f".{step}"
+        place += f"[{step}]" if isinstance(step, int) else f".{step}"
         value = value[step]
     words = dict.fromkeys(_expected(finding) for finding in findings)
     choices = [c for f in findings for c in _choices(f)]
     hint = nearest(value, choices) if isinstance(value, str) and choices else ""
     hint = f" {hint[2:3].upper()}{hint[3:]}" if "did you mean" in hint else ""
-    got = reprlib.Repr().repr(value) if not isinstance(value, str) else repr(value)
-    return f"{name}: expected {' or '.join(words)}, got {got}.{hint} {advice}"
+    got = repr(value) if isinstance(value, str) else reprlib.Repr().repr(value)
+    return place, f"expected {' or '.join(words)}, got {got}.{hint}"
+
+
+def _nearest_alternative(findings: list[Any], value: Any) -> list[Any]:
+    """Return the findings of the alternatives of an annotation that are missed the least."""
+    alternatives: dict[Any, list[Any]] = {}
+    for finding in findings:
+        first = finding["loc"][:1]
+        alternatives.setdefault(None if _steps(first, value) else first, []).append(finding)
+    fewest = min(map(len, alternatives.values()))
+    return [f for own in alternatives.values() if len(own) == fewest for f in own]
 
 
 def _steps(loc: tuple[Any, ...], value: Any) -> list[Any]:

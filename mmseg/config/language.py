@@ -1,29 +1,33 @@
-"""The config language: Python files with `_base_` inheritance, as mmsegmentation 0.16 reads them.
+"""The config language: files with `_base_` inheritance, as mmsegmentation 0.16 reads them.
 
-A config file is executed; its public top-level names are the config. `_base_` names one file or a
-list of files (relative to this one) to start from. Dictionaries merge; everything else replaces, as
-does a dictionary with `_delete_=True`. Every dictionary remembers in `origins` which file set which
-key, so errors can name it.
+A config in Python is executed; its public top-level names are the config. One in YAML or JSON has
+the same names as keys. `_base_` names one file or a list of files (relative to this one) to start
+from. Dictionaries merge; everything else replaces, as does a dictionary with `_delete_=True`. Every
+dictionary remembers in `origins` where each key was written, so errors can name it.
 """
 
-import ast
-import copy
 import difflib
 import importlib
-import json
-import pprint
 import sys
-import types
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from mmseg.config.config_dict import ConfigDict, rebuild, wrap
-from mmseg.system.errors import ConfigError, nearest
+from mmseg.config.config_dict import ConfigDict, stamp, wrap
+from mmseg.config.dumping import python_text, text_of
+from mmseg.config.merging import merge, set_at
+from mmseg.config.sources import BASE, SUFFIXES, read_source, source_text
+from mmseg.config.templates import Templates
+from mmseg.system.errors import ConfigError
 from mmseg.system.files import atomic_write
 
-BASE, DELETE = "_base_", "_delete_"
+__all__ = ["Config", "find_config", "load_config", "python_text"]
+
+MAX_CHAIN = 30
+MAX_FILES_OF_HINT = 20_000
 # What the program reads at the top level of a config; other names are the user's own variables.
 KNOWN_TOP_LEVEL = frozenset(
     ["model", "data", "uda", "optimizer", "optimizer_config", "lr_config", "runner", "evaluation"]
@@ -37,36 +41,45 @@ OPTIONAL_SECTIONS = ("optimizer_config", "amp", "fp16", "checkpoint_config", "ev
 
 
 class Config(ConfigDict):
-    """A whole config. `filename` is the file it came from, or None."""
+    """A whole config. `filename` is the file it came from, or None; `text` is the file's text."""
 
     filename: str | None = None
+    text: str = ""
 
     def __init__(
         self, values: Mapping[str, Any] | None = None, filename: str | None = None
     ) -> None:
         super().__init__(values, filename)
-        object.__setattr__(self, "filename", filename)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> "Config":
-        twin = rebuild(type(self), copy.deepcopy(dict(self), memo), dict(self.origins))
-        object.__setattr__(twin, "filename", self.filename)
-        return twin
+        vars(self)["filename"] = filename
+        stamp(self)
 
     @staticmethod
     def fromfile(path: str | Path) -> "Config":
         """Load a config file (see `load_config`)."""
         return load_config(path)
 
+    @staticmethod
+    def fromstring(text: str, suffix: str) -> "Config":
+        """Read the text of a config file with this suffix; its bases are relative to here."""
+        if suffix not in SUFFIXES:
+            raise ConfigError(f"expected one of {', '.join(SUFFIXES)}, got {suffix!r}. Choose one.")
+        return _config(_merged(text, Path(f"text{suffix}"), ()), None, text)
+
     @property
     def pretty_text(self) -> str:
         """The whole config as the text of a Python file."""
-        return python_text(self.to_dict())
+        return self.dump()
 
-    def dump(self, path: str | Path) -> None:
-        """Write the whole config to a `.py` or `.json` file."""
-        is_json = Path(path).suffix == ".json"
-        with atomic_write(path, "w") as file:
-            file.write(json.dumps(self.to_dict(), indent=2) if is_json else self.pretty_text)
+    def dump(self, path: str | Path | None = None) -> str:
+        """Return the whole config as text, and write it to a `.py`, `.json` or `.yaml` file.
+
+        JSON and YAML have no tuples: they come back as lists.
+        """
+        text = text_of(self.to_dict(), ".py" if path is None else Path(path).suffix)
+        if path is not None:
+            with atomic_write(path, "w") as file:
+                file.write(text)
+        return text
 
     def merge_options(self, options: Mapping[str, Any], source: str = "--cfg-options") -> None:
         """Set values by dotted path: `{'data.train.source.pipeline.2.img_scale': (64, 32)}`.
@@ -74,153 +87,114 @@ class Config(ConfigDict):
         `ConfigError` if a part of the path on the way to the last key does not exist.
         """
         for path, value in options.items():
-            *parents, last = path.split(".")
-            node: Any = self
-            is_optional = parents[:1] and parents[0] in OPTIONAL_SECTIONS
-            for depth, part in enumerate(parents):
-                if is_optional and isinstance(node, dict) and node.get(part) is None:
+            parts = path.split(".")
+            is_optional = len(parts) > 1 and parts[0] in OPTIONAL_SECTIONS
+            node: Any = self  # an optional section may lack what lies on the way
+            for part in parts[:-1] if is_optional else ():
+                if isinstance(node, dict) and node.get(part) is None:
                     node[part] = wrap({}, source)
-                node = _child(node, part, ".".join(parents[: depth + 1]), source)
-            if isinstance(node, list):
-                _child(node, last, path, source)
-                node[int(last)] = wrap(value, source)
-            elif isinstance(node, dict):
-                node[last] = wrap(value, source)
-                getattr(node, "origins", {})[last] = source
-            else:
-                raise ConfigError(f"{source}: {path!r} points into {node!r}, which has no keys.")
+                node = node[part] if isinstance(node, dict) and part in node else None
+            set_at(self, parts, 0, value, source)
+        stamp(self)
 
-    merge_from_dict = merge_options  # the spelling of mmcv
-
-
-def python_text(values: Mapping[str, Any]) -> str:
-    """Write plain top-level values as the text of a Python file."""
-    return "".join(
-        f"{key} = {pprint.pformat(value, width=100, sort_dicts=False)}\n"
-        for key, value in values.items()
-    )
+    def merge_from_dict(self, options: Mapping[str, Any], allow_list_keys: bool = True) -> None:
+        """Set values by dotted path, as mmcv spells it; numbers always reach into lists."""
+        self.merge_options(options, "merge_from_dict")
 
 
 def load_config(path: str | Path) -> Config:
-    """Read a config file, with everything it inherits; the suffix `.py` may be left out.
+    """Read a config file, with everything it inherits; the suffix may be left out.
 
-    `FileNotFoundError` names the most similar config files; `ConfigError` if files do not merge.
+    `FileNotFoundError` names the most similar config files; `ConfigError` if a file is broken or
+    does not merge.
     """
     file = find_config(path)
-    cfg = Config(_read(file, ()), filename=str(file))
-    _warn_about_similar_names(cfg)
-    _import_custom_modules(cfg)
-    return cfg
+    return _config(_read(file, ()), str(file), source_text(file))
 
 
 def find_config(path: str | Path) -> Path:
     """Return the config file that `path` names, with or without its suffix."""
     path = Path(path)
-    for candidate in (path, path.with_name(path.name + ".py"), path.with_name(path.name + ".json")):
+    for candidate in (path, *(path.parent / (path.name + suffix) for suffix in SUFFIXES)):
         if candidate.is_file():
             return candidate
     root = next((p for p in path.parents if p.is_dir()), Path())
-    files = [str(p.with_suffix("")) for p in root.rglob("*.py") if "generated" not in p.parts]
-    close = difflib.get_close_matches(str(path.with_suffix("")), files[:2000], n=3, cutoff=0.4)
-    hint = " The most similar are: " + ", ".join(f"{c}.py" for c in close) + "." if close else ""
+    files = {
+        str(p.with_suffix("")): p
+        for p in islice(root.rglob("*"), MAX_FILES_OF_HINT)
+        if p.suffix in SUFFIXES and "generated" not in p.parts and p.is_file()
+    }
+    wanted = path.with_suffix("") if path.suffix in SUFFIXES else path
+    close = difflib.get_close_matches(str(wanted), list(files)[:2000], n=3, cutoff=0.4)
+    names = ", ".join(str(files[name]) for name in close)
+    hint = f" The most similar are: {names}." if close else ""
     raise FileNotFoundError(f"No config file at {str(path)!r} (with or without .py).{hint}")
 
 
-def parse_options(options: Iterable[str]) -> dict[str, Any]:
-    """Turn `['a.b=3', 'c=(1, 2)', 'd=word']` into `{'a.b': 3, 'c': (1, 2), 'd': 'word'}`.
-
-    >>> parse_options(['uda.alpha=0.9', 'name=x', 'data.samples_per_gpu=4'])
-    {'uda.alpha': 0.9, 'name': 'x', 'data.samples_per_gpu': 4}
-    """
-    parsed: dict[str, Any] = {}
-    for option in options:
-        key, equals, text = option.partition("=")
-        if not equals or not key:
-            raise ConfigError(f"expected KEY=VALUE, got {option!r}; write for example seed=1.")
-        text = {"true": "True", "false": "False", "none": "None", "null": "None"}.get(text, text)
-        try:
-            parsed[key] = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
-            parsed[key] = text.split(",") if "," in text else text
-    return parsed
+def _config(merged: ConfigDict, filename: str | None, text: str) -> Config:
+    """Make a config of what was read, and import the modules that it asks for."""
+    cfg = Config(merged, filename)
+    vars(cfg)["text"] = text
+    _warn_about_similar_names(cfg)
+    _import_custom_modules(cfg)
+    return cfg
 
 
 def _read(file: Path, chain: tuple[Path, ...]) -> ConfigDict:
     """Return the merged content of `file` and its bases."""
     file = file.resolve() if file.is_symlink() else file
     if file in chain:
-        raise ConfigError(f"{file} inherits from itself through {chain[-1]}; remove one _base_.")
-    own = _execute(file)
-    bases = own.pop(BASE, [])
+        raise ConfigError(f"{file} inherits from itself through {chain[-1]}. Remove one _base_.")
+    if len(chain) > MAX_CHAIN:
+        raise ConfigError(
+            f"{file}: expected at most {MAX_CHAIN} files that inherit from each other, got more. "
+            "Merge some of them."
+        )
+    return _merged(source_text(file), file, chain)
+
+
+def _merged(text: str, file: Path, chain: tuple[Path, ...]) -> ConfigDict:
+    """Return the content of a file with this text, merged into its bases."""
+    names: dict[str, Any] = {}
+    bases = cache(lambda: _merged_bases(names.get(BASE, []), file, chain))
+    origin = read_source(text, file, names, Templates(file, bases))
+    if not _is_base(names.get(BASE, [])):
+        raise ConfigError(
+            f"{origin.at(BASE).text}: expected the name of a file or a list of names in _base_, "
+            f"got {names[BASE]!r}. Write for example _base_ = 'other.py'."
+        )
+    merged = bases()
+    own = {key: value for key, value in names.items() if key != BASE}
+    return merge(merged, ConfigDict(own, origin))
+
+
+def _is_base(value: Any) -> bool:
+    names = value if isinstance(value, list | tuple) else [value]
+    return all(isinstance(name, str | Path) for name in names)
+
+
+def _merged_bases(names: Any, file: Path, chain: tuple[Path, ...]) -> ConfigDict:
+    """Return the content of all bases of a file; no two of them may set the same key."""
     merged = ConfigDict()
-    for name in [bases] if isinstance(bases, str) else bases:
+    if not _is_base(names):
+        return merged
+    for name in names if isinstance(names, list | tuple) else [names]:
         base_file = file.parent / name
+        if base_file.is_dir():
+            raise ConfigError(f"{file}: its _base_ {str(name)!r} is a folder. Name a file in it.")
         if not base_file.is_file():
-            raise FileNotFoundError(f"{file}: its _base_ {name!r} is not at {base_file}.")
+            raise FileNotFoundError(f"{file}: its _base_ {str(name)!r} is not at {base_file}.")
         base_file, here = base_file.resolve(), Path.cwd()  # messages name it without `..`
         short = base_file.relative_to(here) if base_file.is_relative_to(here) else base_file
         base = _read(short, (*chain, file))
         for key in base:
             if key in merged:
                 raise ConfigError(
-                    f"{file}: both {merged.origins[key]} and {base.origins[key]} set {key!r}; "
-                    "a key may come from one _base_ only."
+                    f"{file}: both {merged.origins[key]} and {base.origins[key]} set {key!r}. "
+                    "Let one _base_ only set it."
                 )
         merged.update(base)
-        merged.origins.update(base.origins)
-    return _merge(merged, ConfigDict(own, str(file)))
-
-
-def _execute(file: Path) -> dict[str, Any]:
-    """Run one config file and return its public names and its `_base_`."""
-    source = file.read_text(encoding="utf-8")
-    if file.suffix == ".json":
-        return json.loads(source)
-    names: dict[str, Any] = {"__file__": str(file), "__name__": file.stem}
-    exec(compile(source, str(file), "exec"), names)
-    code = types.ModuleType | types.FunctionType | type
-    hidden = {k for k, v in names.items() if k.startswith("_") or isinstance(v, code)} - {BASE}
-    return {key: value for key, value in names.items() if key not in hidden}
-
-
-def _merge(base: ConfigDict, child: ConfigDict) -> ConfigDict:
-    """Merge `child` into a copy of `base`."""
-    merged = base.copy()
-    for key, value in child.items():
-        old = merged.get(key)
-        is_dict = isinstance(value, ConfigDict)
-        replaces = value.pop(DELETE, False) if is_dict else True
-        if is_dict and not replaces and isinstance(old, ConfigDict):
-            value = _merge(old, value)
-        elif is_dict and not replaces and key in merged and old is not None:
-            raise ConfigError(
-                f"{child.origins.get(key, 'the config')}: {key!r} is a dictionary here but "
-                f"{type(old).__name__} in {merged.origins.get(key, 'its base')}; "
-                "add _delete_=True to replace it."
-            )
-        merged[key] = value if not is_dict else _without_marks(value)
-        if key in child.origins:
-            merged.origins[key] = child.origins[key]
     return merged
-
-
-def _without_marks(section: ConfigDict) -> ConfigDict:
-    """Remove `_delete_` marks that had nothing to replace."""
-    section.pop(DELETE, None)
-    for value in section.values():
-        if isinstance(value, ConfigDict):
-            _without_marks(value)
-    return section
-
-
-def _child(node: Any, part: str, path: str, source: str) -> Any:
-    """Return one step down a dotted path."""
-    if isinstance(node, list | tuple) and part.isdigit() and int(part) < len(node):
-        return node[int(part)]
-    if isinstance(node, dict) and part in node:
-        return node[part]
-    known = list(node) if isinstance(node, dict) else [str(i) for i in range(len(node or []))]
-    raise ConfigError(f"{source}: the config has no {path!r}{nearest(part, known)}")
 
 
 def _warn_about_similar_names(cfg: Config) -> None:
@@ -239,10 +213,16 @@ def _import_custom_modules(cfg: Config) -> None:
     custom = cfg.get("custom_imports")
     if not custom:
         return
-    names = custom["imports"]
+    names = custom.get("imports") if isinstance(custom, dict) else None
+    names = [names] if isinstance(names, str) else names
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise ConfigError(
+            f"{cfg.origins.get('custom_imports', 'the config')}: expected the names of modules, "
+            f"got {custom!r}. Write custom_imports = dict(imports=['my_module'])."
+        )
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
-    for name in [names] if isinstance(names, str) else names:
+    for name in names:
         try:
             importlib.import_module(name)
         except ImportError as error:

@@ -18,6 +18,7 @@ from mmseg.config.checking import (
     Key,
     Reader,
     check_keys,
+    check_value,
     check_values,
     each_mapping,
     keys_of,
@@ -106,13 +107,18 @@ class Registry:
         `ConfigError` for a missing or unknown `type`, an unknown key, a value that does not fit the
         annotation of its parameter, or a missing required key.
         """
+        make, arguments = self.prepare(cfg, **defaults)
+        return make(**arguments)
+
+    def prepare(self, cfg: Section, **defaults: Any) -> tuple[Callable[..., Any], dict[str, Any]]:
+        """Return the class that `build` would call, and the arguments, checked."""
         given = {key: value for key, value in defaults.items() if value is not None}
         entry = self._read(cfg, given)
         values = {k: v for k, v in cfg.items() if k != "type" and k not in entry.inert}
         known, is_open = keys_of(entry.cls)
         if not is_open:  # what the program supplies, a class may do without
             given = {k: v for k, v in given.items() if k in known or k not in self.supplied}
-        return entry.cls(**{**given, **values})
+        return entry.cls, {**given, **values}
 
     def _read(self, cfg: Any, given: Section) -> Entry:
         """Return the class that a section names, once all of it has been checked.
@@ -128,12 +134,13 @@ class Registry:
         entry = Entry(kind, kind) if callable(kind) else self._entry(kind, origin(cfg))
         keys, is_open = keys_of(entry.reader)
         inner_key = getattr(entry.cls, "inner_type_key", "")
-        if (inner := cfg.get(inner_key)) in self.names():
-            inside = self._entry(inner)
+        label = f"{self.kind} {getattr(kind, '__name__', kind)!r}"
+        if inner_key in cfg:
+            check_value(cfg, keys[inner_key], label)
+            inside = self._entry(cfg[inner_key])
             keys = {**keys_of(inside.reader)[0], **keys}
             entry = Entry(entry.cls, entry.reader, (*entry.inert, *inside.inert))
         keys = {k: wanted for k, wanted in keys.items() if k not in self.supplied}
-        label = f"{self.kind} {getattr(kind, '__name__', kind)!r}"
         if not is_open:
             check_keys(cfg, keys, label, ("type", *entry.inert))
         check_values(cfg, keys, label, given)

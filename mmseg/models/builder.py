@@ -54,4 +54,6 @@ def build_method(
     if section.get("matrix_path") and section.get("dataset") is None:
         kind = (source or {}).get("type")
         section["dataset"] = short_name(kind) if isinstance(kind, str) else None
-    return UDA.build(section, model=with_present_names(model), max_iters=max_iters)
+    parts = {"model": with_present_names(model), "max_iters": max_iters}
+    make, arguments = UDA.prepare(section, **parts)
+    return make(**arguments)

@@ -39,6 +39,6 @@ def with_present_names(section: Any) -> Any:
             for part in (values, parameters, layer):  # all are fresh copies
                 if isinstance(part, dict):
                     part.pop("fusion", None)
-    if isinstance(section, ConfigDict):  # keeps the files of its keys
-        return rebuild(type(section), values, dict(section.origins))
+    if isinstance(section, ConfigDict):  # keeps what errors name
+        return rebuild(type(section), values, **vars(section.copy()))
     return values

@@ -4,9 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from tqdm import tqdm
 
 from mmseg.config import Config
@@ -22,6 +23,7 @@ from mmseg.preprocessing.plan import Settings, check_disk, estimate, source_fing
 from mmseg.system.errors import ConfigError
 from mmseg.system.files import atomic_write, require_writable
 from mmseg.system.interruption import Interruption, Watch
+from mmseg.system.options import check_values, option
 
 Say = Callable[[str], object]  # takes the lines that a person should read
 
@@ -30,13 +32,21 @@ Say = Callable[[str], object]  # takes the lines that a person should read
 class Options:
     """The choices of one preprocessing run; `num=None` takes the dataset's `NUM_CROPS`."""
 
-    dataset_name: str
-    folder: Path
-    num: int | None = None
-    workers: int = 0
-    seed: int = 0
-    draws_crops: bool = True
-    counts_bank: bool = True
+    dataset_name: str = option("gta", "gta, synthia, or any with --num", names=("--dataset_name",))
+    folder: Path = option(
+        Path("preprocessed/gta_daformer"),
+        "where crops and bank go",
+        names=("--source_preprocessed_path",),
+    )
+    num: Annotated[int, Field(ge=1)] | None = option(
+        None, "crops to draw (gta 24966, synthia 9400)"
+    )
+    workers: Annotated[int, Field(ge=0)] = option(
+        0, "processes that draw", names=("--num-workers",)
+    )
+    seed: int = option(0, "of all draws")
+    draws_crops: bool = option(True, "reuse the crops on disk", names=("--not_get_images",))
+    counts_bank: bool = option(True, "write no statistics", names=("--not_get_distributions",))
 
     @property
     def num_crops(self) -> int:
@@ -80,6 +90,7 @@ def preprocess(cfg: Config, options: Options, say: Say) -> Path | None:
 
 def _check(cfg: Config, options: Options, say: Say) -> None:
     """Raise an error for choices that cannot be carried out; mention odd ones."""
+    check_values(options)
     if not options.draws_crops and not options.counts_bank:
         raise ValueError(
             "expected something to do, got both --not_get_images and --not_get_distributions. "
@@ -91,8 +102,6 @@ def _check(cfg: Config, options: Options, say: Say) -> None:
             f"expected --dataset_name {' or '.join(usual)}, got {options.dataset_name!r}. "
             "For another dataset, set --num to the number of crops to draw."
         )
-    if options.num_crops < 1:
-        raise ValueError(f"expected at least one crop, got --num {options.num}.")
     train: Mapping[str, Any] = cfg.get("data", {}).get("train", {})
     if "source" not in train:
         raise ConfigError(

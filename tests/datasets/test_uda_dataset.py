@@ -249,7 +249,7 @@ def test_image_smaller_than_the_crop_is_padded_in_that_dimension_alone(files, cr
     ("options", "message"),
     [
         ({"rare_class_sampling": {**SAMPLING, "clas_temp": 1}}, "did you mean 'class_temp'"),
-        ({"rare_class_sampling": {"min_pixels": 3}}, r"_sampling\.class_temp, got none"),
+        ({"rare_class_sampling": {"min_pixels": 3}}, "sampling needs the key 'class_temp'"),
         ({"sync_crop_sise": (3, 4)}, "did you mean 'sync_crop_size'"),
     ],
 )

@@ -11,7 +11,7 @@ import torch
 from mmseg.apis.run_folder import choose_start, continue_command
 from mmseg.apis.train_options import TrainOptions
 from mmseg.cli import endings, training
-from mmseg.config import Config, load_config
+from mmseg.config import load_config
 from mmseg.engine.checkpoint import read_checkpoint
 from mmseg.system.interruption import EXIT_STATUS, RunInterrupted
 
@@ -151,17 +151,17 @@ def test_the_command_that_continues_repeats_what_is_not_in_the_config(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A path with a space is quoted; the tool's path is relative where that is enough."""
-    cfg = Config({"work_dir": "work_dirs/my run"})
+    config = Path("work_dirs/my run/config.py")
     options = TrainOptions(deterministic=True, validate=False, trust_checkpoint=True).to_repeat()
     monkeypatch.chdir(ROOT)
-    assert continue_command(cfg, *options) == (
+    assert continue_command(config, *options) == (
         "python tools/train.py 'work_dirs/my run/config.py' --resume auto "
         "--deterministic --no-validate --trust-checkpoint"
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("mmseg.system.processes.world_size", lambda: 4)
     assert TrainOptions().to_repeat() == []
-    assert continue_command(cfg) == (
+    assert continue_command(config) == (
         f"python {ROOT / 'tools/train.py'} 'work_dirs/my run/config.py' --resume auto "
         "(by the launcher of this run, with 4 processes)"
     )

@@ -280,10 +280,10 @@ def test_images_without_labels_are_painted_and_formatted(root: Path, tmp_path: P
     [
         ("plain", ["--hrda-out", "LR"], "expected an HRDA network for --hrda-out LR, got Encoder"),
         ("plain", ["--hrda-out", "ATT", "--show-dir", "p"], "expected an HRDA network"),
-        ("hrda", ["--hrda-out", "ATT"], "--hrda-out ATT, got none; add --show-dir FOLDER"),
+        ("hrda", ["--hrda-out", "ATT"], "--hrda-out ATT, got none. Add --show-dir FOLDER"),
         ("hrda", ["--hrda-out", "ATT", "--eval", "mIoU"], "without --eval, got both"),
         ("hrda", ["--hrda-out", "ATT", "--out", "x.pkl"], "without --out, got both"),
-        ("plain", ["--inference-mode", "slide"], "slide, got no crop_size and no stride; add"),
+        ("plain", ["--inference-mode", "slide"], "slide, got no crop_size and no stride. Add"),
     ],
 )
 def test_impossible_wishes_are_explained(

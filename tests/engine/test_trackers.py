@@ -52,7 +52,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[Run]:
 
 
 def wandb_tracker(folder: Path, is_resumed: bool = False) -> Tracker:
-    trackers = build_trackers({"hooks": [HOOK]}, str(folder), "now", is_resumed)
+    trackers = build_trackers([HOOK], str(folder), "now", is_resumed)
     assert isinstance(trackers[-1], WandbTracker)
     return trackers[-1]
 

@@ -93,7 +93,7 @@ def test_the_best_checkpoint_is_replaced_only_by_a_strictly_better_one(tmp_path:
 def test_records_go_to_the_log_and_to_json_lines(tmp_path: Path, caplog: Any) -> None:
     trainer = make_trainer(tmp_path, Line(), evaluation_interval=6)
     trainer.trackers = build_trackers(
-        {"interval": 4, "hooks": [{"type": "TextLoggerHook", "by_epoch": False}]},
+        [{"type": "TextLoggerHook", "by_epoch": False}],
         str(tmp_path),
         "20300101_000000",
     )

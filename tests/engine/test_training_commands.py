@@ -193,7 +193,7 @@ def test_predictions_can_be_kept_formatted_and_blended(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--format-only"], "add --eval-options imgfile_prefix=FOLDER"),
+        (["--format-only"], "Add --eval-options imgfile_prefix=FOLDER"),
         (["--eval", "mIuO"], "unknown metric 'mIuO'; did you mean 'mIoU'"),
         (["--out", "x.txt"], "expected --out with the suffix .pkl"),
     ],

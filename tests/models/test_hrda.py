@@ -188,12 +188,12 @@ def test_predictions_are_label_maps_of_the_original_size() -> None:
 class TestMistakes:
     @pytest.mark.parametrize("scales", [[1], [0.5, 2], [0.25, 0.5], [0, 1], [1, 0.5, 0.25]])
     def test_scales_are_two_and_the_larger_is_one(self, scales: list[float]) -> None:
-        with pytest.raises(ConfigError, match="expected the scales of context and detail"):
+        with pytest.raises(ConfigError, match="(scales.*)?expected .*(scales.*)? got"):
             build(scales=scales)
 
     @pytest.mark.parametrize("scale", [1, 0.25, "every"])
     def test_a_feature_scale_that_no_context_has_is_rejected(self, scale: Any) -> None:
-        with pytest.raises(ConfigError, match=f"expected feature_scale 0.5.* got {scale!r}"):
+        with pytest.raises(ConfigError, match=f"feature_scale.* got {scale!r}"):
             build(feature_scale=scale)
 
     def test_an_unknown_key_suggests_the_nearest(self) -> None:
@@ -214,7 +214,7 @@ class TestMistakes:
 
     @pytest.mark.parametrize("size", [(32,), (0, 48), (32, 48, 3)])
     def test_a_crop_size_has_two_positive_numbers(self, size: tuple[int, ...]) -> None:
-        with pytest.raises(ConfigError, match=r"expected hr_crop_size=\(rows, columns\)"):
+        with pytest.raises(ConfigError, match=r"hr_crop_size.*expected .* got"):
             build(hr_crop_size=size)
 
     @pytest.mark.parametrize(("size", "overlapping"), [((32, 52), False), ((24, 48), True)])
@@ -225,5 +225,5 @@ class TestMistakes:
             build(hr_crop_size=size, hr_slide_overlapping=overlapping)
 
     def test_a_divisor_is_positive(self) -> None:
-        with pytest.raises(ConfigError, match="crop_coord_divisible as a positive integer, got 0"):
+        with pytest.raises(ConfigError, match="crop_coord_divisible.* at least 1, got 0"):
             build(crop_coord_divisible=0)

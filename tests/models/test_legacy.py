@@ -7,8 +7,9 @@ import pytest
 import torch
 from models_cfg import daformer
 
+from mmseg.config.checking import origin
 from mmseg.config.config_dict import ConfigDict
-from mmseg.config.registry import HEADS, origin
+from mmseg.config.registry import HEADS, Entry
 from mmseg.models import build_segmentor, build_train_model
 from mmseg.models.legacy import with_present_names
 from mmseg.system.errors import ConfigError
@@ -72,7 +73,7 @@ def test_a_config_still_knows_its_files() -> None:
 def test_a_class_that_somebody_registers_under_an_old_name_keeps_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(HEADS._classes, "UniHead", dict)
+    monkeypatch.setitem(HEADS._entries, "UniHead", Entry(dict, dict))
     section = {"type": "UniHead", "decoder_params": {"fusion": 1}}
     assert with_present_names(section) == section
 

@@ -107,7 +107,7 @@ def test_stochastic_depth_follows_the_global_generator_and_stops_in_eval_mode():
 
 
 def test_drop_path_rejects_a_rate_above_one():
-    with pytest.raises(ConfigError, match="expected a stochastic depth rate between 0 and 1"):
+    with pytest.raises(ConfigError, match="drop_path_rate.*below 1, got 1.5"):
         BACKBONES.build({**TINY, "drop_path_rate": 1.5})
 
 

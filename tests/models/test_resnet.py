@@ -418,13 +418,13 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("changes", "message"),
         [
-            ({"num_stages": 5}, "num_stages.*between 1 and 4, got 5"),
+            ({"num_stages": 5}, "num_stages.*at most 4, got 5"),
             ({"strides": (1, 2)}, r"strides.*one number for each of 4 stages, got \(1, 2\)"),
             ({"dilations": (1,)}, "dilations.*each of 4 stages"),
             ({"out_indices": (0, 4)}, r"out_indices.*between 0 and 3, got \(0, 4\)"),
             ({"out_indices": ()}, "out_indices"),
             ({"style": "torch"}, "style.*'pytorch' or 'caffe', got 'torch'"),
-            ({"frozen_stages": 5}, "frozen_stages.*between -1 and 4, got 5"),
+            ({"frozen_stages": 5}, "frozen_stages.*at most 4, got 5"),
             ({"multi_grid": (1, 2, 4)}, r"multi_grid.*2 numbers, one per block, got \[1, 2, 4\]"),
         ],
     )

@@ -218,7 +218,7 @@ def test_announced_disk_space_is_what_is_used(cfg, tmp_path):
             {"dataset_name": "gta5", "num": None},
             "expected --dataset_name gta or synthia, got 'gta5",
         ),
-        ({"num": 0}, "expected at least one crop, got --num 0"),
+        ({"num": 0}, "--num: expected a number of at least 1, got 0"),
     ],
 )
 def test_impossible_options_are_named(cfg, tmp_path, options, message):
@@ -296,7 +296,7 @@ def test_command_passes_its_arguments_on(cfg, tmp_path, monkeypatch, capsys):
     spec = importlib.util.spec_from_file_location("run_seg", file)
     command = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(command)
-    defaults = command.parse_arguments([])
+    defaults = command.SegOptions()
     assert defaults.config == "configs/cdda/gta2cs_cdda_daformer"
     assert (defaults.dataset_name, str(defaults.folder)) == ("gta", "preprocessed/gta_daformer")
     arguments = f"--config {tmp_path}/tiny --source_preprocessed_path {tmp_path}/out --num 2"

@@ -69,7 +69,7 @@ def settings(crops: Path) -> dict[str, object]:
 
 
 def in_training(cfg: Config) -> list[str]:
-    return training_warnings(cfg.uda, build_dataset(cfg.data.train))
+    return training_warnings(cfg.get("uda"), build_dataset(cfg.data.train))
 
 
 def test_good_data_gives_no_warning_whether_its_maps_have_a_record_or_not(

@@ -137,7 +137,7 @@ def test_signal_ends_the_run_soon_and_cleanly(number, workers, data, server, who
     name = signal.Signals(number).name
     last = text.splitlines()[-1]
     assert re.fullmatch(
-        rf"run_seg.py: Stopped by {name} after \d+ of 40 crops. Start the same command again to "
+        rf"Stopped by {name} after \d+ of 40 crops. Start the same command again to "
         r"continue.", last
     ), last  # fmt: skip
     assert 5 <= finished(folder) <= 5 + max(1, 3 * workers)
@@ -204,7 +204,7 @@ def test_interrupted_converter_started_again_gives_the_same_files(
     assert status == (75 if number == signal.SIGTERM else -signal.SIGKILL), text
     assert not (root / "samples_with_class.json").exists()
     if number == signal.SIGTERM:
-        assert "gta.py: Stopped by SIGTERM after " in text.splitlines()[-1]
+        assert text.splitlines()[-1].startswith("Stopped by SIGTERM after ")
         assert not hidden(root)
     # What a process that was killed in the middle of a file leaves, if none was this time.
     left = partial_of(root / "labels/00003_labelTrainIds.png").name

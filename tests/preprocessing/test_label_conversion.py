@@ -138,7 +138,9 @@ def test_command_converts_or_says_what_is_missing(raw, name, monkeypatch, capsys
     monkeypatch.setattr(sys, "argv", [command, "nowhere"])
     with pytest.raises(SystemExit) as ended:
         runpy.run_path(command, run_name="__main__")
-    assert str(ended.value.code).startswith(f"{name}.py: expected the label folder 'nowhere/")
+    assert str(ended.value.code).startswith(
+        "FileNotFoundError: expected the label folder 'nowhere/"
+    )
 
 
 def test_command_runs_from_any_folder_without_installation(raw):

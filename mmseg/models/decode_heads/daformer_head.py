@@ -42,7 +42,9 @@ class DAFormerHead(BaseDecodeHead):
 
     def __init__(
         self,
-        decoder_params: Annotated[Section, checked(DecoderParams, "decoder_params")],
+        decoder_params: Annotated[
+            Section, checked(DecoderParams, "decoder_params of DAFormerHead")
+        ],
         **kwargs: Any,
     ) -> None:
         super().__init__(**{"input_transform": "multiple_select", **kwargs})

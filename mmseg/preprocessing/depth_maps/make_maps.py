@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import torch
+from pydantic import Field
 from tqdm import tqdm
 
 from mmseg.datasets.depth.inspection import folder_warnings
@@ -18,12 +19,22 @@ from mmseg.datasets.depth.record import DepthRecord
 from mmseg.preprocessing.crops import lost_worker
 from mmseg.preprocessing.depth_maps.disparity import Conversion
 from mmseg.preprocessing.depth_maps.folder import MapFolder
-from mmseg.preprocessing.depth_maps.jobs import Job, Outcomes, Say, counted, find_jobs
+from mmseg.preprocessing.depth_maps.jobs import (
+    LAYOUTS,
+    PREVIEW_FILE,
+    Job,
+    Outcomes,
+    Say,
+    counted,
+    find_jobs,
+)
 from mmseg.preprocessing.depth_maps.network import load_network
+from mmseg.preprocessing.depth_maps.scaling import QUANTITIES
 from mmseg.system import processes
 from mmseg.system.errors import is_for_user
 from mmseg.system.files import require_writable
 from mmseg.system.interruption import Interruption, RunInterrupted
+from mmseg.system.options import option
 from mmseg.visualization.depth_sheet import require_new_sheet, save_sheet
 
 T = TypeVar("T")
@@ -37,17 +48,55 @@ class Options:
     Without a `model`, `inputs` are maps to convert.
     """
 
-    inputs: tuple[Path, ...]
-    out: Path
-    model: str | None = None
-    layout: str | None = None
-    quantity: str | None = None
+    inputs: tuple[Path, ...] = option(
+        help="folders (with all in them), files", positional=True, metavar="IMAGES"
+    )
+    out: Path = option(help="folder of the maps", metavar="DIR")
+    model: str | None = option(
+        None,
+        "small, base or large (Depth Anything V2: small is free for all uses, the others are "
+        "non-commercial); a local folder; or any depth model of the hub",
+        metavar="PATH|NAME",
+        one_of="source",
+    )
+    layout: str | None = option(
+        None,
+        "names of the maps. cityscapes: leftImg8bit becomes depth; gta, synthia: the image's; "
+        "flat: all in one folder (default: cityscapes if the images are called so, else kept)",
+        choices=tuple(LAYOUTS),
+    )
+    quantity: str | None = option(
+        None,
+        "what the model or the files hold; metric depth is inverted (default: as the model's type "
+        "is known to give; inverse for files)",
+        choices=QUANTITIES,
+    )
     device: torch.device = torch.device("cpu")
-    batch_size: int = 1
-    amp: bool = False
-    workers: int = 0
-    overwrite: bool = False
-    preview: Path | None = None
+    batch_size: Annotated[int, Field(ge=1)] = option(
+        1,
+        "images of one size that are computed together (default: on a GPU 8, on a CPU 1)",
+        metavar="N",
+    )
+    amp: bool = option(False, "compute in half precision: faster on a GPU")
+    workers: Annotated[int, Field(ge=0)] = option(
+        0,
+        "processes that read images, and half as many threads that write maps; with "
+        "--from-disparity processes that convert; 0: none (default: as many as there are cores, "
+        "at most 16; 1 where a CPU computes)",
+        names=("--num-workers",),
+        metavar="N",
+    )
+    overwrite: bool = option(
+        False,
+        "make maps that are there again (an interrupted run goes on without this option)",
+    )
+    preview: Path | None = option(
+        None,
+        f"draw images, maps and bins side by side into a PNG (default: DIR/{PREVIEW_FILE})",
+        metavar="FILE",
+        nargs="?",
+        const=Path(),
+    )
 
 
 @dataclass

@@ -4,7 +4,7 @@ import copy
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -14,12 +14,13 @@ from line_method import NoCopies
 from recorded_steps import FixedDraws, bank_file, loader_batch, records
 from torch import Tensor, nn
 
+from mmseg.config.registry import UDA
 from mmseg.engine.checkpoint import saved_state
 from mmseg.models.uda import Augmentation, Draws
 from mmseg.models.uda.base import Step, StepOutput, UDABatch
 from mmseg.models.uda.masking import MaskedConsistency
 from mmseg.models.uda.mixing import StrongAugmentation, color_jitter
-from mmseg.models.uda.settings import MASK_MODES, DACSSettings
+from mmseg.models.uda.settings import DACSSettings, MaskMode
 from mmseg.models.uda.teacher import PseudoLabel
 from mmseg.system.errors import ConfigError
 
@@ -89,7 +90,7 @@ def bank_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # What is masked
 
 
-@pytest.mark.parametrize("mode", MASK_MODES)
+@pytest.mark.parametrize("mode", get_args(MaskMode))
 def test_masked_pixels_are_exactly_zero_and_the_others_as_they_were(mode: str) -> None:
     """Zero after normalization; without `aug` every other pixel keeps its value."""
     mic = masking(mode, color_jitter_probability=1.0)  # so that only the blur may change pixels
@@ -390,23 +391,30 @@ def test_the_log_says_what_is_masked_and_who_labels() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"mode": "separatetgt"}, "unknown uda.mask_mode 'separatetgt'; did you mean"),
+        ({"mode": "separatetgt"}, "mask_mode.* got 'separatetgt'. Did you mean"),
         ({"mask_generator": None}, "needs uda.mask_generator"),
         ({"mask_generator": {**BLOCKS, "type": "blocks"}}, "did you mean 'block'"),
         ({"mask_generator": {**BLOCKS, "block_size": 3}}, "unknown key 'block_size'"),
         ({"mask_generator": {"type": "block", "mask_ratio": 0.5}}, "needs the key 'mask_block_s"),
-        ({"mask_generator": {**BLOCKS, "mask_ratio": 70}}, "share between 0 and 1, got 70"),
-        ({"mask_generator": {**BLOCKS, "mask_block_size": 0}}, "positive number of pixels, got 0"),
-        ({"mask_alpha": "sane"}, "mask_alpha to be 'same' or a number between 0 and 1, got 'sane'"),
+        ({"mask_generator": {**BLOCKS, "mask_ratio": 70}}, "mask_ratio.*at most 1, got 70"),
+        (
+            {"mask_generator": {**BLOCKS, "mask_block_size": 0}},
+            "mask_block_size.* at least 1, got 0",
+        ),
+        ({"mask_alpha": "sane"}, "mask_alpha.*'same' or a number, got 'sane'. Did you mean"),
         ({"mask_alpha": 1.5}, "got 1.5"),
-        ({"mask_pseudo_threshold": "non"}, "a number, or None for full trust, got 'non'"),
-        ({"mask_lambda": -1}, "a weight of at least 0, got -1"),
+        ({"mask_pseudo_threshold": "non"}, "mask_pseudo_threshold.*'same' or a number, got 'non'"),
+        ({"mask_lambda": -1}, "mask_lambda.* at least 0, got -1"),
         ({"source_only": True}, "separatesrc, separatesrcaug with uda.source_only=True"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(changes: dict[str, Any], message: str) -> None:
+    mode, changes = changes.get("mode", "separatetrg"), dict(changes)
+    changes.pop("mode", None)
+    uda = {"type": "DACS", "mask_mode": mode, "mask_lambda": 1, "mask_generator": BLOCKS}
     with pytest.raises(ConfigError, match=message):
-        masking(**changes)
+        UDA.check({**uda, **changes})
+        DACSSettings(**{key: value for key, value in {**uda, **changes}.items() if key != "type"})
 
 
 def test_blocks_larger_than_the_image_are_refused() -> None:

@@ -97,7 +97,7 @@ def test_signal_ends_the_run_soon_and_cleanly_and_the_same_command_goes_on(
     command.wait_for_group()
     assert status == 75
     count = re.fullmatch(
-        rf"make_depth.py: Stopped by {signal.Signals(number).name} after (\d+) of {NUM} maps. "
+        rf"Stopped by {signal.Signals(number).name} after (\d+) of {NUM} maps. "
         "Start the same command again to continue.",
         last_words(text),
     )
@@ -168,7 +168,7 @@ def test_two_processes_share_the_images_and_sum_up(many, model, server, whole, t
     assert f"Made {NUM - 1} maps in {out}." in first
     assert "15/15 [" in first  # its own share
     assert f"  expected an image file at '{images}/21.png', got a broken file" in first
-    assert last_words(first) == "make_depth.py: No map of 1 file, see above."
+    assert last_words(first) == "No map of 1 file, see above."
     assert says_nothing(second)
     shutil.copy(many / "21.png", images)
     results = [command.wait() for command in two(server, images, out, model)]
@@ -189,7 +189,7 @@ def test_two_processes_end_together_with_one_sentence(
         (out / name).write_bytes(whole[name])
     results = [command.wait() for command in two(server, many, out, other_model)]
     assert [status for status, _ in results] == [1, 1]
-    assert last_words(results[0][1]).startswith("make_depth.py: expected the maps in")
+    assert last_words(results[0][1]).startswith("ValueError: expected the maps in")
     assert says_nothing(results[1][1])
     assert set(contents(out)) == {"00.png", "depth.json"}
 
@@ -215,7 +215,7 @@ def test_stopped_pair_and_lost_process_end_and_go_on(many, model, server, whole,
     status, text = commands[0].wait()
     assert status == 1
     assert last_words(text) == (
-        "make_depth.py: process 0 of 2 has lost another one; look at what that one said, and "
+        "ProcessGroupError: Process 0 of 2 has lost another one. Look at what that one said, and "
         "start the same command again."
     )
     done = finished(out)
@@ -232,10 +232,8 @@ LAST_WORDS = {
         ["images", "--model", "./nothing"],
         r"expected a folder .*'./nothing', got no suc",
     ),
-    "device": (["images", "--device", "gpu7"], r"such as cpu, .* got --device gpu7: .*; leave"),
+    "device": (["images", "--device", "gpu7"], r"such as cpu, .* got --device gpu7: .*\. Leave"),
     "out is a file": (["images", "--out", "file"], r"expected to write 'file', got: .*; choose a"),
-    "workers": (["images", "--num-workers", "-3"], r"expected --num-workers of at least 0, got -3"),
-    "batch": (["images", "--batch-size", "0"], r"expected --batch-size of at least 1, got 0\."),
     "preview": (["images", "--preview", "file"], r"expected a new file .*--preview .*, got 'file'"),
     "launcher": (["images", "--launcher", "pytorch"], r"expected the variables RANK, .* under"),
 }
@@ -250,7 +248,7 @@ def test_errors_end_the_command_with_one_sentence(case, many, model, server, tmp
     order = {"environment": {"HF_HUB_OFFLINE": "1"}, "folder": str(tmp_path)}
     status, text = server.start([SCRIPT, *usual, *arguments], **order).wait()
     assert status == 1, text
-    assert re.match(f"make_depth.py: .*{message}", last_words(text))
+    assert re.match(rf"\w+: .*{message}", last_words(text))
     assert not (tmp_path / "maps").exists() or not finished(tmp_path / "maps")
 
 

@@ -32,8 +32,8 @@ def test_child_merges_into_its_bases(tmp_path: Path) -> None:
         "lr_config": {"policy": "fixed"},
         "size": 5,
     }
-    assert cfg.model.head.origins["channels"].endswith("child.py")
-    assert cfg.model.head.origins["dilations"].endswith("model.py")
+    assert cfg.model.head.origins["channels"].endswith("child.py:4")
+    assert cfg.model.head.origins["dilations"].endswith("model.py:1")
 
 
 def test_delete_mark_without_a_base_leaves_no_key(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_key_in_two_bases_is_an_error(tmp_path: Path) -> None:
 
 def test_dictionary_over_a_number_needs_delete(tmp_path: Path) -> None:
     write(tmp_path, a="model = 3", child="_base_ = 'a.py'\nmodel = dict(type='Net')")
-    with pytest.raises(ConfigError, match=r"child\.py: 'model' is a dictionary here but int"):
+    with pytest.raises(ConfigError, match=r"child\.py:2: 'model' is a dictionary here but int"):
         load_config(tmp_path / "child.py")
 
 
