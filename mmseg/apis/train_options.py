@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from mmseg.config.values import Seed
 from mmseg.system.options import LaunchOptions, TrustOptions, option
 from mmseg.system.safe_loading import OPT_IN
 
@@ -13,7 +14,7 @@ class TrainOptions(LaunchOptions, TrustOptions):
     """The choices of a command line; None follows the config."""
 
     work_dir: str | None = option(None, "for logs and checkpoints")
-    seed: int | None = option(None, f"of samples, draws and initial weights; default: {SEED}")
+    seed: Seed | None = option(None, f"of samples, draws and initial weights; default: {SEED}")
     resume: str | None = option(
         None,
         "checkpoint to continue from; auto: the newest complete one of the work folder",

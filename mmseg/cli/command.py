@@ -11,18 +11,19 @@ T = TypeVar("T")
 
 def command(
     kind: type[T], doc: str | None, **usual: Any
-) -> Callable[[Callable[[T], object]], Callable[..., None]]:
+) -> Callable[[Callable[[T], int | None]], Callable[..., int]]:
     """Return a decorator for a function that takes options of a `kind`.
 
-    The function takes the words of the command line instead, by default those of the process; see
-    `parse` for the arguments.
+    What it makes takes the words of the command line, by default those of the process, and returns
+    the exit status, 0 where the function returns none; see `parse` for the arguments.
     """
 
-    def decorate(run: Callable[[T], object]) -> Callable[..., None]:
-        def main(arguments: Sequence[str] | None = None) -> None:
-            options = parse(kind, arguments, doc, **usual)
+    def decorate(run: Callable[[T], int | None]) -> Callable[..., int]:
+        def main(arguments: Sequence[str] | None = None) -> int:
+            options, status = parse(kind, arguments, doc, **usual), None
             with user_errors():
-                run(options)
+                status = run(options)
+            return status or 0
 
         return main
 

@@ -21,9 +21,9 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 from pydantic import BeforeValidator, ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 
-from mmseg.config.findings import explain
 from mmseg.config.values import Section
 from mmseg.system.errors import ConfigError, nearest
+from mmseg.system.findings import explain
 
 T = TypeVar("T")
 Reader = Callable[..., Any]  # a class, function or dataclass whose parameters are keys

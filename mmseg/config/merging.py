@@ -54,8 +54,9 @@ def set_at(node: Any, parts: list[str], depth: int, value: Any, source: str) -> 
     """
     part, path = parts[depth], ".".join(parts[: depth + 1])
     is_last = depth + 1 == len(parts)
-    old = None if is_last and isinstance(node, dict) else child(node, part, path, source)
-    new = _new(value, source) if is_last else set_at(old, parts, depth + 1, value, source)
+    is_new = is_last and isinstance(node, dict) and part not in node
+    old = None if is_new else child(node, part, path, source)
+    new = _new(old, value, source) if is_last else set_at(old, parts, depth + 1, value, source)
     if isinstance(node, tuple):
         return tuple(new if number == int(part) else item for number, item in enumerate(node))
     if isinstance(node, list):
@@ -76,6 +77,11 @@ def _reaches_section(node: Any, parts: list[str]) -> bool:
     return False
 
 
-def _new(value: Any, source: str) -> Any:
+def _new(old: Any, value: Any, source: str) -> Any:
+    """Return what a value makes of an old one: a dictionary merges into a dictionary."""
     wrapped = wrap(value, source)
-    return _without_marks(wrapped) if isinstance(wrapped, ConfigDict) else wrapped
+    if not isinstance(wrapped, ConfigDict):
+        return wrapped
+    if _pop_mark(wrapped) or not isinstance(old, ConfigDict):
+        return _without_marks(wrapped)
+    return merge(old, wrapped)

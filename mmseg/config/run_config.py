@@ -15,7 +15,7 @@ from pydantic import Field
 from mmseg.config.checking import checked, key, origin, read_section
 from mmseg.config.config_dict import unwrap
 from mmseg.config.language import Config, python_text
-from mmseg.config.values import Count, Index, NonNegative, Positive, Section, Share, Text
+from mmseg.config.values import Count, Index, NonNegative, Positive, Section, Seed, Share, Text
 from mmseg.evaluation.metrics import Metric
 from mmseg.system.errors import ConfigError
 
@@ -25,7 +25,6 @@ NOT_HASHED = ("work_dir", "resume_from", "name", "git_rev")
 NO_KEY = {"key": None}  # metadata of a field that no key of the config sets
 FAMILY_SCALE = 512.0  # for configs with fp16=dict() alone
 Keys = tuple[str, ...]
-Seed = Annotated[int, Field(ge=0, lt=2**63)]
 NotByEpoch = Literal[False]  # runs are counted in iterations
 
 

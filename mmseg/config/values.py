@@ -11,6 +11,7 @@ from pydantic import Field
 Section = Mapping[str, Any]
 Count = Annotated[int, Field(ge=1)]  # 1, 2, …
 Index = Annotated[int, Field(ge=0)]  # 0, 1, …
+Seed = Annotated[int, Field(ge=0, lt=2**63)]  # as torch takes it
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]

@@ -11,6 +11,7 @@ from pydantic import Field
 from tqdm import tqdm
 
 from mmseg.config import Config
+from mmseg.config.values import Seed
 from mmseg.datasets import build_dataset
 from mmseg.datasets.depth.fit import crop_warnings, source_depth_advice
 from mmseg.datasets.depth.inspection import dataset_warnings
@@ -44,7 +45,7 @@ class Options:
     workers: Annotated[int, Field(ge=0)] = option(
         0, "processes that draw", names=("--num-workers",)
     )
-    seed: int = option(0, "of all draws")
+    seed: Seed = option(0, "of all draws")
     draws_crops: bool = option(True, "reuse the crops on disk", names=("--not_get_images",))
     counts_bank: bool = option(True, "write no statistics", names=("--not_get_distributions",))
 

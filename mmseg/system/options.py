@@ -18,22 +18,12 @@ from typing import Any, get_type_hints
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from mmseg.system.errors import ConfigError
+from mmseg.system.findings import expected_of
 from mmseg.system.launchers import LAUNCHERS
 from mmseg.system.safe_loading import OPT_IN
 
 METADATA = "option"
 ANY_TYPE = ConfigDict(arbitrary_types_allowed=True)
-# What is expected, by pydantic's kind of finding. Others speak for themselves.
-EXPECTED = {
-    "int_parsing": "a whole number",
-    "int_from_float": "a whole number",
-    "float_parsing": "a number",
-    "literal_error": "{expected}",
-    "greater_than": "a number above {gt}",
-    "greater_than_equal": "a number of at least {ge}",
-    "less_than": "a number below {lt}",
-    "less_than_equal": "a number of at most {le}",
-}
 
 
 @dataclass(frozen=True)
@@ -82,12 +72,9 @@ class Option:
             return TypeAdapter(hint or self.hint, config=ANY_TYPE).validate_python(value)
         except ValidationError as error:
             found = error.errors()[0]
-        limits = found.get("ctx", {})
         if found["type"] == "value_error":  # of a function in the annotation
-            raise ConfigError(str(limits["error"]))
-        usual = found["msg"].removeprefix("Input should be ")
-        expected = EXPECTED.get(found["type"], "{usual}").format(usual=usual, **limits)
-        raise ConfigError(f"expected {expected}, got {value!r}.")
+            raise ConfigError(str(found.get("ctx", {})["error"]))
+        raise ConfigError(f"expected {expected_of(found)}, got {value!r}.")
 
 
 def option(

@@ -10,7 +10,10 @@ from mmseg.system.errors import nearest
 # What is expected, by pydantic's kind of finding. Others speak for themselves.
 EXPECTED = {
     "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
     "float_type": "a number",
+    "float_parsing": "a number",
     "finite_number": "a finite number",
     "bool_type": "True or False",
     "string_type": "a string",
@@ -40,7 +43,7 @@ def explain(findings: list[Any], value: Any) -> tuple[str, str]:
     for step in deepest:
         place += f"[{step}]" if isinstance(step, int) else f".{step}"
         value = value[step]
-    words = dict.fromkeys(_expected(finding) for finding in findings)
+    words = dict.fromkeys(expected_of(finding) for finding in findings)
     choices = [c for f in findings for c in _choices(f)]
     hint = nearest(value, choices) if isinstance(value, str) and choices else ""
     hint = f" {hint[2:3].upper()}{hint[3:]}" if "did you mean" in hint else ""
@@ -69,7 +72,8 @@ def _steps(loc: tuple[Any, ...], value: Any) -> list[Any]:
     return steps
 
 
-def _expected(finding: Any) -> str:
+def expected_of(finding: Any) -> str:
+    """Say what pydantic expected, in a few words."""
     kind, text = finding["type"], finding["msg"].removeprefix("Input should be ")
     if kind == "is_instance_of" and finding["ctx"]["class"] in SEQUENCES:
         return "a list"
