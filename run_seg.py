@@ -10,7 +10,8 @@ from functools import partial
 
 from mmseg.cli.command import command
 from mmseg.config import load_config
-from mmseg.preprocessing.preprocess import Options, preprocess
+from mmseg.preprocessing.choices import Options
+from mmseg.preprocessing.preprocess import preprocess
 from mmseg.system.options import CfgOptions, option
 
 

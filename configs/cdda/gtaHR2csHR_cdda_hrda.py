@@ -3,16 +3,17 @@
 _base_ = ["../hrda/gtaHR2csHR_hrda.py"]
 
 data = dict(workers_per_gpu=4)
+_preprocessed = "preprocessed/gta_hrda"
 uda = dict(
     dataset="gta",
-    matrix_path="preprocessed/gta_hrda/gta_24966_distribution.pth",
-    croped_images_path="preprocessed/gta_hrda/images",
-    croped_labels_path="preprocessed/gta_hrda/labels",
+    matrix_path=f"{_preprocessed}/gta_24966_distribution.pth",
+    croped_images_path=f"{_preprocessed}/images",
+    croped_labels_path=f"{_preprocessed}/labels",
     reweight_threshold=0.56,
     relabel_threshold=0.54,
     threshold_decay=0.003,
 )
-checkpoint_config = dict(_delete_=True, by_epoch=False, interval=40000)
+checkpoint_config = dict(_delete_=True, by_epoch=False, interval={{_base_.runner.max_iters}})
 evaluation = dict(interval=1000)
 
 name = "gtaHR2csHR_cdda_hrda_s1"

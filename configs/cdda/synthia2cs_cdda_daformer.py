@@ -12,13 +12,14 @@ seed = 0
 data = dict(
     train=dict(rare_class_sampling=dict(min_pixels=3000, class_temp=0.01, min_crop_ratio=0.5))
 )
+_preprocessed = "preprocessed/synthia_daformer"
 uda = dict(
     pseudo_weight_ignore_top=15,
     pseudo_weight_ignore_bottom=120,
     dataset="synthia",
-    matrix_path="preprocessed/synthia_daformer/synthia_9400_distribution.pth",
-    croped_images_path="preprocessed/synthia_daformer/images",
-    croped_labels_path="preprocessed/synthia_daformer/labels",
+    matrix_path=f"{_preprocessed}/synthia_9400_distribution.pth",
+    croped_images_path=f"{_preprocessed}/images",
+    croped_labels_path=f"{_preprocessed}/labels",
     reweight_threshold=0.49,
     relabel_threshold=0.47,
     threshold_decay=0.001,

@@ -16,11 +16,12 @@ data = dict(
         rare_class_sampling=dict(min_pixels=3000, class_temp=0.01, min_crop_ratio=2.0),
     )
 )
+_preprocessed = "preprocessed/synthia_hrda"
 uda = dict(
     dataset="synthia",
-    matrix_path="preprocessed/synthia_hrda/synthia_9400_distribution.pth",
-    croped_images_path="preprocessed/synthia_hrda/images",
-    croped_labels_path="preprocessed/synthia_hrda/labels",
+    matrix_path=f"{_preprocessed}/synthia_9400_distribution.pth",
+    croped_images_path=f"{_preprocessed}/images",
+    croped_labels_path=f"{_preprocessed}/labels",
     reweight_threshold=0.49,
     relabel_threshold=0.47,
     threshold_decay=0.002,

@@ -3,13 +3,14 @@
 _base_ = ["synthiaHR2csHR_cdda_hrda.py"]
 
 seed = 2
+_preprocessed = "preprocessed/synthia_mic"
 uda = dict(
     mask_mode="separatetrgaug",
     mask_lambda=1,
     mask_generator=dict(type="block", mask_ratio=0.7, mask_block_size=64),
-    matrix_path="preprocessed/synthia_mic/synthia_9400_distribution.pth",
-    croped_images_path="preprocessed/synthia_mic/images",
-    croped_labels_path="preprocessed/synthia_mic/labels",
+    matrix_path=f"{_preprocessed}/synthia_9400_distribution.pth",
+    croped_images_path=f"{_preprocessed}/images",
+    croped_labels_path=f"{_preprocessed}/labels",
 )
 
 name = "synthiaHR2csHR_cdda_mic_s2"

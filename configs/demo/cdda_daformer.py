@@ -2,11 +2,12 @@
 
 _base_ = ["daformer.py"]
 
+_preprocessed = "preprocessed/demo_gta"
 uda = dict(
     dataset="gta",
-    matrix_path="preprocessed/demo_gta/gta_500_distribution.pth",
-    croped_images_path="preprocessed/demo_gta/images",
-    croped_labels_path="preprocessed/demo_gta/labels",
+    matrix_path=f"{_preprocessed}/gta_500_distribution.pth",
+    croped_images_path=f"{_preprocessed}/images",
+    croped_labels_path=f"{_preprocessed}/labels",
     reweight_threshold=0.23,  # half of the demo images reach it
     relabel_threshold=0.22,
     threshold_decay=0.0025,

@@ -130,9 +130,7 @@ def sections(cls: Any = RunConfig, path: tuple[str, ...] = ()) -> Iterator[tuple
                 yield from sections(part, (*path, key))
 
 
-@pytest.mark.parametrize(
-    ("cls", "path"), sections(), ids=lambda x: ".".join(x) if x == () else None
-)
+@pytest.mark.parametrize(("cls", "path"), list(sections()), ids=str)
 def test_no_section_of_a_run_takes_a_wrong_value(cls: Any, path: tuple[str, ...]) -> None:
     def read(key: str, value: Any) -> None:
         content: Any = {key: value}

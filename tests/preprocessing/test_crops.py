@@ -14,7 +14,8 @@ from mmseg.config import Config
 from mmseg.datasets import build_dataset
 from mmseg.datasets.crop_store import CropStore
 from mmseg.preprocessing import plan
-from mmseg.preprocessing.preprocess import Options, preprocess
+from mmseg.preprocessing.choices import Options
+from mmseg.preprocessing.preprocess import preprocess
 from mmseg.system.errors import ConfigError
 
 NORM = {"mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375], "to_rgb": True}

@@ -19,7 +19,8 @@ from test_crops import cfg as make_cfg
 from test_crops import contents, make_dataset
 
 from mmseg.config import Config
-from mmseg.preprocessing.preprocess import Options, preprocess
+from mmseg.preprocessing.choices import Options
+from mmseg.preprocessing.preprocess import preprocess
 from mmseg.system.files import partial_of
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")

@@ -4,10 +4,11 @@ from mmseg.config import inference_steps, training_steps
 
 _base_ = ["target_cityscapes_512x512.py"]
 
-img_norm_cfg = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)
+img_norm_cfg = {{_base_.img_norm_cfg}}
 crop_size = (1024, 1024)
-cityscapes_train_pipeline = training_steps((2048, 1024), crop_size, img_norm_cfg)
-test_pipeline = inference_steps((2048, 1024), img_norm_cfg)
+_img_scale = (2048, 1024)
+cityscapes_train_pipeline = training_steps(_img_scale, crop_size, img_norm_cfg)
+test_pipeline = inference_steps(_img_scale, img_norm_cfg)
 data = dict(
     train=dict(target=dict(pipeline=cityscapes_train_pipeline)),
     val=dict(pipeline=test_pipeline),

@@ -6,8 +6,9 @@ dataset_type = "CityscapesDataset"
 data_root = "data/cityscapes/"
 img_norm_cfg = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)
 crop_size = (512, 512)
-cityscapes_train_pipeline = training_steps((1024, 512), crop_size, img_norm_cfg)
-test_pipeline = inference_steps((1024, 512), img_norm_cfg)
+_img_scale = (1024, 512)
+cityscapes_train_pipeline = training_steps(_img_scale, crop_size, img_norm_cfg)
+test_pipeline = inference_steps(_img_scale, img_norm_cfg)
 _evaluation_set = dict(
     type=dataset_type,
     data_root=data_root,

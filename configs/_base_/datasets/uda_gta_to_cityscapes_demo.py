@@ -4,9 +4,10 @@ from mmseg.config import inference_steps, training_steps
 
 img_norm_cfg = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)
 crop_size = (128, 128)
+_img_scale = (320, 160)
 gta_train_pipeline = training_steps((320, 180), crop_size, img_norm_cfg, cat_max_ratio=0.75)
-cityscapes_train_pipeline = training_steps((320, 160), crop_size, img_norm_cfg)
-test_pipeline = inference_steps((320, 160), img_norm_cfg)
+cityscapes_train_pipeline = training_steps(_img_scale, crop_size, img_norm_cfg)
+test_pipeline = inference_steps(_img_scale, img_norm_cfg)
 _evaluation_set = dict(
     type="CityscapesDataset",
     data_root="data/demo/cityscapes/",

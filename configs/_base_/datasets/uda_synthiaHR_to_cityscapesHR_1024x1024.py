@@ -4,8 +4,8 @@ from mmseg.config import training_steps
 
 _base_ = ["target_cityscapesHR_1024x1024.py"]
 
-img_norm_cfg = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)
-crop_size = (1024, 1024)
+img_norm_cfg = {{_base_.img_norm_cfg}}
+crop_size = {{_base_.crop_size}}
 synthia_train_pipeline = training_steps((2560, 1520), crop_size, img_norm_cfg, cat_max_ratio=0.75)
 data = dict(
     train=dict(

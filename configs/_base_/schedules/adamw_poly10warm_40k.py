@@ -13,6 +13,7 @@ optimizer = dict(
 )
 optimizer_config = None
 n_gpus = 1
-runner = dict(type="IterBasedRunner", max_iters=40000)
-checkpoint_config = dict(by_epoch=False, interval=40000)
+_iterations = 40000
+runner = dict(type="IterBasedRunner", max_iters=_iterations)
+checkpoint_config = dict(by_epoch=False, interval=_iterations)
 evaluation = dict(interval=1000, metric="mIoU")
