@@ -12,12 +12,15 @@ from mmseg.config.checking import named, origin
 from mmseg.config.registry import DATASETS
 from mmseg.config.run_config import RunConfig
 from mmseg.config.values import Section
+from mmseg.datasets import pipelines
 from mmseg.datasets.crop_store import SETTINGS_FILE, read_settings
 from mmseg.models.builder import with_present_names
 from mmseg.system import processes
 from mmseg.system.errors import ConfigError
 
 Size = tuple[int, int]  # (rows, columns)
+OWN_STEPS = frozenset(pipelines.__all__)
+FORMATTING = frozenset({"DefaultFormatBundle", "ImageToTensor"})  # make tensors
 
 
 def process_warnings(run: RunConfig) -> list[str]:
@@ -36,6 +39,7 @@ def process_warnings(run: RunConfig) -> list[str]:
 def check_agreement(run: RunConfig) -> None:
     """Raise `ConfigError` for values that contradict each other."""
     check_classes(run)
+    check_pipelines(run)
     uda = run.uda or {}
     source, target = sample_size(run, run.data.source), sample_size(run, run.data.target)
     if run.data.target and not uda.get("source_only") and source and target and source != target:
@@ -78,6 +82,33 @@ def classes_of(run: RunConfig) -> Iterator[tuple[Section, tuple[str, ...]]]:
             classes = getattr(kind if callable(kind) else DATASETS.get(kind), "CLASSES", None)
             if classes:
                 yield section, tuple(classes)
+
+
+def check_pipelines(run: RunConfig) -> None:
+    """Raise unless the pipelines end in what a training or an evaluation needs."""
+    data = run.data
+    wanted = (
+        (data.source, ("img", "gt_semantic_seg")),
+        (data.target, ("img",)),
+        (data.val, ("img",)),
+        (data.test, ("img",)),
+    )
+    for section, keys in wanted:
+        steps: Any = (section or {}).get("pipeline") or ()
+        types = [step["type"] if isinstance(step, Mapping) else None for step in steps]
+        if not steps or not all(kind in OWN_STEPS for kind in types):
+            continue  # steps of the user's own may do anything
+        is_test = section in (data.val, data.test)
+        end = "MultiScaleFlipAug" if is_test else "Collect"
+        if types[-1] != end:
+            _refuse(section, "pipeline", f"{end} as the last step", types[-1], f"Add {end}.")
+        inner = steps[-1]["transforms"] if is_test else steps
+        last, before = inner[-1], {step["type"] for step in inner[:-1]}
+        if last["type"] != "Collect" or not before & FORMATTING:
+            expected = f"{' or '.join(sorted(FORMATTING))}, then Collect at the end"
+            _refuse(section, "pipeline", expected, last["type"], "Add what is missing.")
+        if missing := [key for key in keys if key not in last["keys"]]:
+            _refuse(last, "keys", f"{missing[0]!r} among them", last["keys"], "Add it.")
 
 
 def sample_size(run: RunConfig, section: Section | None) -> Size | None:

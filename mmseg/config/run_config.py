@@ -25,6 +25,7 @@ NOT_HASHED = ("work_dir", "resume_from", "name", "git_rev")
 NO_KEY = {"key": None}  # metadata of a field that no key of the config sets
 FAMILY_SCALE = 512.0  # for configs with fp16=dict() alone
 Keys = tuple[str, ...]
+Metrics = Annotated[Sequence[Metric], Field(min_length=1)]
 NotByEpoch = Literal[False]  # runs are counted in iterations
 
 
@@ -147,7 +148,7 @@ class EvaluationConfig:
     )  # fmt: skip
 
     interval: Count | None = None
-    metrics: Metric | Sequence[Metric] = key("metric", "mIoU")
+    metrics: Metric | Metrics = key("metric", "mIoU")
     by_epoch: NotByEpoch = False
 
 

@@ -69,6 +69,12 @@ def test_every_shipped_config_agrees_with_itself(name: str) -> None:
             {"uda.mask_generator.mask_block_size": 300},
             "mask_generator.mask_block_size: expected blocks at most .* got 300",
         ),
+        ({CROP.format("target", 8, "keys"): ["gt_semantic_seg"]}, "keys: expected 'img' among"),
+        ({"data.val.pipeline": [{"type": "LoadImageFromFile"}]}, "expected MultiScaleFlipAug as"),
+        (
+            {"data.test.pipeline.1.transforms": [{"type": "Collect", "keys": ["img"]}]},
+            "data.test.pipeline: expected DefaultFormatBundle or ImageToTensor",
+        ),
         ({**BOTH_SIZES, "uda.reference_quirks": True}, "reference_quirks: expected False"),
     ],
 )

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated
 
+from pydantic import Field
+
 from mmseg.config.registry import PIPELINES
 from mmseg.config.values import Section
 from mmseg.datasets.pipelines.fields import Results
 
 Step = Callable[[Results], Results]
-Steps = Sequence[Annotated[Section, PIPELINES.checked] | Step]
+Steps = Annotated[Sequence[Annotated[Section, PIPELINES.checked] | Step], Field(min_length=1)]
 
 
 class Compose:

@@ -1,9 +1,11 @@
 """Arrays -> tensors, and which fields leave the pipeline."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Annotated
 
 import numpy as np
 import torch
+from pydantic import Field
 
 from mmseg.config.registry import PIPELINES
 from mmseg.datasets.pipelines.fields import Results
@@ -12,6 +14,7 @@ META_KEYS = (
     "filename", "ori_filename", "ori_shape", "img_shape", "pad_shape", "scale_factor",
     "flip", "flip_direction", "img_norm_cfg",
 )  # fmt: skip
+Names = Annotated[Sequence[str], Field(min_length=1)]
 ALWAYS_COLLECTED = ("depth", "valid_pseudo_mask")  # kept even if the config does not list them
 
 
@@ -42,11 +45,12 @@ class ImageToTensor:
 
     is_random = False
 
-    def __init__(self, keys: Sequence[str]) -> None:
+    def __init__(self, keys: Names) -> None:
         self.keys = tuple(keys)
 
     def __call__(self, results: Results) -> Results:
         """Return the sample with its images as tensors."""
+        _require(self.keys, results, "ImageToTensor")
         return {**results, **{key: image_to_tensor(results[key]) for key in self.keys}}
 
 
@@ -56,20 +60,24 @@ class Collect:
 
     is_random = False
 
-    def __init__(self, keys: Sequence[str], meta_keys: Sequence[str] = META_KEYS) -> None:
+    def __init__(self, keys: Names, meta_keys: Sequence[str] = META_KEYS) -> None:
         self.keys, self.meta_keys = tuple(keys), tuple(meta_keys)
 
     def __call__(self, results: Results) -> Results:
         """Return what the batch needs."""
-        for key in (*self.keys, *self.meta_keys):
-            if key not in results:
-                raise ValueError(
-                    f"expected {key!r} in the sample at Collect, got {sorted(results)}. Add the "
-                    f"pipeline step that makes it (RandomFlip makes 'flip') or drop the key."
-                )
+        _require((*self.keys, *self.meta_keys), results, "Collect")
         extra = [k for k in ALWAYS_COLLECTED if k in results and k not in self.keys]
         metas = {key: results[key] for key in self.meta_keys}
         return {"img_metas": metas, **{key: results[key] for key in (*self.keys, *extra)}}
+
+
+def _require(keys: Iterable[str], results: Results, step: str) -> None:
+    for key in keys:
+        if key not in results:
+            raise ValueError(
+                f"expected {key!r} in the sample at {step}, got {sorted(results)}. Add the "
+                f"pipeline step that makes it (RandomFlip makes 'flip') or drop the key."
+            )
 
 
 def image_to_tensor(image: np.ndarray) -> torch.Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mmseg.models.layers import RELU, ConvModule, DepthwiseSeparableConvModule
+from mmseg.system.errors import ConfigError
 
 
 def aspp_branches(
@@ -72,6 +73,16 @@ class ASPPLayer(nn.Module):
             x = x.contiguous()
         outputs = []
         if self.image_pool is not None:
+            if (
+                self.training
+                and len(x) == 1
+                and any(isinstance(m, nn.BatchNorm2d) for m in self.image_pool.modules())
+            ):
+                raise ConfigError(
+                    "expected at least two images per process for a fusion layer with pool=True, "
+                    "whose batch norm sees one pixel of each, got one. Raise data.samples_per_gpu, "
+                    "or choose another norm_cfg."
+                )
             outputs.append(self.image_pool(x).expand(-1, -1, *x.shape[2:]))
         if self.context_layer is not None:
             outputs.append(self.context_layer(x))
