@@ -23,8 +23,8 @@ FLOORS = (
     {"engine", "preprocessing"},
     {"models", "visualization"},
     {"datasets"},
-    {"config"},
     {"evaluation"},
+    {"config"},
     {"system"},
 )
 NOT_IN_MODELS = ["matplotlib", "PIL", "cv2", "logging", "tqdm"]

@@ -10,7 +10,8 @@ import torch
 
 from mmseg.config import Config, load_config
 from mmseg.config.registry import DATASETS
-from mmseg.config.run_config import DataConfig, read_data
+from mmseg.config.run_config import read_data
+from mmseg.config.sections import DataConfig
 from mmseg.datasets import collate
 from mmseg.datasets.labels import CLASSES, PALETTE
 from mmseg.datasets.pipelines import Compose, start_results

@@ -4,10 +4,11 @@ Infinities and NaN are no numbers here, except where a `Field` says so.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+Metric = Literal["mIoU", "mDice", "mFscore"]
 Section = Mapping[str, Any]
 Count = Annotated[int, Field(ge=1)]  # 1, 2, …
 Index = Annotated[int, Field(ge=0)]  # 0, 1, …

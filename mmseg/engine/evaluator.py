@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from mmseg.config.run_config import DataConfig
+from mmseg.config.sections import DataConfig
 from mmseg.engine.logs import get_logger
 from mmseg.engine.memory_advice import explains_full_evaluation
 from mmseg.evaluation.collapse import ClassBest, find_collapse

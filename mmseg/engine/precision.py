@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from mmseg.config.run_config import PrecisionConfig
+from mmseg.config.sections import PrecisionConfig
 from mmseg.system.errors import ConfigError
 
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from mmseg.config.checking import read_section
-from mmseg.config.run_config import ScheduleConfig
+from mmseg.config.sections import ScheduleConfig
 
 # factor = warmup(progress, ratio), progress from 0 to 1 over the warm-up's iterations
 WARMUPS: dict[str, Callable[[float, float], float]] = {

@@ -6,14 +6,14 @@ A class without the pixels that a metric divides by is NaN and left out of the m
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 
+from mmseg.config.values import Metric
 from mmseg.evaluation.confusion import ConfusionMatrix
 from mmseg.system.errors import ConfigError, nearest
 
-Metric = Literal["mIoU", "mDice", "mFscore"]
 METRICS: tuple[str, ...] = get_args(Metric)
 
 

@@ -12,7 +12,8 @@ from tiny_run import config
 from mmseg.apis.run_folder import is_sentence
 from mmseg.cli.endings import user_errors
 from mmseg.config import Config, parse_options
-from mmseg.config.run_config import PrecisionConfig, read_run
+from mmseg.config.run_config import read_run
+from mmseg.config.sections import PrecisionConfig
 from mmseg.engine.trainer import Trainer
 from mmseg.system.full_memory import FullMemoryError
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from line_method import Line, Rivals, batches, make_trainer
 
-from mmseg.config.run_config import PrecisionConfig, ScheduleConfig
+from mmseg.config.sections import PrecisionConfig, ScheduleConfig
 from mmseg.engine.checkpoint import read_checkpoint
 from mmseg.engine.checkpoint_folder import CheckpointFolder
 from mmseg.engine.schedule import Schedule

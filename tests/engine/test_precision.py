@@ -12,7 +12,8 @@ from line_method import Line, batches, make_trainer
 from mmseg.apis.train import build_initial_method, run_training
 from mmseg.apis.train_options import TrainOptions
 from mmseg.config import Config
-from mmseg.config.run_config import PrecisionConfig, read_run
+from mmseg.config.run_config import read_run
+from mmseg.config.sections import PrecisionConfig
 from mmseg.engine.checkpoint import read_checkpoint
 from mmseg.engine.precision import Precision
 from mmseg.models.uda.base import StepOutput

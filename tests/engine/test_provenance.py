@@ -16,7 +16,8 @@ import torch
 from mmseg.apis.train import run_training
 from mmseg.apis.train_options import TrainOptions
 from mmseg.config import Config
-from mmseg.config.run_config import RunConfig, RunnerConfig, config_hash, read_run
+from mmseg.config.run_config import RunConfig, config_hash, read_run
+from mmseg.config.sections import RunnerConfig
 from mmseg.datasets.fingerprint import dataset_fingerprint, folder_fingerprint
 from mmseg.engine.provenance import code_state, file_hash, files_of_run, write_repro
 from mmseg.preprocessing.plan import source_fingerprint

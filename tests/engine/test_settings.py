@@ -9,18 +9,17 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mmseg.config import Config
-from mmseg.config.run_config import (
+from mmseg.config.run_config import RunConfig, read_run
+from mmseg.config.sections import (
     CheckpointConfig,
     ClippingConfig,
     DataConfig,
     EvaluationConfig,
     LoggingConfig,
     PrecisionConfig,
-    RunConfig,
     RunnerConfig,
     ScheduleConfig,
     UpdateConfig,
-    read_run,
 )
 from mmseg.engine.evaluator import has_synthia_source
 from mmseg.engine.provenance import git_revision

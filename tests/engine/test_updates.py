@@ -8,7 +8,7 @@ import torch
 from line_method import Line, NoCopies, Rivals, batches, make_trainer
 from torch import nn
 
-from mmseg.config.run_config import PrecisionConfig
+from mmseg.config.sections import PrecisionConfig
 from mmseg.engine.checkpoint import CheckpointError, read_checkpoint
 from mmseg.models.uda.base import StepOutput
 

@@ -11,7 +11,7 @@ from acceptance.device import allow_tf32, has_bfloat16, host_reads
 from acceptance.steps import BF16, FP32, Mode, Steps
 from recorded_steps import Tolerance, bank_file, build, check_steps, double_tolerances, records
 
-from mmseg.config.run_config import PrecisionConfig
+from mmseg.config.sections import PrecisionConfig
 from mmseg.engine.precision import Precision
 
 # Of a float32 step from a recording in float32. On CPUs, the deviations are 4e-7, 3e-5, 2e-7 and no

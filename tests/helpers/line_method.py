@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from mmseg.config import Config
-from mmseg.config.run_config import PrecisionConfig, RunConfig, read_run
+from mmseg.config.run_config import RunConfig, read_run
+from mmseg.config.sections import PrecisionConfig
 from mmseg.engine.evaluator import Evaluator
 from mmseg.engine.optimizer import build_optimizer
 from mmseg.engine.schedule import Schedule
