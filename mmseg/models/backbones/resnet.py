@@ -41,7 +41,7 @@ class ResNetSettings:
 
     depth: Count
     in_channels: Count = 3  # of the image
-    stem_channels: Count = 64
+    stem_channels: Annotated[int, Field(ge=2)] = 64
     base_channels: Count = 64  # width of the first stage's blocks
     num_stages: Annotated[int, Field(ge=1, le=4)] = 4  # how many of the four stages to build
     strides: Counts = (1, 2, 2, 2)  # per stage, like the dilations
