@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mmseg.cli.command import command  # noqa: E402
 from mmseg.config import load_config  # noqa: E402
-from mmseg.config.listing import differences  # noqa: E402
+from mmseg.config.language.listing import differences  # noqa: E402
 from mmseg.system.options import CfgOptions, option  # noqa: E402
 
 

@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mmseg.cli.command import command  # noqa: E402
 from mmseg.config import load_config  # noqa: E402
-from mmseg.config.listing import leaves  # noqa: E402
+from mmseg.config.language.listing import leaves  # noqa: E402
 from mmseg.system.options import ConfigOptions, option  # noqa: E402
 
 

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mmseg.config import Config, find_config, load_config
-from mmseg.config.config_dict import unwrap
-from mmseg.config.language import python_text
+from mmseg.config.language import python_text, unwrap
 from mmseg.engine.provenance import git_revision
 from mmseg.system import processes
 from mmseg.system.files import atomic_write

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 from mmseg.config.checking import key, origin, read_section
-from mmseg.config.config_dict import unwrap
-from mmseg.config.language import Config, python_text
+from mmseg.config.language import Config, python_text, unwrap
 from mmseg.config.sections import (
     AmpConfig,
     CheckpointConfig,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mmseg.config.config_dict import ConfigDict, rebuild
+from mmseg.config.language.config_dict import ConfigDict, rebuild
 from mmseg.config.registry import HEADS, SEGMENTORS
 
 RENAMED = {

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from mmseg.config import Config, ConfigDict, load_config
-from mmseg.config.config_dict import stamp
+from mmseg.config.language.config_dict import stamp
 from mmseg.system.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mmseg.config import Config, ConfigDict, load_config
-from mmseg.config.listing import leaves
+from mmseg.config.language.listing import leaves
 from tools import diff_config, print_config
 
 PYTHON = """\

@@ -8,7 +8,7 @@ import torch
 from models_cfg import daformer
 
 from mmseg.config.checking import origin
-from mmseg.config.config_dict import ConfigDict
+from mmseg.config.language.config_dict import ConfigDict
 from mmseg.config.registry import HEADS, Entry
 from mmseg.models import build_segmentor, build_train_model
 from mmseg.models.legacy import with_present_names

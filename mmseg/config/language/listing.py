@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from difflib import SequenceMatcher
 from typing import Any
 
-from mmseg.config.config_dict import join, unwrap
+from mmseg.config.language.config_dict import join, unwrap
 
 
 def leaves(value: Any, path: str = "", origin: str = "") -> Iterator[tuple[str, Any, str]]:

@@ -16,8 +16,8 @@ from typing import Any
 
 import yaml
 
-from mmseg.config.config_dict import check_extent, join, plain
-from mmseg.config.sources import BASE, BRACES, CODE, SUFFIXES, YAML_SUFFIXES, Dumper
+from mmseg.config.language.config_dict import check_extent, join, plain
+from mmseg.config.language.sources import BASE, BRACES, CODE, SUFFIXES, YAML_SUFFIXES, Dumper
 from mmseg.system.errors import ConfigError
 
 MAX_DECIMAL = 10**4000  # Python reads no longer number in decimal digits

@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mmseg.config.config_dict import child, unwrap
-from mmseg.config.options_text import parse_value
+from mmseg.config.language.config_dict import child, unwrap
+from mmseg.config.language.options_text import parse_value
 from mmseg.system.errors import ConfigError, nearest
 
 TEMPLATE = re.compile(r"\{\{\s*(\$[^{}\n]*?|[\w.]+)\s*\}\}")

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
 
-from mmseg.config.config_dict import MAX_DEPTH
+from mmseg.config.language.config_dict import MAX_DEPTH
 from mmseg.system.errors import ConfigError
 
 WORDS = {"true": True, "false": False, "none": None, "null": None}

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
-from mmseg.config.origins import Origin
+from mmseg.config.language.origins import Origin
 from mmseg.system.errors import ConfigError, nearest
 
 MAX_DEPTH, MAX_VALUES = 100, 1_000_000

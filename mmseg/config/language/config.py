@@ -16,15 +16,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from mmseg.config.config_dict import ConfigDict, stamp, wrap
-from mmseg.config.dumping import python_text, text_of
-from mmseg.config.merging import merge, set_at
-from mmseg.config.sources import BASE, SUFFIXES, read_source, source_text
-from mmseg.config.templates import Templates
+from mmseg.config.language.config_dict import ConfigDict, stamp, wrap
+from mmseg.config.language.dumping import text_of
+from mmseg.config.language.merging import merge, set_at
+from mmseg.config.language.sources import BASE, SUFFIXES, read_source, source_text
+from mmseg.config.language.templates import Templates
 from mmseg.system.errors import ConfigError
 from mmseg.system.files import atomic_write
-
-__all__ = ["Config", "find_config", "load_config", "python_text"]
 
 MAX_CHAIN = 30
 MAX_FILES_OF_HINT = 20_000

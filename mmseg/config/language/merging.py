@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from mmseg.config.config_dict import ConfigDict, child, wrap
+from mmseg.config.language.config_dict import ConfigDict, child, wrap
 from mmseg.system.errors import ConfigError
 
 DELETE = "_delete_"

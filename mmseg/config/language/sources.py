@@ -13,9 +13,9 @@ from typing import Any
 
 import yaml
 
-from mmseg.config.config_dict import MAX_VALUES, check_extent
-from mmseg.config.origins import Origin, of_python, of_yaml
-from mmseg.config.templates import InPython, Templates, python_source
+from mmseg.config.language.config_dict import MAX_VALUES, check_extent
+from mmseg.config.language.origins import Origin, of_python, of_yaml
+from mmseg.config.language.templates import InPython, Templates, python_source
 from mmseg.system.errors import ConfigError
 
 BASE = "_base_"
