@@ -40,6 +40,10 @@ def check_agreement(run: RunConfig) -> None:
     """Raise `ConfigError` for values that contradict each other."""
     check_classes(run)
     check_pipelines(run)
+    least, rate = run.schedule.min_lr, run.optimizer.get("lr")
+    if rate is not None and least > rate:
+        expected = f"at least lr_config.min_lr, {least}, to which it falls"
+        _refuse(run.optimizer, "lr", expected, rate, "Change one of them.")
     uda = run.uda or {}
     source, target = sample_size(run, run.data.source), sample_size(run, run.data.target)
     if run.data.target and not uda.get("source_only") and source and target and source != target:

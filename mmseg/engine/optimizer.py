@@ -105,6 +105,8 @@ def build_optimizer(model: nn.Module, cfg: Mapping[str, Any]) -> torch.optim.Opt
     """
     OPTIMIZERS.check(cfg)
     arguments = {k: v for k, v in cfg.items() if k not in ("paramwise_cfg", "constructor")}
+    if "betas" in arguments:
+        arguments["betas"] = tuple(map(float, arguments["betas"]))  # torch takes no whole numbers
     rules = cfg.get("paramwise_cfg") or {}
     trainable = {id(p) for p in trainable_parameters(model)}
     layers = dict(model.named_modules())
