@@ -6,7 +6,7 @@ python tools/contact_sheet.py configs/demo/cdda_daformer --preds CDDA=work_dirs/
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mmseg.cli.command import command  # noqa: E402
 from mmseg.config import load_config  # noqa: E402
+from mmseg.config.run_config import read_parts  # noqa: E402
 from mmseg.datasets import build_dataset  # noqa: E402
 from mmseg.system.errors import ConfigError, nearest  # noqa: E402
 from mmseg.system.options import option  # noqa: E402
@@ -38,12 +39,13 @@ class Options:
 @command(Options, __doc__)
 def main(options: Options) -> None:
     """Run the command."""
-    section = load_config(options.config).data
+    data = read_parts(load_config(options.config)).data
+    section: Any = {"train": data.train, "val": data.val, "test": data.test}
     for part in options.split.split("."):
-        if part not in section:
+        if not isinstance(section, dict) or section.get(part) is None:
             raise ConfigError(
                 f"{options.config}: unknown part {part!r} in --split {options.split}"
-                f"{nearest(part, section)}"
+                f"{nearest(part, section or ())}"
             )
         section = section[part]
     dataset = build_dataset(section, test_mode=True)

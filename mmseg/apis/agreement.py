@@ -11,6 +11,7 @@ from typing import Any
 from mmseg.config.checking import named, origin
 from mmseg.config.registry import DATASETS
 from mmseg.config.run_config import RunConfig
+from mmseg.config.sections import DataConfig
 from mmseg.config.values import Section
 from mmseg.datasets import pipelines
 from mmseg.datasets.crop_store import SETTINGS_FILE, read_settings
@@ -39,7 +40,7 @@ def process_warnings(run: RunConfig) -> list[str]:
 def check_agreement(run: RunConfig) -> None:
     """Raise `ConfigError` for values that contradict each other."""
     check_classes(run)
-    check_pipelines(run)
+    check_pipelines(run.data)
     least, rate = run.schedule.min_lr, run.optimizer.get("lr")
     if rate is not None and least > rate:
         expected = f"at least lr_config.min_lr, {least}, to which it falls"
@@ -88,9 +89,8 @@ def classes_of(run: RunConfig) -> Iterator[tuple[Section, tuple[str, ...]]]:
                 yield section, tuple(classes)
 
 
-def check_pipelines(run: RunConfig) -> None:
+def check_pipelines(data: DataConfig) -> None:
     """Raise unless the pipelines end in what a training or an evaluation needs."""
-    data = run.data
     wanted = (
         (data.source, ("img", "gt_semantic_seg")),
         (data.target, ("img",)),

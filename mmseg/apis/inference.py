@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from mmseg.config import Config, load_config
-from mmseg.config.registry import DATASETS
-from mmseg.config.run_config import read_data
+from mmseg.config.registry import DATASETS, SEGMENTORS
+from mmseg.config.run_config import read_parts
 from mmseg.config.sections import DataConfig
 from mmseg.datasets import collate
 from mmseg.datasets.labels import CLASSES, PALETTE
@@ -18,6 +18,7 @@ from mmseg.datasets.pipelines import Compose, start_results
 from mmseg.engine.checkpoint import load_weights
 from mmseg.engine.evaluator import predict
 from mmseg.models import build_segmentor
+from mmseg.models.legacy import with_present_names
 
 Image = str | Path | np.ndarray
 
@@ -44,13 +45,15 @@ def init_segmentor(
             `mmseg.system.safe_loading.trusting_files`.
     """
     cfg = config if isinstance(config, Config) else load_config(config)
-    section = copy.deepcopy(cfg.model)
+    parts = read_parts(cfg)
+    SEGMENTORS.check(with_present_names(parts.model))
+    section: Any = copy.deepcopy(parts.model)
     section.update(pretrained=None, train_cfg=None)
     if "pretrained" in section.get("backbone", {}):
         section["backbone"]["pretrained"] = None
-    model: Any = build_segmentor(section, test_cfg=cfg.get("test_cfg"))
+    model: Any = build_segmentor(section, test_cfg=parts.test_cfg)
     meta = load_weights(model, checkpoint, network) if checkpoint is not None else {}
-    classes, palette = _classes_of(read_data(cfg))
+    classes, palette = _classes_of(parts.data)
     model.CLASSES = meta.get("CLASSES") or classes
     model.PALETTE = meta.get("PALETTE") or palette
     model.cfg = cfg

@@ -6,11 +6,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+from mmseg.apis.checks import check_test
 from mmseg.apis.inference import init_segmentor
 from mmseg.apis.prediction_files import AttentionPictures, PredictionFiles
 from mmseg.apis.test_options import FIXED_ATTENTION, TestOptions, check_options
 from mmseg.config import Config, load_config
-from mmseg.config.run_config import read_data
+from mmseg.config.run_config import read_parts
+from mmseg.config.sections import DataConfig
 from mmseg.datasets import build_dataset
 from mmseg.engine.checkpoint import NETWORKS
 from mmseg.engine.evaluator import (
@@ -41,6 +43,7 @@ def run_test(options: TestOptions) -> dict[str, Any]:
     check_options(options)
     device = processes.init_from_environment(options.launcher, options.local_rank)
     cfg = prepare_test_config(load_config(options.config), options)
+    data = check_test(cfg)
     work_dir = Path(options.work_dir or Path(options.checkpoint).parent)
     if processes.is_main():
         # What cannot be written should be known before the first image.
@@ -53,11 +56,11 @@ def run_test(options: TestOptions) -> dict[str, Any]:
         networks = {n: init_segmentor(cfg, options.checkpoint, device, n) for n in names}
         for network in networks.values():
             _choose_output(network, options.hrda_out)
-        dataset = build_dataset(cfg.data.test, test_mode=True)
+        dataset = build_dataset(data.test or {}, test_mode=True)
         logger.info(f"Checkpoint: {options.checkpoint}")
         logger.info(f"Split: {split_name(dataset)}, {len(dataset)} images")
         return {
-            name: _test(name, model, dataset, cfg, options.of_network(name), work_dir)
+            name: _test(name, model, dataset, data, options.of_network(name), work_dir)
             for name, model in networks.items()
         }
     finally:
@@ -68,6 +71,8 @@ def prepare_test_config(cfg: Config, options: TestOptions) -> Config:
     """Return the config with the options that change the test data, its pipeline or the windows."""
     cfg = copy.deepcopy(cfg)
     cfg.merge_options(options.cfg_options)
+    if not read_parts(cfg).data.test:
+        raise ConfigError(f"{cfg.filename}: expected a dataset in data.test, got none. Add it.")
     test = cfg.data.test
     if options.test_set:
         for key, value in test.items():
@@ -110,12 +115,11 @@ def _choose_output(network: Any, hrda_out: str | None) -> None:
 
 
 def _test(
-    network: str, model: Any, dataset: Any, cfg: Config, options: TestOptions, work_dir: Path
+    network: str, model: Any, dataset: Any, data: DataConfig, options: TestOptions, work_dir: Path
 ) -> dict[str, Any] | None:
     """Label every image with the student or the teacher; evaluate if asked to."""
     get_logger().info(f"Network: {network}")
-    data, show_dir = read_data(cfg), options.show_dir
-    record, label = None, None
+    show_dir, record, label = options.show_dir, None, None
     if options.is_attention:
         files = AttentionPictures(dataset, str(show_dir), options.opacity)
         label = predict_attention

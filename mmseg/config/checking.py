@@ -191,6 +191,8 @@ def read_section(cls: type[T], cfg: Section | None, label: str = "") -> T:
     A field whose annotation is a dataclass reads a section of its own.
     """
     cfg = {} if cfg is None else cfg
+    if not isinstance(cfg, Mapping):
+        raise ConfigError(f"{label}: expected a dictionary, got {cfg!r}. Correct it.")
     check_section(cfg, cls, label)
     keys, _ = keys_of(cls)
     present = {key.field: (key, cfg[name]) for name, key in keys.items() if name in cfg}

@@ -127,8 +127,10 @@ class Registry:
         config names under the class's `inner_type_key`.
         """
         if not isinstance(cfg, Mapping) or "type" not in cfg:
+            path = getattr(cfg, "path", "")
             raise ConfigError(
-                f"expected a dict with a 'type' for a {self.kind}, got {cfg!r}. Name its type."
+                f"{path}{': ' if path else ''}expected a dict with a 'type' for a {self.kind}, got "
+                f"{cfg!r}. Name its type."
             )
         kind = cfg["type"]
         entry = Entry(kind, kind) if callable(kind) else self._entry(kind, origin(cfg))

@@ -38,17 +38,25 @@ NO_KEY = {"key": None}  # metadata of a field that no key of the config sets
 FAMILY_SCALE = 512.0  # for configs with fp16=dict() alone
 
 
-@dataclass(frozen=True)
-class RunConfig:
-    """All of a config that a run uses. The sections that `type` builds stay as they are."""
+@dataclass(frozen=True, kw_only=True)
+class ConfigParts:
+    """What every command uses of a config. The sections that `type` builds stay as they are."""
 
     IS_OPEN: ClassVar[bool] = True  # a config may have variables of its own
 
-    runner: RunnerConfig
     model: Section = field(default_factory=dict)
-    optimizer: Section = field(default_factory=dict)
     uda: Section | None = None
     data: DataConfig = DataConfig()
+    train_cfg: Section | None = None
+    test_cfg: Section | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig(ConfigParts):
+    """All of a config that a run uses."""
+
+    runner: RunnerConfig
+    optimizer: Section = field(default_factory=dict)
     schedule: ScheduleConfig = key("lr_config", ScheduleConfig())
     updates: UpdateConfig = key("optimizer_config", UpdateConfig())
     fp16: Fp16Config | None = None
@@ -64,8 +72,6 @@ class RunConfig:
     num_processes: Count | None = key("n_gpus", None)
     sync_bn: bool = False
     tunes_convolutions: bool = key("cudnn_benchmark", False)
-    train_cfg: Section | None = None
-    test_cfg: Section | None = None
 
     precision: PrecisionConfig = field(default=PrecisionConfig(), metadata=NO_KEY)
     text: str = field(default="", metadata=NO_KEY)  # the whole config as a Python file
@@ -84,9 +90,9 @@ def read_run(cfg: Section) -> RunConfig:
     return replace(run, precision=_precision(run), **identity)
 
 
-def read_data(cfg: Section) -> DataConfig:
-    """Read the section `data` of a config, which may have nothing else of a run."""
-    return read_section(DataConfig, cfg.get("data"), "data")
+def read_parts(cfg: Section) -> ConfigParts:
+    """Read what every command uses of a config, which may have nothing else of a run."""
+    return read_section(ConfigParts, cfg)
 
 
 def config_hash(cfg: Section) -> str:

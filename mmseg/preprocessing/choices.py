@@ -1,12 +1,15 @@
 """What `run_seg.py` is told: by its command line, and by the config that is trained afterwards."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from mmseg.config import Config
+from mmseg.config.checking import read_section
 from mmseg.config.registry import DATASETS
-from mmseg.config.run_config import read_data
-from mmseg.config.values import Count, Index, Section, Seed
+from mmseg.config.run_config import read_parts
+from mmseg.config.values import Count, Index, Section, Seed, Text
 from mmseg.datasets.depth.fit import source_depth_advice
 from mmseg.datasets.labels import CLASSES
 from mmseg.datasets.short_names import usual_crops
@@ -42,6 +45,25 @@ class Options:
 
 
 @dataclass(frozen=True)
+class HeadPart:
+    """What matters of the network's head."""
+
+    IS_OPEN: ClassVar[bool] = True
+
+    num_classes: Count = len(CLASSES)
+
+
+@dataclass(frozen=True)
+class MethodPart:
+    """What matters of the training method."""
+
+    IS_OPEN: ClassVar[bool] = True
+
+    dataset: Text | None = None
+    matrix_path: Text | None = None
+
+
+@dataclass(frozen=True)
 class CropConfig:
     """What a training config says about its source crops."""
 
@@ -59,21 +81,22 @@ class CropConfig:
 
 def read_crop_config(cfg: Config) -> CropConfig:
     """Read a training config; `ConfigError` if it has no source with depth."""
-    train, file = read_data(cfg).train or {}, cfg.filename
+    parts, file = read_parts(cfg), cfg.filename
+    train = parts.data.train or {}
     if "source" not in train:
         raise ConfigError(
             f"{file}: expected data.train to be a UDADataset with a source, got "
             f"type {train.get('type')!r}. Choose the config that you want to train."
         )
-    if not train["source"].get("dep_dir"):
+    if isinstance(train["source"], Mapping) and not train["source"].get("dep_dir"):
         raise ConfigError(
             f"{file}: expected data.train.source.dep_dir, got none. "
             f"{source_depth_advice(train['source'])}"
         )
     DATASETS.check(train)
-    head, uda = (cfg.get("model") or {}).get("decode_head") or {}, cfg.get("uda") or {}
-    num_classes = head.get("num_classes") or len(CLASSES)
-    return CropConfig(file, train, num_classes, uda.get("dataset"), uda.get("matrix_path"))
+    head = read_section(HeadPart, parts.model.get("decode_head"), "model.decode_head")
+    method = read_section(MethodPart, parts.uda, "uda")
+    return CropConfig(file, train, head.num_classes, method.dataset, method.matrix_path)
 
 
 def check_choices(cfg: CropConfig, options: Options) -> list[str]:

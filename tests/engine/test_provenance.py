@@ -161,7 +161,7 @@ def test_every_file_that_decides_the_weights_is_named(tmp_path: Path) -> None:
         "resume_from": None,
         "uda": {"matrix_path": "bank.pth", "croped_images_path": "crops/images"},
     }
-    run = RunConfig(RunnerConfig(2), **sections)
+    run = RunConfig(runner=RunnerConfig(2), **sections)
     source = SimpleNamespace(data_root="data/gta")
     dataset = SimpleNamespace(source=source, target=None, rare_class_sampling=object())
     named = {name: path.as_posix() for name, path in files_of_run(run, dataset)}
@@ -174,7 +174,10 @@ def test_every_file_that_decides_the_weights_is_named(tmp_path: Path) -> None:
         "data.train.source: sample_class_stats.json": "data/gta/sample_class_stats.json",
         "data.train.source: samples_with_class.json": "data/gta/samples_with_class.json",
     }
-    assert list(files_of_run(RunConfig(RunnerConfig(2), {"pretrained": None}), object())) == []
+    assert (
+        list(files_of_run(RunConfig(runner=RunnerConfig(2), model={"pretrained": None}), object()))
+        == []
+    )
 
 
 def test_earlier_starts_are_kept_newest_first(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_sections_of_the_family_are_read() -> None:
 
 def test_a_config_that_says_nothing_gets_the_defaults() -> None:
     run = read(optimizer_config=None)
-    plain = RunConfig(RunnerConfig(40))
+    plain = RunConfig(runner=RunnerConfig(40))
     assert replace(run, text="", sha256="") == plain
     assert (plain.checkpoints.resume_interval, plain.updates.cumulative_iters) == (1000, 1)
     assert (plain.updates.grad_clip, plain.precision) == (None, PrecisionConfig())
