@@ -20,6 +20,7 @@ from mmseg.system import processes
 from mmseg.system.errors import ConfigError
 
 Size = tuple[int, int]  # (rows, columns)
+COLORS = 3  # red, green, blue
 OWN_STEPS = frozenset(pipelines.__all__)
 FORMATTING = frozenset({"DefaultFormatBundle", "ImageToTensor"})  # make tensors
 
@@ -41,6 +42,10 @@ def check_agreement(run: RunConfig) -> None:
     """Raise `ConfigError` for values that contradict each other."""
     check_classes(run)
     check_pipelines(run.data)
+    backbone = run.model.get("backbone", {})
+    for key in ("in_channels", "in_chans"):
+        if backbone.get(key, COLORS) != COLORS:
+            _refuse(backbone, key, f"{COLORS}, as images have", backbone[key], "Leave it out.")
     least, rate = run.schedule.min_lr, run.optimizer.get("lr")
     if rate is not None and least > rate:
         expected = f"at least lr_config.min_lr, {least}, to which it falls"

@@ -17,6 +17,7 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 from mmseg.config.checking import checked
 from mmseg.config.registry import Registry
 from mmseg.config.values import NonNegative, Section
+from mmseg.system.errors import ConfigError
 
 NORMS = (_BatchNorm, _InstanceNorm, nn.GroupNorm, nn.LayerNorm)
 Beta = Annotated[float, Field(ge=0, lt=1)]
@@ -52,7 +53,6 @@ class OptimizerKeys:
     weight_decay: NonNegative = 0.0
     maximize: bool = False
     foreach: bool | None = None
-    differentiable: bool = False
     fused: bool | None = None
 
 
@@ -123,6 +123,10 @@ def build_optimizer(model: nn.Module, cfg: Mapping[str, Any]) -> torch.optim.Opt
         for members in groups.values()
         for p in members
     )
+    if arguments.get("foreach"):  # another way to make few kernels; torch takes only one of both
+        if arguments.get("fused"):
+            raise ConfigError("expected optimizer.fused or optimizer.foreach, got both. Drop one.")
+        is_fusible = False
     return OPTIMIZERS.build(arguments, params=settings, fused=is_fusible or None)
 
 

@@ -75,6 +75,7 @@ def test_every_shipped_config_agrees_with_itself(name: str) -> None:
             {"data.test.pipeline.1.transforms": [{"type": "Collect", "keys": ["img"]}]},
             "data.test.pipeline: expected DefaultFormatBundle or ImageToTensor",
         ),
+        ({"model.backbone.in_chans": 4}, "model.backbone.in_chans: expected 3, .* got 4"),
         ({"lr_config.min_lr": 0.5}, "optimizer.lr: expected at least lr_config.min_lr, 0.5"),
         ({**BOTH_SIZES, "uda.reference_quirks": True}, "reference_quirks: expected False"),
     ],
