@@ -15,6 +15,7 @@ from mmseg.config.sections import DataConfig
 from mmseg.config.values import Section
 from mmseg.datasets import pipelines
 from mmseg.datasets.crop_store import SETTINGS_FILE, read_settings
+from mmseg.datasets.labels import IGNORE
 from mmseg.models.builder import with_present_names
 from mmseg.system import processes
 from mmseg.system.errors import ConfigError
@@ -41,6 +42,7 @@ def process_warnings(run: RunConfig) -> list[str]:
 def check_agreement(run: RunConfig) -> None:
     """Raise `ConfigError` for values that contradict each other."""
     check_classes(run)
+    check_training_data(run)
     check_pipelines(run.data)
     backbone = run.model.get("backbone", {})
     for key in ("in_channels", "in_chans"):
@@ -92,6 +94,20 @@ def classes_of(run: RunConfig) -> Iterator[tuple[Section, tuple[str, ...]]]:
             classes = getattr(kind if callable(kind) else DATASETS.get(kind), "CLASSES", None)
             if classes:
                 yield section, tuple(classes)
+
+
+def check_training_data(run: RunConfig) -> None:
+    """Raise for datasets that would leave something out, or ignore other labels than the head."""
+    for section in (run.data.source, run.data.target):
+        if section and section.get("test_mode"):
+            expected = "False for a dataset that is trained on"
+            _refuse(section, "test_mode", expected, True, "Leave it out.")
+    head: Any = with_present_names(run.model)["decode_head"]
+    for section in (head, run.data.source, run.data.target, run.data.val):
+        ignored = (section or {}).get("ignore_index", IGNORE)
+        if ignored != head.get("ignore_index", IGNORE):
+            expected = f"{head.get('ignore_index', IGNORE)}, as of model.decode_head"
+            _refuse(section, "ignore_index", expected, ignored, "Set all to the same label.")
 
 
 def check_pipelines(data: DataConfig) -> None:

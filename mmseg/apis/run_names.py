@@ -13,6 +13,7 @@ from typing import Any
 
 from mmseg.config import Config, find_config, load_config
 from mmseg.config.language import python_text, unwrap
+from mmseg.config.run_config import read_parts
 from mmseg.engine.provenance import git_revision
 from mmseg.system import processes
 from mmseg.system.files import atomic_write
@@ -39,10 +40,12 @@ def child_of_file(
     a startup test runs two iterations.
     """
     file, options = find_config(config), options or {}
-    cfg = {**load_config(file), **options}
-    name, experiment = cfg.get("name") or file.stem, cfg.get("exp") or "basic"
+    cfg = load_config(file)
+    cfg.merge_options(options)
+    run = read_parts(cfg)
     values = {"_base_": [_from_generated(file)]}
-    return _write_child(values, str(name), str(experiment), options, is_startup_test)
+    folder = str(run.experiment or "basic")
+    return _write_child(values, run.name or file.stem, folder, options, is_startup_test)
 
 
 def child_of_experiment(

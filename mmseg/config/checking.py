@@ -129,7 +129,9 @@ def check_values(cfg: Section, keys: Mapping[str, Key], label: str, given: Secti
             check_value(cfg, wanted, label)
     for name, wanted in keys.items():
         if wanted.default is EMPTY and name not in cfg and name not in given:
-            raise ConfigError(f"{origin(cfg)}{label} needs the key {name!r}, which is not set.")
+            raise ConfigError(
+                f"{origin(cfg)}{label or 'the config'} needs the key {name!r}, which is not set."
+            )
 
 
 def check_value(cfg: Section, wanted: Key, label: str) -> None:
@@ -203,8 +205,9 @@ def _converted(key: Key, value: Any) -> Any:
     """Return a checked value as a dataclass holds it: a section as a dataclass of its own."""
     for part in (key.annotation, *get_args(key.annotation)):
         if _is_dataclass(part) and (value is None or isinstance(value, Mapping)):
-            is_optional = part is not key.annotation
-            return None if value is None and is_optional else read_section(part, value, key.name)
+            if not value and key.default is not EMPTY:  # as if it were left out
+                return key.default if value is None or part is key.annotation else part()
+            return read_section(part, value, key.name)
     return value
 
 

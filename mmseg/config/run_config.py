@@ -44,6 +44,8 @@ class ConfigParts:
 
     IS_OPEN: ClassVar[bool] = True  # a config may have variables of its own
 
+    name: Text | None = None
+    experiment: Text | int | None = key("exp", None)
     model: Section = field(default_factory=dict)
     uda: Section | None = None
     data: DataConfig = DataConfig()
@@ -57,7 +59,7 @@ class RunConfig(ConfigParts):
 
     runner: RunnerConfig
     optimizer: Section = field(default_factory=dict)
-    schedule: ScheduleConfig = key("lr_config", ScheduleConfig())
+    schedule: ScheduleConfig = key("lr_config", ScheduleConfig("fixed"))
     updates: UpdateConfig = key("optimizer_config", UpdateConfig())
     fp16: Fp16Config | None = None
     amp: AmpConfig | None = None
@@ -85,6 +87,7 @@ def read_run(cfg: Section) -> RunConfig:
     """
     cfg = cfg if isinstance(cfg, Config) else Config(cfg)  # which names its sections in errors
     run = read_section(RunConfig, cfg)
+    _check_schedule(cfg.get("lr_config") or {}, run.schedule)
     _check_precision(cfg, run)
     identity = {"text": python_text(unwrap(cfg)), "sha256": config_hash(cfg)}
     return replace(run, precision=_precision(run), **identity)
@@ -103,6 +106,21 @@ def config_hash(cfg: Section) -> str:
     """
     values = {key: value for key, value in cfg.items() if key not in NOT_HASHED}
     return hashlib.sha256(json.dumps(_ordered(values), default=str).encode()).hexdigest()
+
+
+def _check_schedule(cfg: Section, schedule: ScheduleConfig) -> None:
+    """Raise for keys that would have no effect."""
+    for name in ("power", "min_lr") if schedule.policy != "poly" else ():
+        if name in cfg:
+            raise ConfigError(
+                f"{origin(cfg, name)}lr_config.{name}: expected it with policy='poly' only, got "
+                f"policy={schedule.policy!r}. Change the policy, or remove the key."
+            )
+    if schedule.warmup and not schedule.warmup_iters:
+        raise ConfigError(
+            f"{origin(cfg, 'warmup')}lr_config.warmup_iters: expected how many iterations the "
+            f"warm-up takes, got 0. Set it, or warmup=None."
+        )
 
 
 def _check_precision(cfg: Section, run: RunConfig) -> None:

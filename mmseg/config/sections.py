@@ -32,7 +32,7 @@ class RunnerConfig:
 class ScheduleConfig:
     """The learning rate; see `mmseg.engine.schedule`."""
 
-    policy: Literal["poly", "fixed"] = "fixed"
+    policy: Literal["poly", "fixed"]
     power: NonNegative = 1.0
     min_lr: NonNegative = 0.0
     warmup: Literal["linear", "constant", "exp"] | None = None

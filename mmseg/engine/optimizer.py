@@ -51,7 +51,6 @@ class OptimizerKeys:
     # The only one that configs name; it is ours.
     constructor: Literal["DefaultOptimizerConstructor"] = "DefaultOptimizerConstructor"
     weight_decay: NonNegative = 0.0
-    maximize: bool = False
     foreach: bool | None = None
     fused: bool | None = None
 

@@ -60,4 +60,6 @@ class Schedule:
 
 def build_schedule(cfg: Mapping[str, Any] | None, max_iters: int) -> Schedule:
     """Build the schedule of an `lr_config`; without one the learning rate stays as it is."""
-    return Schedule(read_section(ScheduleConfig, cfg, "lr_config"), max_iters)
+    return Schedule(
+        read_section(ScheduleConfig, cfg or {"policy": "fixed"}, "lr_config"), max_iters
+    )

@@ -213,7 +213,7 @@ def test_optimizer_settings_of_the_config_hold_after_a_resume(
 ) -> None:
     make_trainer(tmp_path, Rivals(), max_iters=2).run(batches(0, 2))
     resumed = make_trainer(tmp_path, Rivals())
-    resumed.schedule = Schedule(ScheduleConfig(), 6)
+    resumed.schedule = Schedule(ScheduleConfig("fixed"), 6)
     for group in resumed.optimizer.param_groups:
         group |= {"lr": 0.02, "initial_lr": 0.02, "weight_decay": 0.5}
     resumed.resume(tmp_path / "latest.pth")

@@ -24,6 +24,7 @@ from mmseg.config.language.templates import Templates
 from mmseg.system.errors import ConfigError
 from mmseg.system.files import atomic_write
 
+CUSTOM_IMPORTS = "custom_imports"
 MAX_CHAIN = 30
 MAX_FILES_OF_HINT = 20_000
 # What the program reads at the top level of a config; other names are the user's own variables.
@@ -94,6 +95,8 @@ class Config(ConfigDict):
                 node = node[part] if isinstance(node, dict) and part in node else None
             set_at(self, parts, 0, value, source)
         stamp(self)
+        if any(path.split(".")[0] == CUSTOM_IMPORTS for path in options):
+            _import_custom_modules(self)
 
     def merge_from_dict(self, options: Mapping[str, Any], allow_list_keys: bool = True) -> None:
         """Set values by dotted path, as mmcv spells it; numbers always reach into lists."""
@@ -208,7 +211,7 @@ def _warn_about_similar_names(cfg: Config) -> None:
 
 
 def _import_custom_modules(cfg: Config) -> None:
-    custom = cfg.get("custom_imports")
+    custom = cfg.get(CUSTOM_IMPORTS)
     if not custom:
         return
     names = custom.get("imports") if isinstance(custom, dict) else None
