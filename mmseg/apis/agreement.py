@@ -69,7 +69,7 @@ def check_classes(run: RunConfig) -> None:
     """Raise unless network, datasets and lists of classes mean the same classes."""
     model: Any = with_present_names(run.model)
     aux = model.get("auxiliary_head") or []
-    heads = [model["decode_head"], *([aux] if isinstance(aux, Mapping) else aux)]
+    heads = [model.get("decode_head") or {}, *([aux] if isinstance(aux, Mapping) else aux)]
     known = list(classes_of(run))
     for section, classes in known:
         if classes != known[0][1]:
@@ -102,7 +102,7 @@ def check_training_data(run: RunConfig) -> None:
         if section and section.get("test_mode"):
             expected = "False for a dataset that is trained on"
             _refuse(section, "test_mode", expected, True, "Leave it out.")
-    head: Any = with_present_names(run.model)["decode_head"]
+    head: Any = with_present_names(run.model).get("decode_head") or {}
     for section in (head, run.data.source, run.data.target, run.data.val):
         ignored = (section or {}).get("ignore_index", IGNORE)
         if ignored != head.get("ignore_index", IGNORE):

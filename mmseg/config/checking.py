@@ -14,7 +14,7 @@ mmseg.system.errors.ConfigError: radius of circle: expected a whole number, got 
 import dataclasses
 import inspect
 import types
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from functools import cache, cached_property, partial
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
@@ -119,7 +119,9 @@ def check_section(cfg: Section, reader: Reader, label: str, supplied: tuple[str,
     check_values(cfg, keys, label)
 
 
-def check_values(cfg: Section, keys: Mapping[str, Key], label: str, given: Section = {}) -> None:  # noqa: B006
+def check_values(
+    cfg: Section, keys: Mapping[str, Key], label: str, given: Container[str] = ()
+) -> None:
     """Raise `ConfigError` for a value that does not fit, or a required key without a value.
 
     The program itself gives the values of `given`.
