@@ -80,7 +80,8 @@ def check_classes(run: RunConfig) -> None:
         if head.get("num_classes", len(classes)) != len(classes):
             expected = f"{len(classes)}, the number of classes of {section['type']}"
             _refuse(head, "num_classes", expected, head["num_classes"], "Change it.")
-    things, count = (run.uda or {}).get("imnet_feature_dist_classes"), heads[0].get("num_classes")
+    uda, count = run.uda or {}, heads[0].get("num_classes")
+    things = uda.get("imnet_feature_dist_classes") if uda.get("imnet_feature_dist_lambda") else None
     if things and count and max(things) >= count:
         expected = f"classes below {count}, the number of classes of the network"
         _refuse(run.uda, "imnet_feature_dist_classes", expected, max(things), "Correct the list.")

@@ -49,7 +49,7 @@ def test_every_shipped_config_agrees_with_itself(name: str) -> None:
         ),
         ({"data.val.type": "ThreeClasses"}, "data.val.type: expected the classes of GTADataset"),
         (
-            {"uda.imnet_feature_dist_classes": [6, 19]},
+            {"uda.imnet_feature_dist_classes": [6, 19], "uda.imnet_feature_dist_lambda": 0.1},
             "imnet_feature_dist_classes: expected classes below 19, .* got 19",
         ),
         (SOURCE_SIZE, "data.train.target: expected samples of 96x128 pixels .* got 128x128"),
@@ -98,8 +98,9 @@ def test_source_crops_of_another_size_are_refused(tmp_path: Path) -> None:
         check_run(cfg)
 
 
-def test_samples_of_no_fixed_size_pass() -> None:
-    cfg = config()
+def test_what_is_not_used_need_not_agree() -> None:
+    """Samples of no fixed size, and the classes of a feature distance that is switched off."""
+    cfg = config(**{"uda.imnet_feature_dist_classes": [6, 19]})
     for side in ("source", "target"):
         pipeline = cfg.data.train[side].pipeline
         del pipeline[6], pipeline[3]
