@@ -89,7 +89,7 @@ def test_checkpoints_weights_and_banks_of_strangers_are_refused(tmp_path: Path) 
     bank = torch.ones(7, 19, 256)
     bank.note = by_system(marker)  # type: ignore[attr-defined]
     ways: list[tuple[Any, Any]] = [
-        ({"state_dict": {}, "meta": by_system(marker)}, lambda: read_checkpoint(path)),
+        ({"state_dict": {}, "note": by_system(marker)}, lambda: read_checkpoint(path)),
         (weights, lambda: load_pretrained(nn.Linear(2, 3), path, "fetch it")),
         (nn.Parameter(bank, requires_grad=False), lambda: load_bank(path, "gta")),
     ]
@@ -367,8 +367,8 @@ def test_reasons_are_short(tmp_path: Path) -> None:
     magic = pickle.dumps(119547037146038801333356, protocol=2)
     cases = {
         b"<html>": "Unsupported operand 60",
-        b"": "cut off",
-        b"PK\x03\x04": "PytorchStreamReader failed",
+        b"": "it is empty",
+        b"PK\x03\x04": "cut off or damaged",
         magic + struct.pack("<b", 2): "Unsupported operand 2",
     }
     for data, reason in cases.items():

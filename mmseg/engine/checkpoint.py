@@ -5,15 +5,20 @@ the student and `ema_model.` for the teacher), and what `RunState.content` adds 
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from mmseg.config.checking import check_section
+from mmseg.config.values import Count, Index, Section
+from mmseg.system.errors import ConfigError
 from mmseg.system.files import atomic_write
 from mmseg.system.safe_loading import UnreadableFileError, load_safely
+from mmseg.system.soundness import faults_in
 
 PARALLEL = ("module.", "_orig_mod.")  # what wraps a whole method or one of its networks
 WRAPPERS = (*PARALLEL, "model.")  # around the student: taken off
@@ -24,6 +29,27 @@ NOT_SAVED = ("imnet_model.",)  # frozen; comes back from the `pretrained` file
 HEAD = "decode_head."
 INNER_HEAD, ATTENTION = f"{HEAD}head.", f"{HEAD}scale_attention."  # of HRDA
 SHOWN_KEYS = 5
+
+
+@dataclass(frozen=True)
+class SavedRun:
+    """What a checkpoint holds beside weights, as far as a run needs it."""
+
+    IS_OPEN: ClassVar[bool] = True  # other programs of the family save more, or less
+
+    state_dict: Section
+    meta: Section | None = None
+    iteration: Index = 0
+    seed: int | None = None
+    progress: Section | None = None
+    losses: Sequence[Sequence[Section]] | None = None
+    gradients: Sequence[Section] | None = None
+    optimizer: Section | None = None
+    own_optimizers: Section | None = None
+    scaler: Section | None = None
+    world_size: Count = 1
+    samples_per_gpu: Count = 1
+    cumulative_iters: Count = 1
 
 
 class CheckpointError(RuntimeError):
@@ -51,10 +77,24 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         ) from error
     if not isinstance(content, dict):
         raise CheckpointError(f"expected a dictionary in {str(path)!r}, got {type(content)}.")
-    for key in ("state_dict", "model"):
-        if isinstance(content.get(key), Mapping):
-            return {**content, "state_dict": content[key]}
-    return {"state_dict": content}
+    states = [content[key] for key in ("state_dict", "model") if key in content]
+    states = [state for state in states if isinstance(state, Mapping)]
+    content = {**content, "state_dict": states[0]} if states else {"state_dict": content}
+    _require_sound(content, path)
+    return content
+
+
+def _require_sound(content: Mapping[str, Any], path: Path) -> None:
+    """Raise `CheckpointError` for weights or records that no run can have saved."""
+    try:
+        check_section(content, SavedRun, f"the checkpoint {str(path)!r}")
+    except ConfigError as error:
+        raise CheckpointError(f"{error} It is damaged: use another one.") from error
+    if faults := faults_in(content["state_dict"]):
+        raise CheckpointError(
+            f"expected finite weights in the checkpoint {str(path)!r}, got "
+            f"{_first_of('others', faults)}. Use an earlier one, or another copy of the file."
+        )
 
 
 def student_state(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -149,6 +189,11 @@ def load_state(
             f"{k} {tuple(state[k].shape)} instead of {tuple(own[k].shape)}"
             for k in own
             if k in state and state[k].shape != own[k].shape
+        ],
+        "of another kind": [
+            f"{k} {state[k].dtype} instead of {own[k].dtype}"
+            for k in own
+            if k in state and state[k].is_floating_point() != own[k].is_floating_point()
         ],
     }
     if found := [_first_of(title, keys) for title, keys in wrong.items() if keys]:

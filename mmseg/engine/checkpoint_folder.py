@@ -6,9 +6,6 @@ They are written here, and the one that `--resume` continues from is chosen here
 import os
 import re
 import shutil
-import struct
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,8 +18,6 @@ from mmseg.system.files import atomic_write, partial_of, sync_folder
 LATEST = "latest.pth"
 SAVED = r"iter_(\d+)\.pth"
 BEST = r"best_mIoU_iter_(\d+)\.pth"
-# What zipfile raises for an archive with a wrong byte.
-DAMAGED = (zipfile.BadZipFile, EOFError, RuntimeError, ValueError, struct.error, zlib.error)
 
 
 class CheckpointFolder:
@@ -142,36 +137,13 @@ def iteration_of(checkpoint: Mapping[str, Any]) -> int:
     return int(checkpoint.get("iteration", (checkpoint.get("meta") or {}).get("iter", 0)))
 
 
-def _damage(path: Path) -> str | None:
-    """Say what is wrong with a file of torch.save, None if its check sums are right."""
-    if not path.stat().st_size:
-        return "it is empty"
-    with path.open("rb") as file:
-        start = file.read(2)
-    if start == b"\0\0":
-        return "it begins with zeros, like a file that lost power before it reached the disk"
-    if start != b"PK":  # not an archive: the format before torch 1.6, or no checkpoint
-        return None
-    try:
-        with zipfile.ZipFile(path) as archive:
-            record = archive.testzip()
-    except DAMAGED:
-        return "it is cut off or damaged"
-    return f"its part {record!r} is damaged" if record else None
-
-
 def _iteration_if_complete(path: Path) -> int | None:
-    """Return the iteration of a checkpoint that a run can continue from, else None with a warning.
-
-    torch.load does not notice a wrong byte in a tensor; the check sums of the archive do.
-    """
+    """Return the iteration of a checkpoint to continue from, or None with a warning."""
     try:
-        reason = _damage(path)
-        if reason is None:
-            content = read_checkpoint(path)
-            if content.get("optimizer"):
-                return iteration_of(content)
-            reason = "it holds no state of the optimizer"
+        content = read_checkpoint(path)
+        if content.get("optimizer"):
+            return iteration_of(content)
+        reason = "it holds no state of the optimizer"
     except OSError as error:
         reason = f"it cannot be read: {error.strerror or error}"
     except (CheckpointError, ValueError) as error:

@@ -16,6 +16,7 @@ from mmseg.engine.schedule import Schedule
 from mmseg.engine.updates import Gradients, Updates
 from mmseg.evaluation.collapse import ClassBest
 from mmseg.system import processes
+from mmseg.system.soundness import faults_in, tensors_in
 
 NOT_COMPARED = {"params", "lr"}  # of a parameter group; the schedule sets the learning rate
 # How an optimizer computes: it decides on which device torch restores the step counts.
@@ -167,18 +168,40 @@ def restore_optimizer(
             "from it with --cfg-options load_from=PATH, instead of resuming."
         )
     ours = [len(group["params"]) for group in optimizer.param_groups]
-    theirs = [len(group["params"]) for group in state["param_groups"]]
+    theirs = [len(group["params"]) for group in state.get("param_groups", ())]
     if ours != theirs:
         raise CheckpointError(
             f"expected the optimizer's state of {len(ours)} groups of {_sizes(ours)} parameters in "
             f"the {what}, got {len(theirs)} groups of {_sizes(theirs)}; resume with the config of "
             "the interrupted run, or start a new one with --cfg-options load_from=PATH."
         )
+    _require_fitting(optimizer, state, what)
     groups = [
         {**saved, **{key: own[key] for key in KERNELS if key in own}}
         for own, saved in zip(optimizer.param_groups, state["param_groups"], strict=True)
     ]
     optimizer.load_state_dict({**state, "param_groups": groups})
+
+
+def _require_fitting(optimizer: torch.optim.Optimizer, state: Mapping[str, Any], what: str) -> None:
+    """Raise `CheckpointError` unless each parameter's state has its shape, and is finite.
+
+    Kernels that update many parameters at once trust the shapes, and would crash Python.
+    """
+    ours = [p for group in optimizer.param_groups for p in group["params"]]
+    theirs = [number for group in state["param_groups"] for number in group["params"]]
+    wrong = faults_in(state.get("state"), "state")
+    for parameter, number in zip(ours, theirs, strict=True):
+        for name, value in tensors_in((state.get("state") or {}).get(number), f"state.{number}"):
+            if value.ndim and value.shape != parameter.shape:
+                shapes = f"{tuple(value.shape)} instead of {tuple(parameter.shape)}"
+                wrong.append(f"{name} ({shapes})")
+    if wrong:
+        raise CheckpointError(
+            f"expected the optimizer's state of this network in the {what}, got {len(wrong)} wrong "
+            f"tensor(s), the first {wrong[0]}. Resume from another checkpoint, or start a new run "
+            "from it with --cfg-options load_from=PATH."
+        )
 
 
 def _sizes(counts: list[int]) -> str:

@@ -4,6 +4,7 @@ A pickle is a program: it calls whatever it names. `load_safely` lets it name te
 and the stand-ins of `safe_types`, and refuses everything else by name.
 """
 
+import errno
 import io
 import logging
 import pickle
@@ -21,6 +22,7 @@ from typing import IO, Any
 import torch
 
 from mmseg.system.safe_types import STAND_INS, settle
+from mmseg.system.soundness import damage_of
 
 # What torch.load raises for a file that is cut off or corrupt: a pickle is a program, and one with
 # a wrong byte can do anything.
@@ -72,11 +74,14 @@ def load_safely(
     path = Path(path)
     with _stand_ins_only():
         try:
-            return settle(torch.load(path, map_location=map_location, weights_only=True))
-        except UNREADABLE as error:
-            reason = _reason_unsafe(path, error)
+            content = settle(torch.load(path, map_location=map_location, weights_only=True))
+        except (*UNREADABLE, OSError) as error:
+            if isinstance(error, OSError) and error.errno != errno.EINVAL:
+                raise
+            damage = damage_of(path)
+            reason = None if damage else _reason_unsafe(path, error)
             if reason is None:
-                raise UnreadableFileError(_reason_unreadable(error)) from error
+                raise UnreadableFileError(damage or _reason_unreadable(error)) from error
             if not ARE_TRUSTED.get():
                 raise UnsafeFileError(
                     f"expected {what} of tensors and plain values at {str(path)!r}, got one that "
@@ -85,6 +90,10 @@ def load_safely(
                     f"add {OPT_IN} to the command (in Python: `with "
                     "mmseg.system.safe_loading.trusting_files(True):`)."
                 ) from None
+        else:
+            if damage := damage_of(path, content):
+                raise UnreadableFileError(damage)
+            return content
     logging.getLogger("mmseg").warning(
         f"Loading {str(path)!r} without protection, because {OPT_IN} was given: {reason}."
     )
@@ -124,7 +133,7 @@ def _reason_unsafe(path: Path, error: BaseException) -> str | None:
 
 
 def _reason_unreadable(error: BaseException) -> str:
-    if isinstance(error, CUT_OFF) or not str(error).strip():
+    if isinstance(error, (*CUT_OFF, OSError)) or not str(error).strip():
         return "it is cut off, or torch.save did not write it"
     # torch puts its advice around the sentence that says what is wrong.
     text = str(error).rpartition("WeightsUnpickler error:")[2].strip()

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mmseg.system.errors import ConfigError
 from mmseg.system.safe_loading import UnreadableFileError, load_safely
+from mmseg.system.soundness import faults_in
 
 SHOWN = 4  # names per list in an error message
 
@@ -74,20 +75,31 @@ def _read_state(path: Path) -> Mapping[str, Tensor]:
             f"expected a state dict in '{path}', got {type(content).__name__}; "
             "give a file of named weights."
         )
+    if faults := faults_in(content):
+        raise ConfigError(
+            f"expected finite weights in '{path}', got {', '.join(faults[:SHOWN])}. Fetch the file "
+            "again."
+        )
     return content
 
 
 def _differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
-    """Describe missing keys, unexpected keys and keys of another shape."""
+    """Describe missing keys, unexpected keys and keys of another shape or kind."""
     shapes = [
         f"{key} {tuple(found[key].shape)} instead of {tuple(expected[key].shape)}"
         for key in expected
         if key in found and found[key].shape != expected[key].shape
     ]
+    kinds = [
+        f"{key} {found[key].dtype} instead of {expected[key].dtype}"
+        for key in expected
+        if key in found and found[key].is_floating_point() != expected[key].is_floating_point()
+    ]
     lists = {
         "missing keys": [key for key in expected if key not in found],
         "unexpected keys": [key for key in found if key not in expected],
         "other shapes": shapes,
+        "other kinds": kinds,
     }
     return [
         f"{title} {', '.join(names[:SHOWN])}"
