@@ -18,6 +18,7 @@ from mmseg.config.run_config import read_parts  # noqa: E402
 from mmseg.datasets import build_dataset  # noqa: E402
 from mmseg.system.errors import ConfigError, nearest  # noqa: E402
 from mmseg.system.options import option  # noqa: E402
+from mmseg.system.outputs import check_output_file, data_folders, is_picture  # noqa: E402
 from mmseg.visualization.contact_sheet import contact_sheet  # noqa: E402
 from mmseg.visualization.palettes import save_picture  # noqa: E402
 
@@ -39,7 +40,8 @@ class Options:
 @command(Options, __doc__)
 def main(options: Options) -> None:
     """Run the command."""
-    data = read_parts(load_config(options.config)).data
+    cfg = load_config(options.config)
+    data = read_parts(cfg).data
     section: Any = {"train": data.train, "val": data.val, "test": data.test}
     for part in options.split.split("."):
         if not isinstance(section, dict) or section.get(part) is None:
@@ -49,12 +51,23 @@ def main(options: Options) -> None:
             )
         section = section[part]
     dataset = build_dataset(section, test_mode=True)
+    folders = [folder for part in data.sections for folder in data_folders(part)]
+    read = [*folders, str(cfg.filename), *_label_maps(dataset, options.preds)]
+    check_output_file(options.out, read, "--out", is_picture)
     indices = range(0, len(dataset), max(1, len(dataset) // options.num))[: options.num]
     titled = [item.rpartition("=") for item in options.preds]
     predictions = {title or Path(folder).parent.name: folder for title, _, folder in titled}
     depth_dir = section.get("dep_dir") if options.depth else None
     save_picture(options.out, contact_sheet(dataset, indices, predictions, depth_dir))
     print(options.out)
+
+
+def _label_maps(dataset: Any, preds: list[str]) -> list[Path]:
+    """Return where `contact_sheet` looks for the label maps of the images."""
+    folders = [Path(item.rpartition("=")[2]) for item in preds]
+    names = [Path(info["filename"]).with_suffix(".png") for info in dataset.img_infos]
+    places = [folder / name for folder in folders for name in names]
+    return [*places, *(folder / name.name for folder in folders for name in names)]
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mmseg.cli.command import command  # noqa: E402
 from mmseg.system.options import option  # noqa: E402
+from mmseg.system.outputs import check_output_file, is_picture  # noqa: E402
 from mmseg.visualization.curves import plot_curves  # noqa: E402
 
 
@@ -24,6 +25,8 @@ class Options:
 @command(Options, __doc__)
 def main(options: Options) -> None:
     """Run the command."""
+    for run_dir in options.run_dirs:
+        check_output_file(Path(run_dir, "curves.png"), [], is_own=is_picture)
     for run_dir in options.run_dirs:
         print(plot_curves(run_dir))
 

@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from mmseg.cli.command import command  # noqa: E402
 from mmseg.engine import checkpoint as checkpoints  # noqa: E402
 from mmseg.system.options import TrustOptions, option  # noqa: E402
+from mmseg.system.outputs import check_output_file  # noqa: E402
 from mmseg.system.safe_loading import trusting_files  # noqa: E402
 
 
@@ -28,6 +29,7 @@ class Options(TrustOptions):
 @command(Options, __doc__)
 def main(options: Options) -> None:
     """Run the command."""
+    check_output_file(options.out, [options.checkpoint])
     with trusting_files(options.trust_checkpoint):
         checkpoint = checkpoints.read_checkpoint(options.checkpoint)
     tensors = checkpoint["state_dict"]

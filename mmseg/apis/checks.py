@@ -1,15 +1,20 @@
 """Everything that can be said about a config before any data is read."""
 
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 from mmseg.apis.agreement import check_agreement, check_pipelines
+from mmseg.apis.train_options import TrainOptions
 from mmseg.config import Config
 from mmseg.config.registry import DATASETS, SEGMENTORS, UDA
 from mmseg.config.run_config import RunConfig, read_parts, read_run
 from mmseg.config.sections import DataConfig
+from mmseg.engine.checkpoint_folder import CheckpointFolder
 from mmseg.engine.optimizer import OPTIMIZERS
 from mmseg.engine.trackers import TRACKERS
 from mmseg.models.builder import with_present_names
+from mmseg.system.errors import ConfigError
 
 
 def check_run(cfg: Config) -> RunConfig:
@@ -29,6 +34,21 @@ def check_run(cfg: Config) -> RunConfig:
         TRACKERS.check(hook)
     check_agreement(run)
     return run
+
+
+def check_folder(run: RunConfig, options: TrainOptions) -> None:
+    """Raise `ConfigError` for a folder with checkpoints that this run would replace."""
+    if options.resume is not None or run.resume_from or options.overwrite:
+        return
+    folder, files = Path(str(run.work_dir)), []
+    with suppress(OSError):  # what is wrong with the folder is said when it is made
+        files = [file.name for file in CheckpointFolder(folder).files]
+    if files:
+        raise ConfigError(
+            f"expected a work folder without checkpoints for a new run, got {', '.join(files[:5])} "
+            f"of another one in '{folder}'. Continue that run with --resume auto, choose another "
+            "--work-dir, or add --overwrite to train anew there."
+        )
 
 
 def check_test(cfg: Config) -> DataConfig:

@@ -15,7 +15,9 @@ import numpy as np
 from mmseg.datasets.image_files import read_color, write_label
 from mmseg.engine.logs import get_logger
 from mmseg.system import processes
+from mmseg.system.errors import ConfigError
 from mmseg.system.files import atomic_write
+from mmseg.system.outputs import check_output_folder, file_identities, png_names, real_path
 from mmseg.visualization.palettes import heat, paint, save_picture
 
 Packed = tuple[int, tuple[int, ...], bytes]  # index, shape, compressed uint8 values
@@ -39,13 +41,14 @@ class PredictionFiles:
     ) -> None:
         self.dataset, self.show_dir, self.opacity = dataset, show_dir, opacity
         self.out, self.formats = out, formats
+        self._names = [] if show_dir is None else _picture_names(dataset)
         self._kept: list[Packed] = []
 
     def take(self, index: int, prediction: np.ndarray) -> None:
         """Take the (H, W) uint8 label map of image `index`."""
         if self.show_dir is not None:
             image = _read_rgb(self.dataset, index) if self.opacity < 1 else None
-            file = _picture_file(self.dataset, index, self.show_dir)
+            file = Path(self.show_dir, self._names[index])
             paint(file, prediction, image, self.opacity)
         if self.formats is not None:
             self.dataset.format_results([prediction], indices=[index], **self.formats)
@@ -73,10 +76,11 @@ class AttentionPictures:
 
     def __init__(self, dataset: Any, show_dir: str, opacity: float = 1.0) -> None:
         self.dataset, self.show_dir, self.opacity = dataset, show_dir, opacity
+        self._names = _picture_names(dataset)
 
     def take(self, index: int, attention: np.ndarray) -> None:
         """Take the (H, W) map of image `index`, from 0 (context) to 1 (detail)."""
-        file = _picture_file(self.dataset, index, self.show_dir)
+        file = Path(self.show_dir, self._names[index])
         if self.opacity >= 1:
             write_label(file, np.rint(attention.clip(0, 1) * 255))
             return
@@ -103,9 +107,46 @@ class _StreamedList:
             yield np.frombuffer(zlib.decompress(packed), np.uint8).reshape(shape).copy()
 
 
-def _picture_file(dataset: Any, index: int, folder: str) -> Path:
-    """Return the PNG file for the picture of image `index`, below `folder` as the image is."""
-    return (Path(folder) / dataset.img_infos[index]["filename"]).with_suffix(".png")
+def check_written(
+    dataset: Any, inputs: Sequence[Path], show_dir: str | None, server_dir: str | None
+) -> None:
+    """Raise `ConfigError` if what is written of an image replaces what is read, or each other.
+
+    `inputs` are folders that are read.
+    """
+    pictures = [Path(show_dir, name) for name in _picture_names(dataset)] if show_dir else []
+    served = [Path(server_dir, name) for name in dataset.server_names] if server_dir else []
+    for folder in {file.parent for file in [*pictures, *served]}:
+        # A folder that was not refused itself may hold a link to one that is.
+        check_output_folder(folder, inputs)
+    if equal := {real_path(f) for f in pictures} & {real_path(f) for f in served}:
+        raise ConfigError(
+            f"expected other files for --show-dir than for imgfile_prefix, got {str(min(equal))!r} "
+            "for both. Choose two folders."
+        )
+    written = file_identities([*pictures, *served])
+    if not written:
+        return
+    read = file_identities(_read_files(dataset))
+    if replaced := written.keys() & read.keys():
+        first = min(replaced)
+        raise ConfigError(
+            f"expected no picture in the place of a file of the dataset, got {written[first]!r}, "
+            f"which is {read[first]!r}. Choose another folder."
+        )
+
+
+def _read_files(dataset: Any) -> Iterator[Path]:
+    """Yield the images of a dataset and their labels."""
+    for info in dataset.img_infos:
+        yield Path(dataset.img_dir, info["filename"])
+        if dataset.ann_dir is not None:
+            yield Path(dataset.ann_dir, info["ann"]["seg_map"])
+
+
+def _picture_names(dataset: Any) -> list[str]:
+    """Return the name of the picture of each image, in folders as the images are."""
+    return png_names([info["filename"] for info in dataset.img_infos])
 
 
 def _read_rgb(dataset: Any, index: int) -> np.ndarray:

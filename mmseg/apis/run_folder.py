@@ -1,11 +1,15 @@
 """The beginning and the end of a run in its work folder."""
 
+import ast
+import itertools
 import logging
 import shlex
 from pathlib import Path
+from typing import Any
 
 import mmseg
 from mmseg.config import Config
+from mmseg.config.language import python_text
 from mmseg.config.run_config import RunConfig
 from mmseg.engine.checkpoint import CheckpointError
 from mmseg.engine.checkpoint_folder import resume_path
@@ -33,13 +37,45 @@ def choose_start(cfg: Config, resume: str | None) -> Path:
 
     The file in the work folder, which is returned, does not name the one that `--resume` chose.
     """
-    file = Path(cfg.work_dir) / f"{Path(cfg.filename or 'config.py').stem}.py"
+    stem = Path(cfg.filename or "config.py").stem
     path = resume_path(resume, cfg.work_dir, cfg.get("resume_from"))
     cfg["seed"] = choose_seed(cfg.get("seed"), path)
+    file: Any = None
     if processes.is_main():
+        file = _config_file(Path(cfg.work_dir), stem, cfg.dump())
         cfg.dump(file)
     cfg["resume_from"] = str(path) if path else None
-    return file
+    return processes.broadcast_object(file)
+
+
+def _config_file(folder: Path, stem: str, text: str) -> Path:
+    """Return a name for the run's config that no file has which somebody else wrote."""
+    tails = itertools.chain(["", "_resolved"], (f"_resolved_{n}" for n in itertools.count(2)))
+    files = (folder / f"{stem}{tail}.py" for tail in tails)
+    return next(f for f in files if not _is_taken(f) or _may_be_replaced(f, text))
+
+
+def _is_taken(file: Path) -> bool:
+    return file.is_symlink() or file.exists()
+
+
+def _may_be_replaced(file: Path, text: str) -> bool:
+    """Tell whether a file is this text, or the config that an earlier start of the run kept.
+
+    Such a config reads back to its own text and names its folder. It is not executed, because it
+    may be any file.
+    """
+    try:
+        found = file.read_text(encoding="utf-8")
+        if found == text:
+            return True
+        lines = [n for n in ast.parse(found).body if isinstance(n, ast.Assign)]
+        values = {ast.unparse(n.targets[0]): ast.literal_eval(n.value) for n in lines}
+        is_kept = "seed" in values and "_base_" not in values and python_text(values) == found
+        named = Path(values["work_dir"]).resolve().name if is_kept else None
+    except (OSError, SyntaxError, ValueError, TypeError, KeyError, RecursionError):
+        return False
+    return named == file.parent.resolve().name
 
 
 def continue_command(config: Path, *options: str) -> str:

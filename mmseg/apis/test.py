@@ -8,8 +8,8 @@ from typing import Any
 
 from mmseg.apis.checks import check_test
 from mmseg.apis.inference import init_segmentor
-from mmseg.apis.prediction_files import AttentionPictures, PredictionFiles
-from mmseg.apis.test_options import FIXED_ATTENTION, TestOptions, check_options
+from mmseg.apis.prediction_files import AttentionPictures, PredictionFiles, check_written
+from mmseg.apis.test_options import FIXED_ATTENTION, TestOptions, check_options, check_outputs
 from mmseg.config import Config, load_config
 from mmseg.config.run_config import read_parts
 from mmseg.config.sections import DataConfig
@@ -28,6 +28,7 @@ from mmseg.engine.logs import get_logger, start_logging, stop_logging
 from mmseg.system import processes
 from mmseg.system.errors import ConfigError
 from mmseg.system.files import require_writable
+from mmseg.system.outputs import data_folders
 
 __all__ = ["TestOptions", "prepare_test_config", "run_test"]
 WORD_VAL = re.compile(r"(?<![^\W_])val(?![^\W_])")  # of a path; no part of a longer word
@@ -45,22 +46,31 @@ def run_test(options: TestOptions) -> dict[str, Any]:
     cfg = prepare_test_config(load_config(options.config), options)
     data = check_test(cfg)
     work_dir = Path(options.work_dir or Path(options.checkpoint).parent)
+    names = NETWORKS if options.eval_model == "both" else (options.eval_model,)
+    chosen = {name: options.of_network(name) for name in names}
+    folders = [folder for section in data.sections for folder in data_folders(section)]
+    for name, own in chosen.items():
+        results = work_dir / results_name(name, options.hrda_out)
+        read = [str(file) for file in (cfg.filename, options.checkpoint) if file]
+        check_outputs(own, read, folders, results)
     if processes.is_main():
         # What cannot be written should be known before the first image.
         for folder in [work_dir, *options.written_folders()]:
             require_writable(folder)
     logger = start_logging(work_dir / f"test_{time.strftime('%Y%m%d_%H%M%S')}.log")
     try:
-        names = NETWORKS if options.eval_model == "both" else (options.eval_model,)
+        dataset = build_dataset(data.test or {}, test_mode=True)
+        for own in chosen.values():
+            server_dir = own.eval_options.get("imgfile_prefix") if own.format_only else None
+            check_written(dataset, folders, own.show_dir, server_dir)
         # All of them before the first is tested, because one may be missing.
         networks = {n: init_segmentor(cfg, options.checkpoint, device, n) for n in names}
         for network in networks.values():
             _choose_output(network, options.hrda_out)
-        dataset = build_dataset(data.test or {}, test_mode=True)
         logger.info(f"Checkpoint: {options.checkpoint}")
         logger.info(f"Split: {split_name(dataset)}, {len(dataset)} images")
         return {
-            name: _test(name, model, dataset, data, options.of_network(name), work_dir)
+            name: _test(name, model, dataset, data, chosen[name], work_dir)
             for name, model in networks.items()
         }
     finally:

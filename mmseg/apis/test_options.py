@@ -1,6 +1,6 @@
 """The choices of a test's command line, and which of them go together."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +12,7 @@ from mmseg.engine.checkpoint import NETWORKS
 from mmseg.evaluation.metrics import check_metrics
 from mmseg.system.errors import ConfigError
 from mmseg.system.options import CfgOptions, LaunchOptions, TrustOptions, check_values, option
+from mmseg.system.outputs import check_output_file, check_output_folder, is_pickle
 
 FORMAT_OPTIONS = ("imgfile_prefix", "to_label_id")
 EVAL_MODELS = (*NETWORKS, "both")
@@ -89,6 +90,27 @@ class TestOptions(CfgOptions, LaunchOptions, TrustOptions):
             formats["imgfile_prefix"] = _teachers(formats["imgfile_prefix"])
         show_dir, out = (_teachers(p) if p else None for p in (self.show_dir, self.out))
         return replace(self, show_dir=show_dir, out=out, eval_options=formats)
+
+
+def check_outputs(
+    options: TestOptions, read: Sequence[str], folders: Sequence[Path], results: Path
+) -> None:
+    """Raise `ConfigError` for an output that would replace what the test reads.
+
+    `read` are files, `folders` hold images, labels and depth; `results` is the file of results.
+    """
+    written = {
+        "--show-dir": options.show_dir,
+        "--work-dir": options.work_dir,
+        "imgfile_prefix": options.eval_options.get("imgfile_prefix"),
+    }
+    for name, folder in written.items():
+        if folder:
+            check_output_folder(folder, [*read, *folders], name)
+    if options.out:
+        check_output_file(options.out, [*read, *folders], "--out", is_pickle)
+    if options.metrics:
+        check_output_file(results, read, "a file of results")
 
 
 def check_options(options: TestOptions) -> None:

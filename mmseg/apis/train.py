@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from mmseg.apis.agreement import process_warnings
-from mmseg.apis.checks import check_run
+from mmseg.apis.checks import check_folder, check_run
 from mmseg.apis.run_folder import choose_start, continue_command, log_end, open_folder
 from mmseg.apis.train_options import TrainOptions
 from mmseg.config import Config
@@ -43,7 +43,10 @@ def run_training(cfg: Config, options: TrainOptions | None = None) -> Progress:
         device = processes.init_from_environment(options.launcher, options.local_rank)
         timestamp = processes.broadcast_object(time.strftime("%Y%m%d_%H%M%S"))
         cfg = with_options(cfg, options)
-        logger = open_folder(check_run(cfg), timestamp)
+        run = check_run(cfg)
+        check_folder(run, options)
+        processes.barrier()  # nobody writes before all have looked
+        logger = open_folder(run, timestamp)
         try:
             file = choose_start(cfg, options.resume)
             command = continue_command(file, *options.to_repeat())

@@ -21,6 +21,7 @@ class TrainOptions(LaunchOptions, TrustOptions):
         also=("--resume-from",),
         metavar="PATH|auto|none",
     )
+    overwrite: bool = option(False, "train anew in a folder that has checkpoints of another run")
     deterministic: bool = option(False, "repeat a run bit by bit")
     validate: bool = option(True, "train without evaluation", names=("--no-validate",))
 

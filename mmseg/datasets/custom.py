@@ -1,6 +1,8 @@
 """What every dataset shares: the index of its files, its samples, its evaluation."""
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,13 +12,21 @@ from pydantic import Field
 from mmseg.config.registry import DATASETS
 from mmseg.config.values import Index, Label
 from mmseg.datasets.depth.bins import make_command, png_name
-from mmseg.datasets.image_files import files_below, read_label, write_label
+from mmseg.datasets.image_files import (
+    files_below,
+    images_below,
+    picture_size,
+    read_color,
+    read_label,
+    write_label,
+)
 from mmseg.datasets.labels import IGNORE, LabelRule
 from mmseg.datasets.pipelines import Compose
 from mmseg.datasets.pipelines.compose import Steps
 from mmseg.datasets.pipelines.fields import Results
-from mmseg.datasets.pipelines.reading import LoadAnnotations, reduce_zero
+from mmseg.datasets.pipelines.reading import LoadAnnotations, fit_label, reduce_zero
 from mmseg.evaluation import evaluate_dataset
+from mmseg.system.outputs import png_names
 
 Sample = dict[str, Any]
 Palette = list[list[int]]  # rows of RGB
@@ -37,7 +47,8 @@ class CustomDataset:
             Depth is read in training only; None trains without depth.
         data_root: `img_dir`, `ann_dir` and `split` are relative to it.
         split: text file with one image name (without suffix) per line; None takes all images.
-        img_suffix: ending of image names; None takes the class's own.
+        img_suffix: ending of image names (.jpg stands for .JPG and .jpeg, too, .png for .PNG);
+            None takes the class's own.
         seg_map_suffix: ending that replaces `img_suffix` in label names.
         test_mode: labels are only needed for `evaluate`; depth and margins are not used.
         ignore_index: label of pixels that do not count.
@@ -112,7 +123,7 @@ class CustomDataset:
         return lambda rng: self.pipeline.drawn({**fixed, "rng": rng})
 
     def gt_label(self, index: int) -> np.ndarray:
-        """Return the label of image `index` at its full size, (H, W) uint8 train ids."""
+        """Return the label of image `index` at the image's size, (H, W) uint8 train ids."""
         if self.ann_dir is None:
             raise ValueError(f"expected labels of {self._name}, got none. Set ann_dir.")
         path, remedy = self.ann_dir / self.img_infos[index]["ann"]["seg_map"], self.remedy("labels")
@@ -122,7 +133,10 @@ class CustomDataset:
         label = reduce_zero(label) if self.reduce_zero_label else label
         if self.label_rule is not None:
             self.label_rule.check(label, path)
-        return label
+        image = self.img_dir / self.img_infos[index]["filename"]
+        if picture_size(image) == label.shape:
+            return label
+        return fit_label(label, read_color(image).shape[:2], path, image)
 
     def evaluate(
         self,
@@ -143,8 +157,8 @@ class CustomDataset:
     ) -> list[str]:
         """Write label maps (H, W) of the images `indices` (by default all) as palette PNGs.
 
-        The files lie in the folder `imgfile_prefix` and are named after the images. With
-        `to_label_id` they hold the label ids of the public test server, if there is one.
+        The files lie in the folder `imgfile_prefix` and have `server_names`. With `to_label_id`
+        they hold the label ids of the public test server, if there is one.
         """
         files = []
         indices = range(len(self)) if indices is None else indices
@@ -152,10 +166,14 @@ class CustomDataset:
             values, palette = np.asarray(result), self.PALETTE
             if to_label_id and self.ID_PALETTE is not None:
                 values, palette = self.to_label_id(values), self.ID_PALETTE
-            name = Path(self.img_infos[index]["filename"]).with_suffix(".png").name
-            files.append(str(Path(imgfile_prefix, name)))
+            files.append(str(Path(imgfile_prefix, self.server_names[index])))
             write_label(files[-1], values, palette)
         return files
+
+    @cached_property
+    def server_names(self) -> list[str]:
+        """Names of the files for a test server, after the images; folders only tell equal ones."""
+        return png_names([info["filename"] for info in self.img_infos], is_flat=True)
 
     @classmethod
     def to_label_id(cls, label: np.ndarray) -> np.ndarray:
@@ -199,20 +217,24 @@ class CustomDataset:
                 f"expected the images of {self._name} in '{self.img_dir}', got no such folder. "
                 f"Download them (docs/data.md) or correct data_root and img_dir."
             )
-        names = sorted(files_below(self.img_dir, self.img_suffix))
-        if self.split is not None:
-            names = self._select(names, self.split)
-        if not names:
+        present, twins = images_below(self.img_dir, self.img_suffix)
+        if twins:
+            warnings.warn(
+                f"{len(twins)} images of '{self.img_dir}' are left out: their names differ from "
+                f"those of others in the spelling of the suffix alone, as '{twins[0]}' does.",
+                stacklevel=2,
+            )
+        stems = present if self.split is None else self._select(present, self.split)
+        if not stems:
             raise FileNotFoundError(
                 f"expected images '*{self.img_suffix}' of {self._name} in "
                 f"'{self.split or self.img_dir}', got none. Check the folder."
             )
-        labels = [name.removesuffix(self.img_suffix) + self.seg_map_suffix for name in names]
-        pairs = zip(names, labels, strict=True)
+        pairs = sorted((present[stem], stem + self.seg_map_suffix) for stem in stems)
         return [{"filename": name, "ann": {"seg_map": label}} for name, label in pairs]
 
-    def _select(self, present: list[str], split: Path) -> list[str]:
-        """Return the names that `split` lists, sorted, or raise if one is not present."""
+    def _select(self, present: Mapping[str, str], split: Path) -> list[str]:
+        """Return the names that `split` lists, without suffix, or raise if one is not present."""
         wanted = f"expected a list of images of {self._name} as UTF-8 text at '{split}'"
         advice = "Write one image name without suffix per line"
         try:
@@ -222,15 +244,15 @@ class CustomDataset:
             raise FileNotFoundError(message) from None
         except UnicodeDecodeError as error:
             raise ValueError(f"{wanted}, got something else. {advice}.") from error
-        names = sorted(line.strip() + self.img_suffix for line in lines if line.strip())
-        known = set(present)
-        if missing := [name for name in names if name not in known]:
+        stems = sorted(line.strip() for line in lines if line.strip())
+        if missing := [stem for stem in stems if stem not in present]:
             raise FileNotFoundError(
                 f"expected the images listed in '{split}' in '{self.img_dir}', got no file "
-                f"for {len(missing)} of {len(names)}, the first '{missing[0]}'. Correct the "
-                f"list (one image name without '{self.img_suffix}' per line) or add the images."
+                f"for {len(missing)} of {len(stems)}, the first '{missing[0]}{self.img_suffix}'. "
+                f"Correct the list (one image name without '{self.img_suffix}' per line) or add "
+                f"the images."
             )
-        return names
+        return stems
 
     def _check_files(self) -> None:
         """Raise if a training image lacks its label or its depth map."""

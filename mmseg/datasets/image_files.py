@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,19 +11,52 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from mmseg.datasets.integrity import damage_of
+from mmseg.datasets.integrity import damage_of, is_jpeg
 from mmseg.system.files import atomic_write
+
+# How else people and cameras spell the ending of an image's name, in any case.
+SPELLINGS = {".jpg": r"\.jpe?g", ".jpeg": r"\.jpe?g", ".png": r"\.png"}
 
 
 def files_below(folder: Path, suffix: str = "") -> list[str]:
     """List the files below `folder` (one scan), as relative names with '/'."""
     found = []
-    for parent, folders, names in os.walk(folder, followlinks=True):
+    for parent, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):
         folders[:] = [n for n in folders if not n.startswith(".") and not _loops(Path(parent, n))]
         relative = Path(parent).relative_to(folder).as_posix()
         prefix = "" if relative == "." else f"{relative}/"
         found += [prefix + n for n in names if n.endswith(suffix) and not n.startswith(".")]
     return found
+
+
+def _refuse(error: OSError) -> None:
+    """Raise for a folder that cannot be listed: its files would be missing without a word."""
+    folder = Path(os.fsdecode(error.filename))
+    if folder.name == "lost+found":  # of the file system itself, for root alone
+        return
+    raise type(error)(
+        f"expected a folder that can be read at '{folder}', got: {error.strerror}. Change its "
+        f"permissions, or move it to another place."
+    ) from error
+
+
+def images_below(folder: Path, suffix: str) -> tuple[dict[str, str], list[str]]:
+    """Return the images below `folder` as {name without suffix: name}, and those left out.
+
+    The end of `suffix` may be spelled in another way (.JPG or .jpeg for .jpg). Of several images
+    that differ in it alone, and so share a label, the one with `suffix` itself is taken.
+    """
+    stem, dot, extension = suffix.rpartition(".")
+    spelled = SPELLINGS.get(f"{dot}{extension}".lower())
+    pattern = f"{re.escape(stem)}(?i:{spelled})" if spelled else re.escape(suffix)
+    ending = re.compile(rf"{pattern}\Z")
+    found, twins = {}, []
+    # The exact spelling goes first.
+    for name in sorted(files_below(folder), key=lambda name: (not name.endswith(suffix), name)):
+        match = ending.search(name)
+        if match and found.setdefault(name[: match.start()], name) != name:
+            twins.append(name)
+    return found, twins
 
 
 def _loops(folder: Path) -> bool:
@@ -35,9 +69,12 @@ def read_color(path: str | Path) -> np.ndarray:
     return _decode(path, cv2.IMREAD_COLOR)
 
 
-def read_unchanged(path: str | Path) -> np.ndarray:
-    """Read an image file as it is: (H, W) or (H, W, 3|4), uint8 or uint16, BGR."""
-    return _decode(path, cv2.IMREAD_UNCHANGED)
+def read_unchanged(path: str | Path, lossless: bool = False) -> np.ndarray:
+    """Read an image file as it is: (H, W) or (H, W, 3|4), uint8 or uint16, BGR.
+
+    With `lossless`, because its values are classes, a JPEG is refused.
+    """
+    return _decode(path, cv2.IMREAD_UNCHANGED, lossless)
 
 
 def read_label(path: str | Path, remedy: str | None = None) -> np.ndarray:
@@ -46,6 +83,7 @@ def read_label(path: str | Path, remedy: str | None = None) -> np.ndarray:
     `remedy` says what to do when the file is a picture but not a label.
     """
     data = read_bytes(path, "a label PNG")
+    _require_lossless(data, path)
     try:
         with Image.open(io.BytesIO(data)) as image:
             mode, label = image.mode, np.array(image)
@@ -57,6 +95,16 @@ def read_label(path: str | Path, remedy: str | None = None) -> np.ndarray:
             f"{mode!r} of shape {label.shape}. {remedy or 'Use the label files of the dataset.'}"
         )
     return label.astype(np.uint8, copy=False)
+
+
+def _require_lossless(data: bytes, path: str | Path) -> None:
+    """Raise if the bytes of a label file are a JPEG, which invents classes along all edges."""
+    if is_jpeg(data):
+        raise ValueError(
+            f"expected a label as PNG (or another lossless format) at '{path}', got a JPEG, which "
+            f"changes the values of pixels. Use the original file: saving this one as PNG does not "
+            f"bring the values back."
+        )
 
 
 def write_label(
@@ -81,8 +129,10 @@ def encode_png(array: np.ndarray) -> bytes:
     return data.tobytes()
 
 
-def _decode(path: str | Path, flags: int) -> np.ndarray:
+def _decode(path: str | Path, flags: int, lossless: bool = False) -> np.ndarray:
     data = read_bytes(path, "an image file")
+    if lossless:
+        _require_lossless(data, path)
     try:
         array = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:  # such as more pixels than OpenCV accepts
@@ -118,6 +168,18 @@ def explained(before: str = "", advice: str = "") -> Iterator[None]:
 def unreadable(path: str | Path, kind: str, reason: str) -> str:
     """Return the sentence for a file that exists but is broken."""
     return f"expected {kind} at '{path}', got a broken file: {reason}. Copy or make it again."
+
+
+def picture_size(path: str | Path) -> tuple[int, int] | None:
+    """Return (H, W) of a file from its first bytes.
+
+    None: these do not tell, because it is broken or, as its camera noted, may have to be turned.
+    """
+    try:
+        with Image.open(path) as picture:
+            return None if "exif" in picture.info else (picture.height, picture.width)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return None
 
 
 def picture_mode(path: Path) -> str | None:

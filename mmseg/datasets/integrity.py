@@ -6,12 +6,15 @@ the upper part of a truncated JPEG. Measured: 0.04 ms for a label of 1914x1052, 
 of 2.5 MB.
 """
 
+import re
 import struct
 import zlib
 
 PNG_START = b"\x89PNG\r\n\x1a\n"
 JPEG_START, JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
-JPEG_TAIL = 4096  # bytes in which the end must lie; some writers append a few after it
+JPEG_TAIL = 4096  # the end mostly lies in these bytes: no other is looked at then
+# Inside compressed pixels, 0 or a restart (D0…D7) follows FF: only other bytes make a marker.
+JPEG_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
 
 
 def damage_of(data: bytes) -> str | None:
@@ -27,9 +30,25 @@ def damage_of(data: bytes) -> str | None:
         return "it is empty"
     if data.startswith(PNG_START):
         return _damage_of_png(data)
-    if data.startswith(JPEG_START) and JPEG_END not in data[-JPEG_TAIL:]:
+    if is_jpeg(data) and JPEG_END not in data[-JPEG_TAIL:] and not _has_jpeg_end(data):
         return "it is cut off (a JPEG without its end)"
     return None
+
+
+def is_jpeg(data: bytes) -> bool:
+    """Tell whether the content of a file is a JPEG, whatever its name says."""
+    return data.startswith(JPEG_START)
+
+
+def _has_jpeg_end(data: bytes) -> bool:
+    """Follow the markers up to the end, behind which phones append a film or a second picture."""
+    start = 2
+    while marker := JPEG_MARKER.search(data, start):
+        if marker.group() == JPEG_END:
+            return True
+        # The length counts itself. A preview inside a segment has an end of its own.
+        start = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")
+    return False
 
 
 def _damage_of_png(data: bytes) -> str | None:

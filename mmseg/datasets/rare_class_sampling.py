@@ -7,7 +7,7 @@ of the image until one holds enough of them.
 
 import json
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -96,14 +96,31 @@ class RareClassSampling:
             entries = [(index[name], n) for name, n in named if name in index]
             candidates[chosen] = [i for i, n in entries if n > self.min_pixels]
             if not candidates[chosen]:
-                most = max((n for _, n in entries), default=0)
-                raise ValueError(
-                    f"expected an image of '{self.source.img_dir}' with more than "
-                    f"{self.min_pixels} pixels of class {chosen}, got none among the {len(entries)}"
-                    f" that the class statistics list (at most {most} pixels). Lower "
-                    f"rare_class_sampling.min_pixels. {self.source.remedy('statistics')}"
-                )
+                self._refuse(chosen, [n for _, n in entries], dict(named).keys() - index.keys())
         return candidates
+
+    def _refuse(self, chosen: int, pixels: list[int], absent: Set[str]) -> None:
+        """Raise for a class of which no image holds enough.
+
+        `pixels` are those in each listed image, `absent` the listed labels without an image.
+        """
+        expected = (
+            f"expected an image of '{self.source.img_dir}' with more than {self.min_pixels} pixels "
+            f"of class {chosen}, got none"
+        )
+        remedy = self.source.remedy("statistics")
+        if pixels or not absent:
+            raise ValueError(
+                f"{expected} among the {len(pixels)} that the class statistics list (at most "
+                f"{max(pixels, default=0)} pixels). Lower rare_class_sampling.min_pixels. {remedy}"
+            )
+        # The converter counts labels: statistics made again from all would be the same.
+        place = self.source.split or self.source.img_dir
+        raise ValueError(
+            f"{expected}: the class statistics list {len(absent)} labels that hold it, such as "
+            f"'{min(absent)}', and all of their images are missing in '{place}'. Put these images "
+            f"back, or move their labels to another folder first. {remedy}"
+        )
 
     def _check_files(self, index: dict[str, int], images: dict[str, list]) -> None:
         """Raise if the statistics list none of the images, or classes that do not exist."""

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from mmseg.datasets import CityscapesDataset, GTADataset, SynthiaDataset
 from mmseg.datasets.image_files import files_below, read_label, read_unchanged, write_label
-from mmseg.datasets.labels import IGNORE, id_to_train_id
+from mmseg.datasets.labels import CLASSES, IGNORE, id_to_train_id
 from mmseg.datasets.rare_class_sampling import IMAGES_FILE, STATISTICS_FILE
 from mmseg.system.files import atomic_write, remove_partials, require_writable
 from mmseg.system.interruption import Interruption, Watch, shield_worker
@@ -74,7 +74,7 @@ def convert_gta_label(path: Path) -> Statistics:
 
 def convert_synthia_label(path: Path) -> Statistics:
     """Convert one label file and return its statistics; the red channel holds the class."""
-    stored = read_unchanged(path)
+    stored = read_unchanged(path, lossless=True)
     if stored.ndim != 3:
         raise ValueError(
             f"expected a three-channel PNG (class, instance, unused) at '{path}', got one channel. "
@@ -87,24 +87,33 @@ def convert_synthia_label(path: Path) -> Statistics:
 def convert_cityscapes_label(path: Path) -> Statistics:
     """Draw one polygon file and return its statistics."""
     from cityscapesscripts.helpers.annotation import Annotation
+    from cityscapesscripts.helpers.labels import name2label
     from cityscapesscripts.preparation.json2labelImg import createLabelImage
 
     annotation = Annotation()
     try:
         annotation.fromJsonText(path.read_text(encoding="utf-8"))
-        label = np.array(createLabelImage(annotation, "trainIds"), np.uint8)
-    # cityscapesScripts exits the program at a class that it does not know.
-    except (ValueError, KeyError, TypeError, SystemExit) as error:
+        # cityscapesScripts exits the program at a class that it does not know.
+        drawn = {polygon.label for polygon in annotation.objects if not polygon.deleted}
+        unknown = sorted(n for n in drawn if {n, n.removesuffix("group")}.isdisjoint(name2label))
+        label = None if unknown else np.array(createLabelImage(annotation, "trainIds"), np.uint8)
+    except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"expected polygons of Cityscapes in '{path}', got a broken file "
             f"({type(error).__name__}: {error}). Copy it again."
         ) from error
+    if label is None:
+        raise ValueError(
+            f"expected polygons of Cityscapes' classes in '{path}', got unknown ones: "
+            f"{', '.join(map(repr, unknown))}. Call them as Cityscapes does, such as 'car', or "
+            f"'unlabeled' to ignore them."
+        )
     stem = path.name.removesuffix(CityscapesDataset.POLYGON_SUFFIX)
     return _write_converted(path, label, stem + CityscapesDataset.SEG_MAP_SUFFIX)
 
 
 def write_statistics(statistics: Sequence[Statistics], out_dir: Path) -> None:
-    """Write the three JSON files into `out_dir`."""
+    """Write the three JSON files into `out_dir`; raise if no pixel of any label has a class."""
     by_file = {
         entry["file"]: {key: n for key, n in entry.items() if key != "file"} for entry in statistics
     }
@@ -113,6 +122,12 @@ def write_statistics(statistics: Sequence[Statistics], out_dir: Path) -> None:
         key: [[file, counts[key]] for file, counts in by_file.items() if key in counts]
         for key in classes
     }
+    if by_file and not classes:
+        raise ValueError(
+            f"expected labels with pixels of the {len(CLASSES)} classes, got none in all "
+            f"{len(by_file)} files: every pixel is ignored, as in '{next(iter(by_file))}'. Use the "
+            f"label files of the dataset, which hold ids and not colors, and check --gt-dir."
+        )
     contents = {
         STATISTICS_FILE: list(statistics),
         "sample_class_stats_dict.json": by_file,

@@ -1,14 +1,20 @@
 """Options that say where a run goes and which images are tested."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import run_experiments
+from mmseg.apis.checks import check_folder
 from mmseg.apis.run_names import child_of_file
 from mmseg.apis.test import TestOptions, prepare_test_config
+from mmseg.apis.train_options import TrainOptions
 from mmseg.config import Config, load_config
+from mmseg.config.run_config import RunConfig
+from mmseg.config.sections import RunnerConfig
+from mmseg.system.errors import ConfigError
 
 
 @pytest.mark.parametrize(
@@ -60,3 +66,17 @@ def test_the_test_set_replaces_words_of_paths(given: str, expected: str) -> None
     options = TestOptions("c", "k", test_set=True)
     test = prepare_test_config(cfg, options).data.test
     assert (test.type, test.data_root, test.img_dir) == ("val", "val", expected)
+
+
+@pytest.mark.parametrize("name", ["latest.pth", "iter_4.pth", "best_mIoU_iter_4.pth"])
+def test_a_new_run_does_not_replace_the_checkpoints_of_another_one(
+    name: str, tmp_path: Path
+) -> None:
+    run = RunConfig(runner=RunnerConfig(2), work_dir=str(tmp_path))
+    check_folder(run, TrainOptions())
+    (tmp_path / name).touch()
+    with pytest.raises(ConfigError, match=rf"got {name} of another one in '{tmp_path}'.*--overw"):
+        check_folder(run, TrainOptions())
+    for options in ({"resume": "auto"}, {"resume": "none"}, {"overwrite": True}):
+        check_folder(run, TrainOptions(**options))
+    check_folder(replace(run, resume_from="x.pth"), TrainOptions())

@@ -104,6 +104,33 @@ def test_a_jpeg_that_is_cut_off_is_an_error_that_names_it(tmp_path):
         read_color(path)
 
 
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("appendix", [b"", b"\0" * 20_000, b"film\xff\x00" * 5_000])
+def test_a_jpeg_may_have_more_behind_its_end_but_no_less_before(tmp_path, progressive, appendix):
+    """As phones append films; a preview in the header has an end too, which is not the end."""
+    noise = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
+    stream = io.BytesIO()
+    preview = b"Exif\0\0" + b"\xff\xd8\xff\xd9" * 3
+    options = {"progressive": progressive, "exif": preview, "restart_marker_blocks": 3}
+    Image.fromarray(noise).save(stream, "JPEG", quality=95, **options)
+    data, path = stream.getvalue(), tmp_path / "street.jpg"
+    path.write_bytes(data + appendix)
+    assert read_color(path).shape == (90, 120, 3)
+    for end in (len(data) // 2, len(data) - 2):
+        path.write_bytes(data[:end] + appendix)
+        with pytest.raises(ValueError, match=r"street.jpg', got a broken file: it is cut off"):
+            read_color(path)
+
+
+def test_label_that_is_a_jpeg_inside_is_refused_by_name(files):
+    """When training and when evaluating; saved as PNG again, it would be no better."""
+    Image.new("L", (46, 30), 7).save(files.gta / LABEL, format="JPEG")
+    dataset = build_dataset(files.source())
+    for read in (dataset.gt_label, dataset.__getitem__):
+        with pytest.raises(ValueError, match=rf"label as PNG .* at '.*{LABEL}', got a JPEG"):
+            read(0)
+
+
 def test_picture_larger_than_the_decoder_accepts_is_named(tmp_path):
     """A header of 60,000 x 60,000 pixels with its checksum."""
     data = encode_png(np.zeros((3, 4), np.uint8))

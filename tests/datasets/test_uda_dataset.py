@@ -222,6 +222,19 @@ def test_statistics_may_list_more_files_than_the_data_set(files):
     assert pairs.rare_class_sampling.candidates == {5: [1], 0: [1]}
 
 
+def test_class_of_absent_images_alone_names_their_labels(files):
+    """The converter counts labels, so making the statistics again would change nothing."""
+    absent = {"7": 50, "file": "gta/labels/77777_labelTrainIds.png"}
+    files.write_statistics([*statistics(), absent])
+    message = (
+        r"pixels of class 7, got none: the class statistics list 1 labels that hold it, such as "
+        r"'77777_labelTrainIds.png', and all of their images are missing in '.*gta/images'. Put "
+        rf"these images back, or move their labels to another folder first. {REMAKE}"
+    )
+    with pytest.raises(ValueError, match=message):
+        build_dataset(files.pairs(rare_class_sampling=SAMPLING))
+
+
 def test_window_larger_than_the_samples_is_an_error_that_names_it(files):
     pairs = build_dataset(files.pairs(sync_crop_size=(18, 23)))
     sizes = r"sync_crop_size = \(18, 23\) pixels, got \(18, 22\) for '.*images/0000\d.png'. Lower"

@@ -14,6 +14,7 @@ from PIL import Image
 
 from mmseg.preprocessing.label_conversion import (
     convert_cityscapes,
+    convert_cityscapes_label,
     convert_gta,
     convert_synthia,
 )
@@ -109,7 +110,7 @@ def test_missing_or_empty_label_folder_is_an_error(raw, name):
         ('{"imgHeight": 3}', "broken file .KeyError"),
         (
             '{"imgHeight": 3, "imgWidth": 4, "objects": [{"label": "ufo", "polygon": [[0, 0]]}]}',
-            "broken file .SystemExit",
+            "got unknown ones: 'ufo'. Call them as Cityscapes does",
         ),
     ],
 )
@@ -119,6 +120,39 @@ def test_broken_polygons_are_an_error_that_names_the_file(raw, polygons, message
     (folder / "aachen_000000_000019_gtFine_polygons.json").write_text(polygons)
     with pytest.raises(ValueError, match=f"aachen_000000_000019_gtFine_polygons.json.*{message}"):
         convert_cityscapes("cityscapes", processes=processes)
+
+
+def test_groups_and_deleted_polygons_are_drawn_as_cityscapes_does(raw):
+    objects = [
+        {"label": "cargroup", "polygon": [[0, 0], [3, 0], [3, 2], [0, 2]]},
+        {"label": "ufo", "polygon": [[0, 0], [3, 0], [3, 2]], "deleted": 1},
+    ]
+    path = Path("cityscapes/gtFine/train/aachen/aachen_000000_000019_gtFine_polygons.json")
+    path.write_text(json.dumps({"imgHeight": 3, "imgWidth": 4, "objects": objects}))
+    assert convert_cityscapes_label(path)["13"] == 12
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "mode"),
+    [("gta", "gta/labels/00001.png", "L"), ("synthia", "synthia/GT/LABELS/0000001.png", "RGB")],
+)
+def test_label_that_is_a_jpeg_inside_is_refused_by_name(raw, name, file, mode):
+    Image.new(mode, (60, 40), 7).save(file, format="JPEG")
+    with pytest.raises(ValueError, match=rf"lossless format\) at '{file}', got a JPEG"):
+        CONVERTERS[name](name, processes=1)
+
+
+@pytest.mark.parametrize("name", ["gta", "synthia", "cityscapes"])
+def test_conversion_without_a_single_labeled_pixel_is_an_error(raw, name):
+    """As of colored pictures, whose values are no ids."""
+    for file in [*Path("gta").rglob("*[0-9].png"), *Path("synthia").rglob("*[0-9].png")]:
+        mode = "L" if "gta" in file.parts else "RGB"
+        Image.new(mode, (5, 4), {"L": 200, "RGB": (128, 64, 128)}[mode]).save(file)
+    for file in Path("cityscapes").rglob("*.json"):
+        file.write_text('{"imgHeight": 3, "imgWidth": 4, "objects": []}')
+    with pytest.raises(ValueError, match=r"got none in all \d files: .*, as in '.*TrainIds.png'"):
+        CONVERTERS[name](name, processes=1)
+    assert not Path(name, "samples_with_class.json").exists()
 
 
 def test_synthia_label_with_one_channel_is_an_error(raw):

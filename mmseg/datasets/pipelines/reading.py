@@ -83,7 +83,7 @@ class LoadAnnotations:
         if rule is not None:
             rule.check(label, path)
         if "img" in results:
-            label = _fit_label(label, results["img"].shape[:2], path, results["filename"])
+            label = fit_label(label, results["img"].shape[:2], path, results["filename"])
         fields = [*results.get("seg_fields", []), "gt_semantic_seg"]
         return {**results, "gt_semantic_seg": label, "seg_fields": fields}
 
@@ -109,7 +109,9 @@ def _valid_mask(size: tuple[int, int], margins: list[int], path: str) -> np.ndar
     return mask
 
 
-def _fit_label(label: np.ndarray, size: tuple[int, int], path: Path, image_path: str) -> np.ndarray:
+def fit_label(
+    label: np.ndarray, size: tuple[int, int], path: str | Path, image_path: str | Path
+) -> np.ndarray:
     """Return a label of the image's size, cropped or padded with 255 at bottom and right."""
     if label.shape == size:
         return label

@@ -166,7 +166,7 @@ def test_training_runs_on_these_maps_and_its_log_says_when_one_domain_is_made_an
     )
     command += f"{CITYSCAPES}/depth_any/train --model small --overwrite"
     make(project, command, seed=1)
-    outcome = run(project, TRAIN)
+    outcome = run(project, f"{TRAIN} --overwrite")
     assert outcome.status == 0, outcome
     assert "made differently: weights_sha256: " in outcome.text
     assert "of other depth maps" not in outcome.text
