@@ -16,7 +16,6 @@ from mmseg.config.values import Section
 from mmseg.datasets import pipelines
 from mmseg.datasets.crop_store import SETTINGS_FILE, read_settings
 from mmseg.datasets.labels import IGNORE
-from mmseg.models.builder import with_present_names
 from mmseg.system import processes
 from mmseg.system.errors import ConfigError
 
@@ -40,7 +39,7 @@ def process_warnings(run: RunConfig) -> list[str]:
 
 
 def check_agreement(run: RunConfig) -> None:
-    """Raise `ConfigError` for values that contradict each other."""
+    """Raise `ConfigError` for values that contradict each other; the model has present names."""
     check_classes(run)
     check_training_data(run)
     check_pipelines(run.data)
@@ -67,9 +66,8 @@ def check_agreement(run: RunConfig) -> None:
 
 def check_classes(run: RunConfig) -> None:
     """Raise unless network, datasets and lists of classes mean the same classes."""
-    model: Any = with_present_names(run.model)
-    aux = model.get("auxiliary_head") or []
-    heads = [model.get("decode_head") or {}, *([aux] if isinstance(aux, Mapping) else aux)]
+    aux = run.model.get("auxiliary_head") or []
+    heads = [run.model.get("decode_head") or {}, *([aux] if isinstance(aux, Mapping) else aux)]
     known = list(classes_of(run))
     for section, classes in known:
         if classes != known[0][1]:
@@ -103,7 +101,7 @@ def check_training_data(run: RunConfig) -> None:
         if section and section.get("test_mode"):
             expected = "False for a dataset that is trained on"
             _refuse(section, "test_mode", expected, True, "Leave it out.")
-    head: Any = with_present_names(run.model).get("decode_head") or {}
+    head = run.model.get("decode_head") or {}
     for section in (head, run.data.source, run.data.target, run.data.val):
         ignored = (section or {}).get("ignore_index", IGNORE)
         if ignored != head.get("ignore_index", IGNORE):

@@ -24,7 +24,8 @@ def check_run(cfg: Config) -> RunConfig:
     other.
     """
     run = read_run(cfg)
-    SEGMENTORS.check(with_present_names(run.model))
+    run = replace(run, model=with_present_names(run.model))
+    SEGMENTORS.check(run.model)
     if run.uda:
         UDA.check(run.uda)
     for section in run.data.sections:

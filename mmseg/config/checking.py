@@ -57,9 +57,9 @@ class Key:
         return f"Correct it, or leave it out{default}."
 
 
-def key(name: str, default: Any = dataclasses.MISSING, **options: Any) -> Any:
+def key(name: str, default: Any = dataclasses.MISSING) -> Any:
     """Return a dataclass field that reads another key than its own name."""
-    return dataclasses.field(default=default, metadata={"key": name}, **options)
+    return dataclasses.field(default=default, metadata={"key": name})
 
 
 def checked(reader: Reader, label: str, supplied: tuple[str, ...] = ()) -> BeforeValidator:

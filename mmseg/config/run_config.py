@@ -24,12 +24,7 @@ from mmseg.config.sections import (
     ScheduleConfig,
     UpdateConfig,
 )
-from mmseg.config.values import (
-    Count,
-    Section,
-    Seed,
-    Text,
-)
+from mmseg.config.values import Count, Section, Seed, Text
 from mmseg.system.errors import ConfigError
 
 # They name a run or say where it continues, not what it computes.

@@ -18,7 +18,7 @@ from mmseg.config.values import Count, Index, Section
 from mmseg.system.errors import ConfigError
 from mmseg.system.files import atomic_write
 from mmseg.system.safe_loading import UnreadableFileError, load_safely
-from mmseg.system.soundness import faults_in
+from mmseg.system.soundness import faults_in, misfits
 
 PARALLEL = ("module.", "_orig_mod.")  # what wraps a whole method or one of its networks
 WRAPPERS = (*PARALLEL, "model.")  # around the student: taken off
@@ -182,19 +182,12 @@ def load_state(
     `CheckpointError`, naming the file as `what`, for missing or unexpected keys or other shapes.
     """
     own = module.state_dict()
+    shapes, kinds = misfits(own, state)
     wrong = {
         "missing": [k for k in own if k not in state and not k.startswith(optional)],
         "unexpected": [k for k in state if k not in own],
-        "of another shape": [
-            f"{k} {tuple(state[k].shape)} instead of {tuple(own[k].shape)}"
-            for k in own
-            if k in state and state[k].shape != own[k].shape
-        ],
-        "of another kind": [
-            f"{k} {state[k].dtype} instead of {own[k].dtype}"
-            for k in own
-            if k in state and state[k].is_floating_point() != own[k].is_floating_point()
-        ],
+        "of another shape": shapes,
+        "of another kind": kinds,
     }
     if found := [_first_of(title, keys) for title, keys in wrong.items() if keys]:
         raise CheckpointError(

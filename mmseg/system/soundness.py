@@ -67,6 +67,24 @@ def faults_in(value: Any, name: str = "") -> list[str]:
     return [f"{key} ({fault})" for key, fault in found if fault is not None]
 
 
+def misfits(
+    expected: Mapping[str, Tensor], found: Mapping[str, Tensor]
+) -> tuple[list[str], list[str]]:
+    """Describe the tensors of another shape, and those of another kind, than is expected."""
+    both = [key for key in expected if key in found]
+    shapes = [
+        f"{key} {tuple(found[key].shape)} instead of {tuple(expected[key].shape)}"
+        for key in both
+        if found[key].shape != expected[key].shape
+    ]
+    kinds = [
+        f"{key} {found[key].dtype} instead of {expected[key].dtype}"
+        for key in both
+        if found[key].is_floating_point() != expected[key].is_floating_point()
+    ]
+    return shapes, kinds
+
+
 def tensors_in(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
     """Yield the dotted names and the tensors inside dictionaries and lists, in their order."""
     if isinstance(value, Tensor):

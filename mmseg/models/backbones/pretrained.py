@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mmseg.system.errors import ConfigError
 from mmseg.system.safe_loading import UnreadableFileError, load_safely
-from mmseg.system.soundness import faults_in
+from mmseg.system.soundness import faults_in, misfits
 
 SHOWN = 4  # names per list in an error message
 
@@ -85,16 +85,7 @@ def _read_state(path: Path) -> Mapping[str, Tensor]:
 
 def _differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
     """Describe missing keys, unexpected keys and keys of another shape or kind."""
-    shapes = [
-        f"{key} {tuple(found[key].shape)} instead of {tuple(expected[key].shape)}"
-        for key in expected
-        if key in found and found[key].shape != expected[key].shape
-    ]
-    kinds = [
-        f"{key} {found[key].dtype} instead of {expected[key].dtype}"
-        for key in expected
-        if key in found and found[key].is_floating_point() != expected[key].is_floating_point()
-    ]
+    shapes, kinds = misfits(expected, found)
     lists = {
         "missing keys": [key for key in expected if key not in found],
         "unexpected keys": [key for key in found if key not in expected],
