@@ -8,11 +8,15 @@ import os
 from dataclasses import dataclass
 from functools import partial
 
+from mmseg.apis.agreement import check_feature_distance
+from mmseg.apis.checks import check_run
 from mmseg.cli.command import command
 from mmseg.config import load_config
+from mmseg.config.run_config import read_parts
 from mmseg.preprocessing.choices import Options
 from mmseg.preprocessing.preprocess import preprocess
 from mmseg.system.options import CfgOptions, option
+from mmseg.system.waiting import set_patience
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,8 @@ def main(options: SegOptions) -> None:
     """Run the command."""
     cfg = load_config(options.config)
     cfg.merge_options(options.cfg_options)
+    check_feature_distance(check_run(cfg))  # nobody should draw for hours what no training can use
+    set_patience(read_parts(cfg).max_wait)
     preprocess(cfg, options, say=partial(print, flush=True))
 
 

@@ -70,9 +70,15 @@ def claim_folder(out: Path, seed: int, size: Size | None) -> None:
     """Note seed and size in `out`; images of different settings must not come to lie in one folder.
 
     Raises:
-        ValueError: `out` holds images drawn with other settings.
+        ValueError: `out` holds images drawn with other settings, or a dataset that was not drawn.
     """
     note = out / "settings.json"
+    strangers = [] if note.is_file() else [name for name in DOMAINS if (out / name).exists()]
+    if strangers:
+        raise ValueError(
+            f"expected a folder without datasets, got '{out}' with {', '.join(strangers)}, which "
+            "this command did not draw. Choose another folder."
+        )
     settings = {"seed": seed, "size": "x".join(map(str, size)) if size else "default"}
     if note.is_file() and (there := json.loads(note.read_text(encoding="utf-8"))) != settings:
         raise ValueError(

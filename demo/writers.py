@@ -7,7 +7,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from cityscapesscripts.helpers.labels import labels, name2label
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -19,8 +18,23 @@ SYNTHIA_NAMES = (
     + ("truck", "bus", "train", "wall", "lane marking")
 )
 SYNTHIA_IDS = {name: id_ for id_, name in enumerate(SYNTHIA_NAMES, 1) if name}
-# Of the ids 0…33, then of the license plate (id -1), as the files of GTA have them.
-PALETTE = [label.color for label in labels]
+# Colors of the label ids 0…33 of Cityscapes, which GTA has too.
+CITYSCAPES_COLORS = {
+    "unlabeled": (0, 0, 0), "ego vehicle": (0, 0, 0), "rectification border": (0, 0, 0),
+    "out of roi": (0, 0, 0), "static": (0, 0, 0), "dynamic": (111, 74, 0), "ground": (81, 0, 81),
+    "road": (128, 64, 128), "sidewalk": (244, 35, 232), "parking": (250, 170, 160),
+    "rail track": (230, 150, 140), "building": (70, 70, 70), "wall": (102, 102, 156),
+    "fence": (190, 153, 153), "guard rail": (180, 165, 180), "bridge": (150, 100, 100),
+    "tunnel": (150, 120, 90), "pole": (153, 153, 153), "polegroup": (153, 153, 153),
+    "traffic light": (250, 170, 30), "traffic sign": (220, 220, 0), "vegetation": (107, 142, 35),
+    "terrain": (152, 251, 152), "sky": (70, 130, 180), "person": (220, 20, 60),
+    "rider": (255, 0, 0), "car": (0, 0, 142), "truck": (0, 0, 70), "bus": (0, 60, 100),
+    "caravan": (0, 0, 90), "trailer": (0, 0, 110), "train": (0, 80, 100),
+    "motorcycle": (0, 0, 230), "bicycle": (119, 11, 32),
+}  # fmt: skip
+CITYSCAPES_IDS = {name: id_ for id_, name in enumerate(CITYSCAPES_COLORS)}
+LICENSE_PLATE = (0, 0, 142)  # id -1; its color comes last in the files of GTA
+PALETTE = [*CITYSCAPES_COLORS.values(), LICENSE_PLATE]
 
 CITIES = {
     "train": ("aachen", "bremen", "hamburg", "jena", "ulm"),
@@ -70,7 +84,7 @@ def write_cityscapes(split: str, root: Path, number: int, view: Rendering) -> No
 
 def cityscapes_ids(view: Rendering) -> NDArray[np.uint8]:
     """Return the label map (H, W) in Cityscapes' ids, 0...33."""
-    return view.look_up(lambda shape: name2label[shape.face.label].id).astype(np.uint8)
+    return view.look_up(lambda shape: CITYSCAPES_IDS[shape.face.label]).astype(np.uint8)
 
 
 def write_png(path: Path, image: NDArray | Image.Image) -> None:

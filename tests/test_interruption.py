@@ -3,6 +3,7 @@
 Loaders run in a forked "main" process that leads a session of its own, as under a scheduler.
 """
 
+import ctypes
 import multiprocessing
 import os
 import signal
@@ -23,10 +24,12 @@ import torch.distributed as dist
 from patience import PATIENCE, until
 
 from mmseg.datasets import build_train_loader
-from mmseg.preprocessing.crops import each_item
-from mmseg.system import processes
-from mmseg.system.files import atomic_write
+from mmseg.datasets.loader import build_test_loader, each_item
+from mmseg.system import interruption, processes
+from mmseg.system.files import atomic_write, is_stopped
 from mmseg.system.interruption import EXIT_STATUS, SIGNALS, Interruption, shield_worker
+from mmseg.system.waiting import set_patience, waiting
+from mmseg.system.workers import WorkerError
 
 
 class Numbers:
@@ -44,9 +47,9 @@ class Numbers:
         time.sleep(self.seconds)
         return {"img": torch.full((2, 3), float(index)), "img_metas": {"pid": os.getpid()}}
 
-    def __getitem__(self, index: int) -> int:
+    def __getitem__(self, index: int) -> dict[str, Any]:
         time.sleep(self.seconds)
-        return os.getpid()
+        return {"pid": os.getpid()}
 
 
 class Starters:
@@ -66,6 +69,17 @@ def loader(seconds: float) -> Any:
 
 def loader_of(numbers: Numbers | Starters, workers: int) -> Any:
     return build_train_loader(numbers, 1, workers, seed=0, start_iteration=0, max_iters=1000)
+
+
+def evaluation(seconds: float) -> Any:
+    return build_test_loader(Numbers(seconds), workers=2)
+
+
+def items(seconds: float) -> Any:
+    return each_item(Numbers(seconds), workers=2)  # type: ignore[arg-type]
+
+
+MAKERS = [loader, evaluation, items]  # every way to start workers
 
 
 class Main:
@@ -229,30 +243,45 @@ def test_a_process_that_ends_early_takes_its_busy_workers_along(start: Any) -> N
     wait_for_end(workers)
 
 
-def test_a_killed_worker_ends_the_run_but_not_the_old_checkpoint(
-    start: Any, tmp_path: Path
+@pytest.mark.parametrize("struck", ["SIGKILL", "SIGSTOP"])
+@pytest.mark.parametrize("make", MAKERS)
+def test_a_lost_worker_lets_the_file_be_saved_and_then_is_a_sentence(
+    start: Any, tmp_path: Path, make: Any, struck: str
 ) -> None:
-    """Its death raises an error in the main process, here in the middle of saving."""
+    """No error comes in the middle of saving; the other workers end, too, and nothing hangs."""
     file = tmp_path / "latest.pth"
-    file.write_bytes(b"old")
 
     def save(pipe: Connection) -> None:
-        batches = iter(loader(0.01))
+        set_patience(1)
+        batches = iter(make(0.01))
         next(batches)
+        workers = children()
+        with atomic_write(file) as stream:
+            stream.write(b"new")
+            pipe.send(workers)
+            pipe.recv()
         try:
-            with atomic_write(file) as stream:
-                stream.write(b"new")
-                pipe.send(children())
-                time.sleep(PATIENCE)
-        except RuntimeError as error:
+            for _ in batches:
+                pass
+        except WorkerError as error:
             pipe.send(str(error))
         os._exit(0)
 
     main = start(save)
-    os.kill(main.receive()[0], signal.SIGKILL)
-    assert "is killed by signal: Killed" in main.receive()
-    assert file.read_bytes() == b"old"
-    assert [p.name for p in tmp_path.iterdir()] == ["latest.pth"]
+    workers = main.receive()
+    os.kill(workers[0], getattr(signal, struck))
+    until(lambda: not is_running(workers[0]) or is_stopped(workers[0]))
+    main.pipe.send("go on")
+    sentence = main.receive()
+    if struck == "SIGKILL":
+        assert f"worker {workers[0]} was ended by SIGKILL. Look at what was said" in sentence
+        assert "use fewer workers" in sentence
+    else:
+        states = f"{workers[0]} is stopped, {workers[1]} runs"
+        assert f"within 1 seconds (max_wait), got none from the workers {states}" in sentence
+    assert file.read_bytes() == b"new"
+    assert main.exit_status() == 0
+    wait_for_end(workers)
 
 
 def test_a_worker_that_somebody_terminates_goes_on(start: Any) -> None:
@@ -269,7 +298,7 @@ def test_a_worker_that_somebody_terminates_goes_on(start: Any) -> None:
     assert main.exit_status() == EXIT_STATUS
 
 
-@pytest.mark.parametrize("make", [loader, lambda seconds: each_item(Numbers(seconds), workers=2)])
+@pytest.mark.parametrize("make", MAKERS)
 def test_a_signal_reaches_no_worker_that_is_just_starting(start: Any, make: Any) -> None:
     """It would kill it before it is shielded, at the start of every evaluation."""
 
@@ -304,10 +333,10 @@ def test_a_signal_reaches_no_worker_that_is_just_starting(start: Any, make: Any)
 
 def test_workers_of_the_preprocessing_end_with_their_process(start: Any) -> None:
     def draw(pipe: Connection) -> None:
-        items = each_item(Numbers(0.01), workers=2)  # type: ignore[arg-type]
-        next(items)
+        drawn = items(0.01)
+        next(drawn)
         pipe.send(children())
-        for _ in items:
+        for _ in drawn:
             pass
 
     main = start(draw)
@@ -335,29 +364,73 @@ def test_signals_are_noted_and_former_handlers_come_back() -> None:
         assert interruption.requested
 
 
-def test_a_second_ctrl_c_ends_the_run_at_once() -> None:
-    before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt), Interruption() as interruption:
-        signal.raise_signal(signal.SIGTERM)
-        signal.raise_signal(signal.SIGINT)
-        assert interruption.signal_name == "SIGTERM"
-        signal.raise_signal(signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is before
+def wait_deaf() -> None:
+    """Wait in C forever, as in a collective: Python hears no signal, its threads go on."""
+    mutex = ctypes.create_string_buffer(64)
+    for _ in range(2):
+        ctypes.CDLL(None).pthread_mutex_lock(mutex)
 
 
-def test_torchrun_repeats_a_ctrl_c_without_meaning_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
-    now = 100.0
-    monkeypatch.setattr(time, "monotonic", lambda: now)
-    with pytest.raises(KeyboardInterrupt), Interruption() as interruption:
-        signal.raise_signal(signal.SIGINT)
-        now += 0.5
-        signal.raise_signal(signal.SIGINT)
-        assert interruption.signal_name == "SIGINT"
-        now += 0.7
-        signal.raise_signal(signal.SIGINT)
-        interruption.signal_name = "not reached"
-    assert interruption.signal_name == "SIGINT"
+@pytest.mark.parametrize(
+    ("first", "second", "status"),
+    [("SIGINT", "SIGINT", 130), ("SIGTERM", "SIGTERM", 143), ("SIGINT", "SIGTERM", 143)],
+)
+def test_a_second_signal_ends_at_once_what_waits_in_a_library(
+    start: Any, monkeypatch: pytest.MonkeyPatch, first: str, second: str, status: int
+) -> None:
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    monkeypatch.setattr(interruption, "ECHO_SECONDS", 0.0)
+
+    def wait(pipe: Connection) -> None:
+        with Interruption() as noted:
+            pipe.send("ready")
+            until(lambda: noted.requested)
+            pipe.send(noted.signal_name)
+            wait_deaf()
+
+    main = start(wait)
+    assert main.receive() == "ready"
+    os.kill(main.process.pid, getattr(signal, first))
+    assert main.receive() == first
+    os.kill(main.process.pid, getattr(signal, second))
+    assert main.exit_status() == status
+
+
+def test_the_first_signal_ends_a_wait_in_which_nothing_can_be_lost(start: Any) -> None:
+    def wait(pipe: Connection) -> None:
+        with Interruption(), waiting("the others", has_nothing_to_lose=True):
+            pipe.send("ready")
+            wait_deaf()
+
+    main = start(wait)
+    main.receive()
+    os.kill(main.process.pid, signal.SIGUSR1)
+    assert main.exit_status() == EXIT_STATUS
+
+
+@pytest.mark.parametrize(
+    ("launcher", "number", "seconds", "ends"),
+    [
+        ("", signal.SIGINT, 0.1, True),
+        ("none", signal.SIGINT, 0.5, False),  # torchrun repeats a Ctrl-C without meaning it
+        ("none", signal.SIGINT, 1.5, True),
+        ("", signal.SIGTERM, 0.5, False),  # to the whole job, and again to each process
+        ("", signal.SIGTERM, 1.5, True),
+        ("", signal.SIGUSR1, 9.0, False),
+    ],
+)
+def test_what_counts_as_a_second_signal(
+    monkeypatch: pytest.MonkeyPatch, launcher: str, number: int, seconds: float, ends: bool
+) -> None:
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    if launcher:
+        monkeypatch.setenv("TORCHELASTIC_RUN_ID", launcher)
+    statuses: list[int] = []
+    monkeypatch.setattr(interruption, "end_process", lambda text, status: statuses.append(status))
+    noted = Interruption()
+    noted._hear(number, 100.0)
+    noted._hear(number, 100.0 + seconds)
+    assert statuses == ([128 + number] if ends else [])
 
 
 def test_another_thread_leaves_the_signals_alone() -> None:

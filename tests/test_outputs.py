@@ -24,14 +24,18 @@ from mmseg.system.outputs import is_pickle
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
-from tools import contact_sheet, plot_curves, publish_checkpoint  # noqa: E402
+import run_experiments  # noqa: E402
+import run_seg  # noqa: E402
+from tools import contact_sheet, make_demo_data, plot_curves, publish_checkpoint  # noqa: E402
 from tools import test as test_tool  # noqa: E402
+from tools import train as train_tool  # noqa: E402
 
 IMAGES, LABELS = "target/leftImg8bit/val", "target/gtFine/val"
 IMAGE = f"{IMAGES}/town/town_000000_000019_leftImg8bit.png"
 LABEL = f"{LABELS}/town/town_000000_000019_gtFine_labelTrainIds.png"
 FORMAT = ["--format-only", "--eval-options"]
 TEST = ["tiny.py", "model.pkl"]
+SEG = ["--config", "tiny.py", "--cfg-options", "data.train.source.dep_dir=source/depth"]
 Command = tuple[Callable[[list[str]], int], list[str]]
 # An output option of a command, with OUT in the place of what is written, and the inputs.
 OUTPUTS: dict[str, tuple[Command, list[str]]] = {
@@ -45,6 +49,19 @@ OUTPUTS: dict[str, tuple[Command, list[str]]] = {
     ),
     "test --work-dir": ((test_tool.main, [*TEST, "--work-dir", "OUT"]), [IMAGES, LABELS]),
     "test --out": ((test_tool.main, [*TEST, "--out", "OUT"]), ["model.pkl"]),
+    "train --work-dir": (
+        (train_tool.main, ["tiny.py", "--work-dir", "OUT"]),
+        [IMAGES, f"{IMAGES}/town", f"{IMAGES}/new", LABELS, "source/images", "source/labels"],
+    ),
+    "run_experiments": (
+        (run_experiments.main, ["--config", "tiny.py", "--cfg-options", "work_dir=OUT"]),
+        [IMAGES, LABELS, "source/images"],
+    ),
+    "run_seg --source_preprocessed_path": (
+        (run_seg.main, [*SEG, "--num", "5", "--source_preprocessed_path", "OUT"]),
+        ["source", IMAGES, LABELS],
+    ),
+    "make_demo_data --out": ((make_demo_data.main, ["--out", "OUT"]), ["data"]),
     "publish": ((publish_checkpoint.main, ["model.pkl", "OUT"]), ["model.pkl"]),
     "contact_sheet --out": (
         (contact_sheet.main, ["tiny.py", "--preds", "p=preds", "--out", "OUT"]),
@@ -71,6 +88,7 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny_run.write_config(root / "tiny.py", tiny_run.config(Path(), model=model))
     torch.save({"state_dict": init_module(build_segmentor(model)).state_dict()}, root / "model.pkl")
     (root / "notes.txt").write_text("mine")
+    shutil.copytree(root / "source", root / "data/gta")
     (root / "preds/town").mkdir(parents=True)
     for image in (root / IMAGES).rglob("*.png"):
         shutil.copy(image, root / "preds/town" / image.name)

@@ -36,6 +36,7 @@ TRIED = {
     "python tools/make_demo_data.py --out data/demo": DEMO,
     "sh tests/run.sh": "it runs this test",
     "pip install -r requirements.txt": "tests/test_packaging.py: environment.sh",
+    "pip install torch --index-url https://download.pytorch.org/whl/cpu": "needs a network",
     "pip install -e .": "tests/test_packaging.py: test_the_package_installs_from_its_folder",
     "python tools/convert_datasets/gta.py data/gta --nproc 8": REAL,
     "python tools/convert_datasets/synthia.py data/synthia --nproc 8": REAL,
@@ -87,6 +88,8 @@ TRIED = {
     "tests/preprocessing/depth_maps/test_command.py",
     "python benchmarks/gpu_acceptance.py --out acceptance --results benchmarks/RESULTS.md": "needs "
     "a GPU; the dry run: tests/test_gpu_acceptance.py",
+    "python benchmarks/interruptions.py --kills 100 --seed 0 --write": "tests/test_kills.py: its "
+    "choice and its verdict, and the same on fewer kills; it takes half an hour",
     "python benchmarks/adaptation.py": "tests/test_commands.py: its report; it trains for hours",
 }
 # The user's own folders: what lies there is not part of the repository.

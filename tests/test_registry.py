@@ -52,5 +52,20 @@ def test_section_without_type_is_an_error() -> None:
 
 
 def test_two_components_of_one_name_are_an_error() -> None:
-    with pytest.raises(KeyError, match="exists already"):
+    with pytest.raises(ConfigError, match="got 'circle', which exists already. Choose another"):
         SHAPES.register("circle")(Base)
+
+
+def test_a_class_is_registered_in_every_spelling() -> None:
+    registry = Registry("shape")
+
+    @registry.register_module
+    class Plain: ...
+
+    @registry.register_module()
+    class Called: ...
+
+    registry.register_module(module=type("Given", (), {}))
+    registry.register_module("renamed", module=type("Named", (), {}))
+    assert registry.names() == ["Called", "Given", "Plain", "renamed"]
+    assert (Plain, Called) == (registry.get("Plain"), registry.get("Called"))

@@ -21,7 +21,7 @@ FLOORS = (
     {"cli"},
     {"apis"},
     {"engine", "preprocessing"},
-    {"models", "visualization"},
+    {"models", "ops", "visualization"},
     {"datasets"},
     {"evaluation"},
     {"config"},

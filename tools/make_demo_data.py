@@ -8,8 +8,8 @@ running it again, even with larger counts, does not change existing images.
 
 import os
 import sys
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from demo.datasets import claim_folder, demo_jobs, draw, write_depth_records  # noqa: E402
 from mmseg.cli.command import command  # noqa: E402
+from mmseg.datasets.loader import Mapped, each_item  # noqa: E402
 from mmseg.system.errors import ConfigError  # noqa: E402
 from mmseg.system.options import option  # noqa: E402
 
@@ -58,10 +59,10 @@ def main(options: Options) -> None:
     write_depth_records(options.out)
     counts = options.source_images, options.target_images
     jobs = demo_jobs(options.out, *counts, options.size)
-    with ProcessPoolExecutor(options.nproc) as pool:
-        done = pool.map(draw, jobs, [options.seed] * len(jobs), chunksize=4)
-        for _ in tqdm(done, total=len(jobs), unit="image", disable=None):
-            pass
+    task = Mapped(partial(draw, seed=options.seed), jobs)
+    drawn = each_item(task, options.nproc if options.nproc > 1 else 0)
+    for _ in tqdm(drawn, total=len(jobs), unit="image", disable=None):
+        pass
     print(f"{len(jobs)} street scenes in {options.out}: gta, synthia, cityscapes")
 
 

@@ -12,8 +12,8 @@ from acceptance.bench import Bench
 from acceptance.device import cores
 from mmseg.config import load_config
 from mmseg.datasets import build_dataset, build_train_loader
+from mmseg.datasets.class_statistics import IMAGES_FILE, STATISTICS_FILE
 from mmseg.datasets.image_files import write_label
-from mmseg.datasets.rare_class_sampling import IMAGES_FILE, STATISTICS_FILE
 
 TABLE = "loader"
 IMAGES = 4  # of each domain; so few that the system keeps them all in memory

@@ -4,7 +4,13 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from mmseg.apis.agreement import check_agreement, check_pipelines
+from mmseg.apis.agreement import (
+    check_agreement,
+    check_feature_distance,
+    check_head,
+    check_pipelines,
+)
+from mmseg.apis.dataset_sections import classes_of
 from mmseg.apis.train_options import TrainOptions
 from mmseg.config import Config
 from mmseg.config.registry import DATASETS, SEGMENTORS, UDA
@@ -38,12 +44,20 @@ def check_run(cfg: Config) -> RunConfig:
 
 
 def check_folder(run: RunConfig, options: TrainOptions) -> None:
-    """Raise `ConfigError` for a folder with checkpoints that this run would replace."""
-    if options.resume is not None or run.resume_from or options.overwrite:
-        return
+    """Raise `ConfigError` for a folder with checkpoints that this run would replace.
+
+    A new run, unlike one of an earlier release that goes on, also needs what
+    `check_feature_distance` says.
+    """
     folder, files = Path(str(run.work_dir)), []
     with suppress(OSError):  # what is wrong with the folder is said when it is made
         files = [file.name for file in CheckpointFolder(folder).files]
+    choice = options.resume
+    goes_on = files if choice == "auto" else choice != "none" and (choice or run.resume_from)
+    if not goes_on:
+        check_feature_distance(run)
+    if choice is not None or run.resume_from or options.overwrite:
+        return
     if files:
         raise ConfigError(
             f"expected a work folder without checkpoints for a new run, got {', '.join(files[:5])} "
@@ -57,5 +71,8 @@ def check_test(cfg: Config) -> DataConfig:
     parts = read_parts(cfg)
     SEGMENTORS.check(with_present_names(parts.model))
     DATASETS.check(parts.data.test or {})
-    check_pipelines(replace(parts.data, train=None, val=None))
+    data = replace(parts.data, train=None, val=None)
+    check_pipelines(data)
+    for section, classes in classes_of(data):
+        check_head(parts.model.get("decode_head") or {}, section, classes)
     return parts.data

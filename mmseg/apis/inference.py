@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from mmseg.apis.dataset_sections import classes_and_palette
 from mmseg.config import Config, load_config
-from mmseg.config.registry import DATASETS, SEGMENTORS
+from mmseg.config.registry import SEGMENTORS
 from mmseg.config.run_config import read_parts
-from mmseg.config.sections import DataConfig
 from mmseg.datasets import collate
 from mmseg.datasets.labels import CLASSES, PALETTE
 from mmseg.datasets.pipelines import Compose, start_results
@@ -53,7 +53,7 @@ def init_segmentor(
         section["backbone"]["pretrained"] = None
     model: Any = build_segmentor(section, test_cfg=parts.test_cfg)
     meta = load_weights(model, checkpoint, network) if checkpoint is not None else {}
-    classes, palette = _classes_of(parts.data)
+    classes, palette = classes_and_palette(parts.data) or (CLASSES, PALETTE)
     model.CLASSES = meta.get("CLASSES") or classes
     model.PALETTE = meta.get("PALETTE") or palette
     model.cfg = cfg
@@ -79,14 +79,3 @@ def _sample(steps: list[Mapping[str, Any]], image: Image) -> dict[str, Any]:
         return Compose(rest)({**start_results(image), "rng": rng})
     info = {"img_info": {"filename": str(image)}, "img_prefix": None, "seg_fields": [], "rng": rng}
     return Compose(steps)(info)
-
-
-def _classes_of(data: DataConfig) -> tuple[Any, Any]:
-    """Return classes and palette of the dataset that a config tests on."""
-    for section in (data.test, data.val, data.train):
-        kind = (section or {}).get("type")
-        if isinstance(kind, str) and kind in DATASETS:
-            dataset: Any = DATASETS.get(kind)
-            if getattr(dataset, "CLASSES", None) is not None:
-                return dataset.CLASSES, dataset.PALETTE
-    return CLASSES, PALETTE

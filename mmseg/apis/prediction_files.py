@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 
 from mmseg.datasets.image_files import read_color, write_label
+from mmseg.datasets.labels import PALETTE
 from mmseg.engine.logs import get_logger
 from mmseg.system import processes
 from mmseg.system.errors import ConfigError
 from mmseg.system.files import atomic_write
 from mmseg.system.outputs import check_output_folder, file_identities, png_names, real_path
-from mmseg.visualization.palettes import heat, paint, save_picture
+from mmseg.visualization.palettes import Colors, heat, paint, save_picture
 
 Packed = tuple[int, tuple[int, ...], bytes]  # index, shape, compressed uint8 values
 
@@ -26,7 +27,8 @@ Packed = tuple[int, tuple[int, ...], bytes]  # index, shape, compressed uint8 va
 class PredictionFiles:
     """Takes label maps one by one and, as asked, paints, formats, or keeps them.
 
-    Pictures go to `show_dir`; an `opacity` of 1 writes palette PNGs of train ids. `out` is a pickle
+    Pictures go to `show_dir`, in the colors of the dataset's classes, or those of `palette` if it
+    has none; an `opacity` of 1 writes palette PNGs of train ids. `out` is a pickle
     file of all label maps, a list in the order of the images. `formats` are options of the
     dataset's `format_results`. None stands for no such files.
     """
@@ -38,7 +40,9 @@ class PredictionFiles:
         opacity: float = 1.0,
         out: str | None = None,
         formats: Mapping[str, Any] | None = None,
+        palette: Colors | None = None,
     ) -> None:
+        self.palette = dataset.PALETTE or palette or PALETTE
         self.dataset, self.show_dir, self.opacity = dataset, show_dir, opacity
         self.out, self.formats = out, formats
         self._names = [] if show_dir is None else _picture_names(dataset)
@@ -49,7 +53,7 @@ class PredictionFiles:
         if self.show_dir is not None:
             image = _read_rgb(self.dataset, index) if self.opacity < 1 else None
             file = Path(self.show_dir, self._names[index])
-            paint(file, prediction, image, self.opacity)
+            paint(file, prediction, image, self.opacity, self.palette)
         if self.formats is not None:
             self.dataset.format_results([prediction], indices=[index], **self.formats)
         if self.out is not None:

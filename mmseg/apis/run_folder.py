@@ -4,10 +4,14 @@ import ast
 import itertools
 import logging
 import shlex
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import mmseg
+from mmseg.apis.checks import check_folder
+from mmseg.apis.train_options import TrainOptions
 from mmseg.config import Config
 from mmseg.config.language import python_text
 from mmseg.config.run_config import RunConfig
@@ -16,11 +20,31 @@ from mmseg.engine.checkpoint_folder import resume_path
 from mmseg.engine.logs import FILE_ONLY, start_logging
 from mmseg.engine.seed import choose_seed
 from mmseg.system import processes
-from mmseg.system.errors import is_for_user
+from mmseg.system.errors import ConfigError, is_for_user
 from mmseg.system.files import remove_partials, require_writable
+from mmseg.system.folder_lock import only_writer
 from mmseg.system.interruption import RunInterrupted
+from mmseg.system.outputs import check_output_folder, data_folders
 
 TRAIN_TOOL = Path(mmseg.__file__).resolve().parents[1] / "tools/train.py"
+
+
+@contextmanager
+def own_folder(run: RunConfig, options: TrainOptions) -> Iterator[None]:
+    """Keep the work folder for this run; raise, on all its processes, if it belongs to another."""
+    problem: Any = None
+    with ExitStack() as until_the_end:
+        if processes.is_main():
+            try:
+                data = [folder for part in run.data.sections for folder in data_folders(part)]
+                check_output_folder(str(run.work_dir), data, "a work folder")
+                until_the_end.enter_context(only_writer(Path(str(run.work_dir))))
+                check_folder(run, options)
+            except (OSError, ConfigError) as error:
+                problem = error
+        if problem := processes.broadcast_object(problem):
+            raise problem
+        yield
 
 
 def open_folder(run: RunConfig, timestamp: str) -> logging.Logger:

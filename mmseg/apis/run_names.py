@@ -1,7 +1,7 @@
 """Name a run and write the child config that describes it.
 
 A run of the configs under one `exp` lies in `work_dirs/local-<exp>/<name>/`; its child config is
-`configs/generated/local-<exp>/<name>.py`.
+`configs/generated/local-<exp>/<name>.py`. Both are in the current folder, wherever the program is.
 """
 
 import copy
@@ -14,7 +14,7 @@ from typing import Any
 from mmseg.config import Config, find_config, load_config
 from mmseg.config.language import python_text, unwrap
 from mmseg.config.run_config import read_parts
-from mmseg.engine.provenance import git_revision
+from mmseg.engine.provenance import PROGRAM, git_revision
 from mmseg.system import processes
 from mmseg.system.files import atomic_write
 
@@ -59,7 +59,7 @@ def child_of_experiment(
     `own`, from `generate_experiment_cfgs`, has values and `_base_` relative to `configs/`.
     """
     bases = [own["_base_"]] if isinstance(own["_base_"], str) else own["_base_"]
-    values = {**own, "_base_": [_from_generated(CONFIGS / base) for base in bases]}
+    values = {**own, "_base_": [_from_generated(_base_file(base)) for base in bases]}
     return _write_child(values, str(own["name"]), f"exp{number}", options or {}, is_startup_test)
 
 
@@ -121,8 +121,22 @@ def _write_child(
 
 
 def _write_config(file: Path, values: Mapping[str, Any]) -> None:
-    with atomic_write(file, "w") as stream:
-        stream.write(python_text(values))
+    try:
+        with atomic_write(file, "w") as stream:
+            stream.write(python_text(values))
+    except OSError as error:
+        raise type(error)(
+            error.errno,
+            f"{error.strerror} The current folder, '{Path.cwd()}', gets the config of a run and "
+            "the run itself: change to a folder of your own, and give the program and --config "
+            "with their whole paths.",
+        ) from error
+
+
+def _base_file(name: str) -> Path:
+    """Return a base file of an experiment: that of the current folder, or the program's own."""
+    own = CONFIGS / name
+    return own if own.is_file() else PROGRAM / own
 
 
 def _from_generated(file: Path) -> str:

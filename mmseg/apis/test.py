@@ -7,13 +7,21 @@ from pathlib import Path
 from typing import Any
 
 from mmseg.apis.checks import check_test
+from mmseg.apis.dataset_sections import check_labels
 from mmseg.apis.inference import init_segmentor
 from mmseg.apis.prediction_files import AttentionPictures, PredictionFiles, check_written
-from mmseg.apis.test_options import FIXED_ATTENTION, TestOptions, check_options, check_outputs
+from mmseg.apis.test_options import (
+    FIXED_ATTENTION,
+    TestOptions,
+    check_options,
+    check_outputs,
+    check_writable,
+)
 from mmseg.config import Config, load_config
 from mmseg.config.run_config import read_parts
 from mmseg.config.sections import DataConfig
 from mmseg.datasets import build_dataset
+from mmseg.datasets.labels import PALETTE, Palette, distinct_colors
 from mmseg.engine.checkpoint import NETWORKS
 from mmseg.engine.evaluator import (
     RESULTS,
@@ -27,8 +35,8 @@ from mmseg.engine.evaluator import (
 from mmseg.engine.logs import get_logger, start_logging, stop_logging
 from mmseg.system import processes
 from mmseg.system.errors import ConfigError
-from mmseg.system.files import require_writable
 from mmseg.system.outputs import data_folders
+from mmseg.system.waiting import set_patience
 
 __all__ = ["TestOptions", "prepare_test_config", "run_test"]
 WORD_VAL = re.compile(r"(?<![^\W_])val(?![^\W_])")  # of a path; no part of a longer word
@@ -42,9 +50,12 @@ def run_test(options: TestOptions) -> dict[str, Any]:
     that only painted, formatted or wrote its predictions.
     """
     check_options(options)
-    device = processes.init_from_environment(options.launcher, options.local_rank)
     cfg = prepare_test_config(load_config(options.config), options)
     data = check_test(cfg)
+    set_patience(read_parts(cfg).max_wait)
+    device = processes.init_from_environment(options.launcher, options.local_rank)
+    if options.metrics:
+        check_labels(data.test)
     work_dir = Path(options.work_dir or Path(options.checkpoint).parent)
     names = NETWORKS if options.eval_model == "both" else (options.eval_model,)
     chosen = {name: options.of_network(name) for name in names}
@@ -54,14 +65,14 @@ def run_test(options: TestOptions) -> dict[str, Any]:
         read = [str(file) for file in (cfg.filename, options.checkpoint) if file]
         check_outputs(own, read, folders, results)
     if processes.is_main():
-        # What cannot be written should be known before the first image.
-        for folder in [work_dir, *options.written_folders()]:
-            require_writable(folder)
+        check_writable(options, work_dir)
     logger = start_logging(work_dir / f"test_{time.strftime('%Y%m%d_%H%M%S')}.log")
     try:
         dataset = build_dataset(data.test or {}, test_mode=True)
         for own in chosen.values():
             server_dir = own.eval_options.get("imgfile_prefix") if own.format_only else None
+            if own.format_only:
+                dataset.check_format(own.eval_options.get("to_label_id", True))
             check_written(dataset, folders, own.show_dir, server_dir)
         # All of them before the first is tested, because one may be missing.
         networks = {n: init_segmentor(cfg, options.checkpoint, device, n) for n in names}
@@ -135,7 +146,8 @@ def _test(
         label = predict_attention
     else:
         formats = options.eval_options if options.format_only else None
-        files = PredictionFiles(dataset, show_dir, options.opacity, options.out, formats)
+        palette = palette_of(model)
+        files = PredictionFiles(dataset, show_dir, options.opacity, options.out, formats, palette)
     if options.metrics:
         evaluator = Evaluator(
             dataset, options.metrics, data.workers, has_synthia_source(data), shows_progress=True
@@ -159,6 +171,12 @@ def _test(
     if options.format_only:
         get_logger().info(f"Files for a test server: {options.eval_options['imgfile_prefix']}")
     return record
+
+
+def palette_of(model: Any) -> Palette:
+    """Return the colors of a network's classes, as its checkpoint says, else distinct ones."""
+    count, palette = model.num_classes, model.PALETTE or PALETTE
+    return palette if len(palette) >= count else distinct_colors(count)
 
 
 def results_name(network: str, hrda_out: str | None = None) -> str:

@@ -11,6 +11,7 @@ from mmseg.config.registry import check_keys
 from mmseg.engine.checkpoint import NETWORKS
 from mmseg.evaluation.metrics import check_metrics
 from mmseg.system.errors import ConfigError
+from mmseg.system.files import require_writable
 from mmseg.system.options import CfgOptions, LaunchOptions, TrustOptions, check_values, option
 from mmseg.system.outputs import check_output_file, check_output_folder, is_pickle
 
@@ -111,6 +112,25 @@ def check_outputs(
         check_output_file(options.out, [*read, *folders], "--out", is_pickle)
     if options.metrics:
         check_output_file(results, read, "a file of results")
+
+
+def check_writable(options: TestOptions, work_dir: Path) -> None:
+    """Raise `OSError` if outputs cannot be written, which should be known before the first image.
+
+    `work_dir` gets the log and the results.
+    """
+    try:
+        require_writable(work_dir)
+    except OSError as error:
+        if options.work_dir is not None:
+            raise
+        raise type(error)(
+            error.errno,
+            f"{error.strerror} The log and the results go to the checkpoint's folder: name "
+            "another one with --work-dir.",
+        ) from error
+    for folder in options.written_folders():
+        require_writable(folder)
 
 
 def check_options(options: TestOptions) -> None:

@@ -11,8 +11,14 @@ import torch
 from torch import nn
 
 from mmseg.apis.agreement import process_warnings
-from mmseg.apis.checks import check_folder, check_run
-from mmseg.apis.run_folder import choose_start, continue_command, log_end, open_folder
+from mmseg.apis.checks import check_run
+from mmseg.apis.run_folder import (
+    choose_start,
+    continue_command,
+    log_end,
+    open_folder,
+    own_folder,
+)
 from mmseg.apis.train_options import TrainOptions
 from mmseg.config import Config
 from mmseg.config.run_config import RunConfig, read_run
@@ -33,29 +39,30 @@ from mmseg.models.layers import synchronize_batch_norm
 from mmseg.system import processes
 from mmseg.system.errors import ConfigError
 from mmseg.system.interruption import Interruption
+from mmseg.system.waiting import set_patience
 
 
 @nondeterminism_in_log()
 def run_training(cfg: Config, options: TrainOptions | None = None) -> Progress:
     """Set up processes, folder, log, seeds, data and method; then train."""
     options = options or TrainOptions()
+    cfg = with_options(cfg, options)
+    run = check_run(cfg)
+    set_patience(run.max_wait)
     with Interruption() as interruption:
         device = processes.init_from_environment(options.launcher, options.local_rank)
         timestamp = processes.broadcast_object(time.strftime("%Y%m%d_%H%M%S"))
-        cfg = with_options(cfg, options)
-        run = check_run(cfg)
-        check_folder(run, options)
-        processes.barrier()  # nobody writes before all have looked
-        logger = open_folder(run, timestamp)
-        try:
-            file = choose_start(cfg, options.resume)
-            command = continue_command(file, *options.to_repeat())
-            return _train(read_run(cfg), options, device, timestamp, (interruption, command))
-        except Exception as error:
-            log_end(logger, error)
-            raise
-        finally:
-            stop_logging()
+        with own_folder(run, options):
+            logger = open_folder(run, timestamp)
+            try:
+                file = choose_start(cfg, options.resume)
+                command = continue_command(file, *options.to_repeat())
+                return _train(read_run(cfg), options, device, timestamp, (interruption, command))
+            except Exception as error:
+                log_end(logger, error)
+                raise
+            finally:
+                stop_logging()
 
 
 def with_options(cfg: Config, options: TrainOptions) -> Config:
@@ -85,6 +92,8 @@ def _train(
         logger.info(line)
     for warning in process_warnings(run):
         logger.warning(warning)
+    if run.notice is not None:
+        logger.log(*run.notice)
     torch.backends.cudnn.benchmark = run.tunes_convolutions and device.type == "cuda"
     set_random_seed(run.seed, options.deterministic)
     model = build_initial_method(run)

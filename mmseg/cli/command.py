@@ -1,5 +1,7 @@
 """Turn a function into a command: it reads options, and ends errors with a sentence."""
 
+import io
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -20,6 +22,7 @@ def command(
 
     def decorate(run: Callable[[T], int | None]) -> Callable[..., int]:
         def main(arguments: Sequence[str] | None = None) -> int:
+            _speak_on_any_terminal()
             options, status = parse(kind, arguments, doc, **usual), None
             with user_errors():
                 status = run(options)
@@ -28,3 +31,10 @@ def command(
         return main
 
     return decorate
+
+
+def _speak_on_any_terminal() -> None:
+    r"""Let names that a terminal has no letters for be written as, for example, `\xfc`."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

@@ -51,28 +51,34 @@ class Registry:
 
     def register(
         self,
-        name: str | None = None,
+        name: str | Callable[..., Any] | None = None,
         inert: tuple[str, ...] = (),
         force: bool = False,
         reader: Reader | None = None,
+        module: Callable[..., Any] | None = None,
     ) -> Callable[[T], T]:
-        """Make a class (or function) available to configs, as a decorator.
+        """Make a class (or function) available to configs, as a decorator with or without brackets.
 
         Args:
             name: the `type` to use; the class's own name when left out.
             inert: keys that configs in the wild carry and that have no effect.
-            force: replace a class of the same name instead of raising `KeyError`.
+            force: replace a class of the same name instead of raising `ConfigError`.
             reader: a dataclass whose fields are the keys, for a class that is not annotated.
+            module: the class, where this is no decorator.
         """
 
         def add(cls: T) -> T:
-            key = name or getattr(cls, "__name__", str(cls))
+            key = name if isinstance(name, str) else getattr(cls, "__name__", str(cls))
             if key in self and not force and not _is_same(self.get(key), cls):
-                raise KeyError(f"A {self.kind} named {key!r} exists already; choose another name.")
+                raise ConfigError(
+                    f"expected a new name for the {self.kind} of '{cls.__module__}', got {key!r}, "
+                    "which exists already. Choose another name, or register it with force=True."
+                )
             self._entries[key] = Entry(cls, reader or cls, inert)
             return cls
 
-        return add
+        given: Any = name if callable(name) else module
+        return add if given is None else add(given)  # as a decorator without brackets wants it
 
     register_module = register  # the spelling of mmsegmentation, which users' own code uses
 

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 
 from mmseg.config.checking import key, origin, read_section
 from mmseg.config.language import Config, python_text, unwrap
+from mmseg.config.language.known_keys import inert_notice
 from mmseg.config.sections import (
     AmpConfig,
     CheckpointConfig,
@@ -24,11 +25,12 @@ from mmseg.config.sections import (
     ScheduleConfig,
     UpdateConfig,
 )
-from mmseg.config.values import Count, Section, Seed, Text
+from mmseg.config.values import Count, Positive, Section, Seed, Text
 from mmseg.system.errors import ConfigError
+from mmseg.system.waiting import MAX_WAIT
 
 # They name a run or say where it continues, not what it computes.
-NOT_HASHED = ("work_dir", "resume_from", "name", "git_rev")
+NOT_HASHED = ("work_dir", "resume_from", "name", "git_rev", "max_wait")
 NO_KEY = {"key": None}  # metadata of a field that no key of the config sets
 FAMILY_SCALE = 512.0  # for configs with fp16=dict() alone
 
@@ -46,6 +48,7 @@ class ConfigParts:
     data: DataConfig = DataConfig()
     train_cfg: Section | None = None
     test_cfg: Section | None = None
+    max_wait: Positive = MAX_WAIT  # seconds: longer than that nothing waits for anything
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +74,8 @@ class RunConfig(ConfigParts):
     tunes_convolutions: bool = key("cudnn_benchmark", False)
 
     precision: PrecisionConfig = field(default=PrecisionConfig(), metadata=NO_KEY)
+    # level and text of a line of the log about keys without effect
+    notice: tuple[int, str] | None = field(default=None, metadata=NO_KEY)
     text: str = field(default="", metadata=NO_KEY)  # the whole config as a Python file
     sha256: str = field(default="", metadata=NO_KEY)  # see `config_hash`
 
@@ -85,7 +90,8 @@ def read_run(cfg: Section) -> RunConfig:
     _check_schedule(cfg.get("lr_config") or {}, run.schedule)
     _check_precision(cfg, run)
     identity = {"text": python_text(unwrap(cfg)), "sha256": config_hash(cfg)}
-    return replace(run, precision=_precision(run), **identity)
+    notice = inert_notice(cfg, run.runner.max_iters)
+    return replace(run, precision=_precision(run), notice=notice, **identity)
 
 
 def read_parts(cfg: Section) -> ConfigParts:

@@ -14,6 +14,7 @@ from mmseg.config.checking import checked, key
 from mmseg.config.values import Count, Index, Metric, NonNegative, Positive, Section, Share
 
 RESUME_INTERVAL = 1000
+MAX_SAMPLES = 4096  # per process: no device holds more
 MAX_WORKERS = 256  # per process of the run: more only fill the memory
 Keys = tuple[str, ...]
 Metrics = Annotated[Sequence[Metric], Field(min_length=1)]
@@ -159,7 +160,8 @@ class DataConfig:
     train: Section | None = None
     val: Section | None = None
     test: Section | None = None
-    samples_per_gpu: Count = 1  # images of each domain that a process trains on at once
+    # images of each domain that a process trains on at once
+    samples_per_gpu: Annotated[int, Field(ge=1, le=MAX_SAMPLES)] = 1
     # processes that read images
     workers: Annotated[int, Field(ge=0, le=MAX_WORKERS)] = key("workers_per_gpu", 0)
 

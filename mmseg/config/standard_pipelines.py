@@ -12,26 +12,32 @@ Steps = list[dict[str, Any]]
 
 
 def training_steps(
-    img_scale: Size, crop_size: Size, img_norm_cfg: dict[str, Any], **crop: Any
+    img_scale: Size,
+    crop_size: Size,
+    img_norm_cfg: dict[str, Any],
+    labeled: bool = True,
+    **crop: Any,
 ) -> Steps:
-    """Return the steps from the files of a labeled image to a training sample.
+    """Return the steps from the files of an image to a training sample.
 
     Args:
         img_scale: (width, height) that the image is resized to fit into.
         crop_size: (rows, columns) of the sample.
         img_norm_cfg: options of `Normalize`.
+        labeled: whether the sample has a label. A target needs none, and of a pipeline with labels,
+            a `UDADataset` leaves out for its target what reads them.
         crop: further options of `RandomCrop`.
     """
     return [
         {"type": "LoadImageFromFile"},
-        {"type": "LoadAnnotations"},
+        *([{"type": "LoadAnnotations"}] if labeled else []),
         {"type": "Resize", "img_scale": img_scale},
         {"type": "RandomCrop", "crop_size": crop_size, **crop},
         {"type": "RandomFlip", "prob": 0.5},
         {"type": "Normalize", **img_norm_cfg},
         {"type": "Pad", "size": crop_size, "pad_val": 0, "seg_pad_val": 255},
         {"type": "DefaultFormatBundle"},
-        {"type": "Collect", "keys": ["img", "gt_semantic_seg"]},
+        {"type": "Collect", "keys": ["img", "gt_semantic_seg"] if labeled else ["img"]},
     ]
 
 

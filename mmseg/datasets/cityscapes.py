@@ -4,6 +4,15 @@ from mmseg.config.registry import DATASETS
 from mmseg.datasets.custom import CustomDataset
 from mmseg.datasets.labels import CLASSES, PALETTE
 
+# Names of the label ids 0…33, as polygon files have them. All but the 19 classes are ignored.
+ID_NAMES = (
+    ("unlabeled", "ego vehicle", "rectification border", "out of roi", "static", "dynamic")
+    + ("ground", "road", "sidewalk", "parking", "rail track", "building", "wall", "fence")
+    + ("guard rail", "bridge", "tunnel", "pole", "polegroup", "traffic light", "traffic sign")
+    + ("vegetation", "terrain", "sky", "person", "rider", "car", "truck", "bus", "caravan")
+    + ("trailer", "train", "motorcycle", "bicycle")
+)
+
 
 @DATASETS.register()
 class CityscapesDataset(CustomDataset):
@@ -14,13 +23,8 @@ class CityscapesDataset(CustomDataset):
     SEG_MAP_SUFFIX = "_gtFine_labelTrainIds.png"
     CONVERTER = "cityscapes"
     POLYGON_SUFFIX = "_gtFine_polygons.json"  # raw labels, beside which the converter writes
-    # All other ids are ignored. The test server takes these, not train ids.
-    LABEL_IDS = {
-        "road": 7, "sidewalk": 8, "building": 11, "wall": 12, "fence": 13, "pole": 17,
-        "traffic light": 19, "traffic sign": 20, "vegetation": 21, "terrain": 22, "sky": 23,
-        "person": 24, "rider": 25, "car": 26, "truck": 27, "bus": 28, "train": 31,
-        "motorcycle": 32, "bicycle": 33,
-    }  # fmt: skip
+    # The test server takes these, not train ids.
+    LABEL_IDS = {name: ID_NAMES.index(name) for name in CLASSES}
     ID_TO_TRAIN_ID = {id_: CLASSES.index(name) for name, id_ in LABEL_IDS.items()}
     # Colors of the label ids 0…33 and, last, of the license plate (id -1).
     ID_PALETTE = [

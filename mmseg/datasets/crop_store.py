@@ -1,12 +1,14 @@
 """The source crops on disk that replace a drawn one."""
 
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mmseg.datasets.image_files import explained, read_color
+from mmseg.datasets.image_files import explained, read_color, read_unchanged
 from mmseg.datasets.labels import IGNORE, LabelRule
 
 SETTINGS_FILE = "preprocessing.json"  # the choices that decide the content of the crops beside it
@@ -51,9 +53,8 @@ class CropStore:
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Return crop `index`: image (H, W, 3) uint8 BGR and label (H, W) uint8 train ids."""
-        image = self._read(self.image_file(index))
-        # The original program wrote labels as color images, with the label in every channel.
-        label = self._read(self.label_file(index))[..., 0]
+        image = self._read(self.image_file(index), partial(read_color, is_part=True))
+        label = self._read(self.label_file(index), _read_label)
         if self._rule is not None:
             self._rule.check(label, self.label_file(index))
         if image.shape[:2] != label.shape:
@@ -63,10 +64,18 @@ class CropStore:
             )
         return image, label
 
-    def _read(self, path: Path) -> np.ndarray:
+    def _read(self, path: Path, read: Callable[[Path], np.ndarray]) -> np.ndarray:
         advice = f"Delete it: run_seg.py redraws missing crops. {self._remedy}"
         with explained("Source crop: ", advice):
-            return read_color(path)
+            return read(path)
+
+
+def _read_label(path: Path) -> np.ndarray:
+    """Read a label; the original program wrote them in every channel of a color image."""
+    stored = read_unchanged(path, lossless=True)
+    if stored.dtype != np.uint8:
+        raise ValueError(f"expected a label of 8 bits at '{path}', got {stored.dtype}.")
+    return stored if stored.ndim == 2 else stored[..., 0]
 
 
 def read_settings(path: Path) -> dict[str, Any]:

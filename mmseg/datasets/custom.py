@@ -1,6 +1,5 @@
 """What every dataset shares: the index of its files, its samples, its evaluation."""
 
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -10,17 +9,17 @@ import numpy as np
 from pydantic import Field
 
 from mmseg.config.registry import DATASETS
-from mmseg.config.values import Index, Label
+from mmseg.config.values import Index, Label, Text
 from mmseg.datasets.depth.bins import make_command, png_name
 from mmseg.datasets.image_files import (
     files_below,
-    images_below,
     picture_size,
     read_color,
     read_label,
     write_label,
 )
-from mmseg.datasets.labels import IGNORE, LabelRule
+from mmseg.datasets.image_lists import ImageList
+from mmseg.datasets.labels import IGNORE, LabelRule, Palette, is_labeled, with_palette
 from mmseg.datasets.pipelines import Compose
 from mmseg.datasets.pipelines.compose import Steps
 from mmseg.datasets.pipelines.fields import Results
@@ -29,8 +28,10 @@ from mmseg.evaluation import evaluate_dataset
 from mmseg.system.outputs import png_names
 
 Sample = dict[str, Any]
-Palette = list[list[int]]  # rows of RGB
 Margins = Annotated[Sequence[Index], Field(min_length=4, max_length=4)]
+Names = Annotated[Sequence[Text], Field(min_length=1, max_length=255)]  # of classes
+Color = Annotated[Sequence[Label], Field(min_length=3, max_length=3)]
+LABELS_SEARCHED = 500  # before a dataset counts as one without a labeled pixel
 
 
 @DATASETS.register()
@@ -55,6 +56,12 @@ class CustomDataset:
         reduce_zero_label: ignore class 0 in `gt_label` and count the others from 0.
         crop_pseudo_margins: [top, bottom, left, right] pixels of the image file where
             pseudo-labels are not trusted: samples get a `valid_pseudo_mask`.
+        classes: names in the order of the train ids; None takes the class's own.
+        palette: a color (red, green, blue) for each class; None takes the class's own, or distinct
+            colors if that has another number of them.
+
+    `CLASSES` and `PALETTE` are what the arguments say. `ValueError` if they do not go together,
+    and, when a sample is drawn, if no label has a pixel of any class.
     """
 
     CLASSES: tuple[str, ...] = ()
@@ -82,6 +89,8 @@ class CustomDataset:
         ignore_index: Label = IGNORE,
         reduce_zero_label: bool = False,
         crop_pseudo_margins: Margins | None = None,
+        classes: Names | None = None,
+        palette: Sequence[Color] | None = None,
     ) -> None:
         self._name = type(self).__name__
         root = data_root or ""
@@ -98,10 +107,14 @@ class CustomDataset:
         self.test_mode, self.ignore_index = test_mode, ignore_index
         self.reduce_zero_label = reduce_zero_label
         self.crop_pseudo_margins = None if test_mode else crop_pseudo_margins
+        names = self.CLASSES if classes is None else classes
+        self.CLASSES, self.PALETTE = with_palette(names, palette, self.PALETTE)
         self.label_rule = None  # without CLASSES, any value is allowed
         if self.CLASSES:
             self.label_rule = LabelRule(len(self.CLASSES), ignore_index, self.remedy("labels"))
-        self.img_infos = self._index()
+        self.is_proven = test_mode  # whether labels are known to show a class, or need not
+        parts = (self.img_dir, self.split, self.img_suffix, self.seg_map_suffix)
+        self.img_infos = ImageList(self._name, *parts).read()
         if not test_mode:
             self._check_files()
 
@@ -120,7 +133,7 @@ class CustomDataset:
     def sampler(self, index: int) -> Callable[[np.random.Generator], Sample]:
         """Return a function that draws sample `index` again and again, reading its files once."""
         fixed = self.pipeline.fixed(self._describe(index))
-        return lambda rng: self.pipeline.drawn({**fixed, "rng": rng})
+        return lambda rng: self._proven(self.pipeline.drawn({**fixed, "rng": rng}))
 
     def gt_label(self, index: int) -> np.ndarray:
         """Return the label of image `index` at the image's size, (H, W) uint8 train ids."""
@@ -145,6 +158,7 @@ class CustomDataset:
         logger: Any = None,
     ) -> dict[str, float]:
         """Compare label maps (H, W), in the order of the images, with the labels."""
+        self.require_classes()
         labels = (self.gt_label(i) for i in range(len(self)))
         return evaluate_dataset(results, labels, self.CLASSES, metric, logger, self.ignore_index)
 
@@ -158,8 +172,10 @@ class CustomDataset:
         """Write label maps (H, W) of the images `indices` (by default all) as palette PNGs.
 
         The files lie in the folder `imgfile_prefix` and have `server_names`. With `to_label_id`
-        they hold the label ids of the public test server, if there is one.
+        they hold the label ids of the public test server, if there is one; `ValueError` if that has
+        another number of classes.
         """
+        self.check_format(to_label_id)
         files = []
         indices = range(len(self)) if indices is None else indices
         for index, result in zip(indices, results, strict=True):
@@ -169,6 +185,33 @@ class CustomDataset:
             files.append(str(Path(imgfile_prefix, self.server_names[index])))
             write_label(files[-1], values, palette)
         return files
+
+    def check_format(self, to_label_id: bool = True) -> None:
+        """Raise `ValueError` if `format_results` cannot translate the classes to label ids."""
+        known, count = len(self.ID_TO_TRAIN_ID), len(self.CLASSES)
+        if to_label_id and self.ID_PALETTE is not None and known != count:
+            raise ValueError(
+                f"expected the {known} classes of {self._name}'s test server for label ids, got "
+                f"{count}. Add --eval-options to_label_id=False to write train ids."
+            )
+
+    def require_classes(self) -> None:
+        """Raise `ValueError` if nothing names the classes, which evaluation counts."""
+        if not self.CLASSES:
+            raise ValueError(
+                f"expected the classes of the {self._name} of '{self.img_dir}', got none. Set "
+                "classes=[…] in its section, the names in the order of the train ids."
+            )
+
+    def require_labeled(self) -> None:
+        """Raise `ValueError` if no pixel of the labels, or of 500 spread over them, has a class."""
+        chosen = range(0, len(self), -(-len(self) // LABELS_SEARCHED))
+        if not any(is_labeled(self.gt_label(i), self.ignore_index) for i in chosen):
+            part = "all" if len(chosen) == len(self) else f"{len(chosen)} of"
+            raise ValueError(
+                f"expected labels of {self._name} with pixels of a class in '{self.ann_dir}', got "
+                f"ignored pixels alone in {part} {len(self)} labels. {self.remedy('labels')}"
+            )
 
     @cached_property
     def server_names(self) -> list[str]:
@@ -210,49 +253,14 @@ class CustomDataset:
             "crop_pseudo_margins": self.crop_pseudo_margins,
         }
 
-    def _index(self) -> list[dict[str, Any]]:
-        """List the images with their labels' names, sorted."""
-        if not self.img_dir.is_dir():
-            raise FileNotFoundError(
-                f"expected the images of {self._name} in '{self.img_dir}', got no such folder. "
-                f"Download them (docs/data.md) or correct data_root and img_dir."
-            )
-        present, twins = images_below(self.img_dir, self.img_suffix)
-        if twins:
-            warnings.warn(
-                f"{len(twins)} images of '{self.img_dir}' are left out: their names differ from "
-                f"those of others in the spelling of the suffix alone, as '{twins[0]}' does.",
-                stacklevel=2,
-            )
-        stems = present if self.split is None else self._select(present, self.split)
-        if not stems:
-            raise FileNotFoundError(
-                f"expected images '*{self.img_suffix}' of {self._name} in "
-                f"'{self.split or self.img_dir}', got none. Check the folder."
-            )
-        pairs = sorted((present[stem], stem + self.seg_map_suffix) for stem in stems)
-        return [{"filename": name, "ann": {"seg_map": label}} for name, label in pairs]
-
-    def _select(self, present: Mapping[str, str], split: Path) -> list[str]:
-        """Return the names that `split` lists, without suffix, or raise if one is not present."""
-        wanted = f"expected a list of images of {self._name} as UTF-8 text at '{split}'"
-        advice = "Write one image name without suffix per line"
-        try:
-            lines = split.read_text(encoding="utf-8").split("\n")
-        except (FileNotFoundError, IsADirectoryError):
-            message = f"{wanted}, got no such file. {advice}, or leave split out."
-            raise FileNotFoundError(message) from None
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{wanted}, got something else. {advice}.") from error
-        stems = sorted(line.strip() for line in lines if line.strip())
-        if missing := [stem for stem in stems if stem not in present]:
-            raise FileNotFoundError(
-                f"expected the images listed in '{split}' in '{self.img_dir}', got no file "
-                f"for {len(missing)} of {len(stems)}, the first '{missing[0]}{self.img_suffix}'. "
-                f"Correct the list (one image name without '{self.img_suffix}' per line) or add "
-                f"the images."
-            )
-        return stems
+    def _proven(self, sample: Sample) -> Sample:
+        """Return a sample, after a look at the label files if it is the first and all ignored."""
+        label = None if self.is_proven else sample.get("gt_semantic_seg")
+        if label is not None:
+            if not is_labeled(label, self.ignore_index):
+                self.require_labeled()
+            self.is_proven = True
+        return sample
 
     def _check_files(self) -> None:
         """Raise if a training image lacks its label or its depth map."""

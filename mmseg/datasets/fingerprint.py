@@ -13,7 +13,8 @@ def add_files(digest: Any, folder: str | Path, names: Sequence[str]) -> None:
 
     Existing folders of crops carry such hashes, so what is fed here must never change.
     """
-    digest.update("\n".join(names).encode())
+    # Where names are not in UTF-8, Python escapes bytes; these are the same on every system.
+    digest.update("\n".join(names).encode(errors="surrogateescape"))
     step = max(1, len(names) // SIZES_IN_FINGERPRINT)
     for name in names[::step]:
         path = Path(folder) / name

@@ -9,13 +9,18 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
-from mmseg.datasets.integrity import damage_of, is_jpeg
-from mmseg.system.files import atomic_write
+from mmseg.datasets.integrity import PNG_START, damage_of, is_jpeg
+from mmseg.system.files import atomic_write, refuse_endless
 
 # How else people and cameras spell the ending of an image's name, in any case.
 SPELLINGS = {".jpg": r"\.jpe?g", ".jpeg": r"\.jpe?g", ".png": r"\.png"}
+# Pillow stretches gray values of 2 and 4 bits to 0…255; a label means the values themselves.
+PNG_BITS = len(PNG_START) + 16  # where a PNG says how many bits a value has
+STRETCH = {2: 85, 4: 17}
+# A 16-bit image that stays below this value (12 bits) is nearly black when it has 8 bits.
+LEAST_OF_16_BITS = 1 << 12
 
 
 def files_below(folder: Path, suffix: str = "") -> list[str]:
@@ -64,9 +69,17 @@ def _loops(folder: Path) -> bool:
     return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
 
 
-def read_color(path: str | Path) -> np.ndarray:
-    """Read an image file as (H, W, 3) uint8 in the order blue, green, red."""
-    return _decode(path, cv2.IMREAD_COLOR)
+def read_color(path: str | Path, is_part: bool = False) -> np.ndarray:
+    """Read an image file as (H, W, 3) uint8 in the order blue, green, red.
+
+    Gray, palette and CMYK images become BGR, and alpha is dropped. 16-bit pixels lose their lower
+    byte, which is what OpenCV makes of a PNG. `ValueError` for pixels that are stored in another
+    way, such as 0…1; a part of an image (`is_part`) may be as dark.
+    """
+    pixels = _decode(path, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    if is_part and pixels.dtype == np.uint8:
+        return pixels
+    return _with_8_bits(pixels, path)
 
 
 def read_unchanged(path: str | Path, lossless: bool = False) -> np.ndarray:
@@ -80,12 +93,14 @@ def read_unchanged(path: str | Path, lossless: bool = False) -> np.ndarray:
 def read_label(path: str | Path, remedy: str | None = None) -> np.ndarray:
     """Read a label PNG as (H, W) uint8: the gray value, or the index of a palette PNG.
 
+    It is turned as its Exif tag says, like an image.
     `remedy` says what to do when the file is a picture but not a label.
     """
     data = read_bytes(path, "a label PNG")
     _require_lossless(data, path)
     try:
         with Image.open(io.BytesIO(data)) as image:
+            ImageOps.exif_transpose(image, in_place=True)
             mode, label = image.mode, np.array(image)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(unreadable(path, "a label PNG", str(error))) from error
@@ -94,7 +109,9 @@ def read_label(path: str | Path, remedy: str | None = None) -> np.ndarray:
             f"expected one 8-bit channel (gray or palette) in the label '{path}', got PNG mode "
             f"{mode!r} of shape {label.shape}. {remedy or 'Use the label files of the dataset.'}"
         )
-    return label.astype(np.uint8, copy=False)
+    is_png = data.startswith(PNG_START)
+    divisor = STRETCH.get(data[PNG_BITS], 1) if is_png and mode == "L" else 1
+    return label.astype(np.uint8, copy=False) if divisor == 1 else label // np.uint8(divisor)
 
 
 def _require_lossless(data: bytes, path: str | Path) -> None:
@@ -137,13 +154,29 @@ def _decode(path: str | Path, flags: int, lossless: bool = False) -> np.ndarray:
         array = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:  # such as more pixels than OpenCV accepts
         raise ValueError(unreadable(path, "an image file", error.err)) from error
+    if array is None and flags != cv2.IMREAD_UNCHANGED:  # such as fractions, which have no color
+        array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if array is None:
         raise ValueError(unreadable(path, "an image file", "it cannot be decoded"))
     return array
 
 
+def _with_8_bits(pixels: np.ndarray, path: str | Path) -> np.ndarray:
+    """Turn the pixels of an image into uint8, or raise if nobody knows how bright they are."""
+    most = pixels.max(initial=0)
+    if pixels.dtype == np.uint16 and not 0 < most < LEAST_OF_16_BITS:
+        return (pixels >> 8).astype(np.uint8)
+    if pixels.dtype != np.uint8 or most == 1:
+        raise ValueError(
+            f"expected pixels 0…255, or 0…65535 of 16 bits, in the image '{path}', got "
+            f"{pixels.dtype} up to {most:g}. Scale them to 0…255 and save them with 8 bits."
+        )
+    return pixels
+
+
 def read_bytes(path: str | Path, kind: str) -> bytes:
     """Read a whole file and verify that it is intact; `kind` says what it should be."""
+    refuse_endless(path, kind)
     try:
         data = Path(path).read_bytes()
     except FileNotFoundError:
@@ -176,6 +209,7 @@ def picture_size(path: str | Path) -> tuple[int, int] | None:
     None: these do not tell, because it is broken or, as its camera noted, may have to be turned.
     """
     try:
+        refuse_endless(path, "an image file")
         with Image.open(path) as picture:
             return None if "exif" in picture.info else (picture.height, picture.width)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
@@ -185,6 +219,7 @@ def picture_size(path: str | Path) -> tuple[int, int] | None:
 def picture_mode(path: Path) -> str | None:
     """Return the kind of pixels in a file, as Pillow calls it; None of a broken one."""
     try:
+        refuse_endless(path, "an image file")
         with Image.open(path) as picture:
             return picture.mode
     except (OSError, SyntaxError, ValueError):

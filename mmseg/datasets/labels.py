@@ -1,16 +1,18 @@
-"""Classes and palette of the 19-class street-scene benchmark, and which values labels may hold.
+"""Classes and colors, those of the 19-class street-scene benchmark, and what labels may hold.
 
 Legend: a *label id* is the number that a dataset's own label files use (its class knows them), a
 *train id* is 0…18 (255 = ignored).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 IGNORE = 255
+Palette = list[list[int]]  # rows of RGB
 
 CLASS_COLORS = {
     "road": [128, 64, 128], "sidewalk": [244, 35, 232], "building": [70, 70, 70],
@@ -21,7 +23,50 @@ CLASS_COLORS = {
     "train": [0, 80, 100], "motorcycle": [0, 0, 230], "bicycle": [119, 11, 32],
 }  # fmt: skip
 CLASSES: tuple[str, ...] = tuple(CLASS_COLORS)
-PALETTE: list[list[int]] = list(CLASS_COLORS.values())
+PALETTE: Palette = list(CLASS_COLORS.values())
+
+
+def distinct_colors(count: int) -> Palette:
+    """Return up to 255 colors, none of them black (which is ignored) and no two the same.
+
+    The bits of a number go to red, green and blue in turn, the lowest become the brightest.
+
+    >>> distinct_colors(4)
+    [[128, 0, 0], [0, 128, 0], [128, 128, 0], [0, 0, 128]]
+    """
+    bits = np.unpackbits(np.arange(1, count + 1, dtype=np.uint8)[:, None], axis=1)[:, ::-1]
+    colors = np.zeros((count, 3), np.uint8)
+    for bit in range(8):
+        colors[:, bit % 3] |= bits[:, bit] << (7 - bit // 3)
+    return colors.tolist()
+
+
+def with_palette(
+    classes: Sequence[str],
+    palette: Sequence[Sequence[int]] | None,
+    usual: Sequence[Sequence[int]] | None = None,
+) -> tuple[tuple[str, ...], Palette | None]:
+    """Return the names of classes and their colors as a dataset holds them; None without classes.
+
+    Without a `palette`, it is the `usual` one if that has as many colors, else `distinct_colors`.
+    `ValueError` for a name that occurs twice, or a palette of another length.
+    """
+    names = tuple(classes)
+    if twice := [name for i, name in enumerate(names) if name in names[:i]]:
+        raise ValueError(
+            f"expected classes of different names, got {twice[0]!r} twice. Rename one of them."
+        )
+    if palette is not None and len(palette) != len(names):
+        raise ValueError(
+            f"expected a palette of {len(names)} colors, one for each of the classes, got "
+            f"{len(palette)}. Correct the palette, or leave it out."
+        )
+    if not names:
+        return names, None
+    if palette is None:
+        is_usual = usual is not None and len(usual) == len(names)
+        palette = usual if is_usual else distinct_colors(len(names))
+    return names, [list(color) for color in palette or ()]
 
 
 @dataclass(frozen=True)
@@ -47,6 +92,11 @@ class LabelRule:
                 f"expected train ids 0…{self.num_classes - 1} or {self.ignore_index} (ignored) in "
                 f"the label '{path}', got {listed}. {self.remedy}"
             )
+
+
+def is_labeled(label: Any, ignore_index: int) -> bool:
+    """Tell whether a label (any shape; an integer array or tensor) has a pixel that counts."""
+    return bool(((label != ignore_index) & (label != IGNORE)).any())
 
 
 def id_to_train_id(array: np.ndarray, table: Mapping[int, int]) -> np.ndarray:

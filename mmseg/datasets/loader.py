@@ -4,7 +4,7 @@ Sample number n of a run is a pure function of (seed, n); the number of workers,
 restarts do not change it.
 """
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -15,8 +15,17 @@ from torch.utils.data import DataLoader, Dataset
 
 from mmseg.datasets.custom import Sample
 from mmseg.system.errors import is_for_user
-from mmseg.system.interruption import shield_worker, signals_held
-from mmseg.system.workers import worker_context
+from mmseg.system.interruption import shield_worker
+from mmseg.system.workers import (
+    DONE,
+    POLL_SECONDS,
+    WorkerError,
+    in_shared_memory,
+    next_item,
+    show_stack_on_request,
+    worker_context,
+    workers_of,
+)
 
 Batch = dict[str, Any]
 
@@ -85,7 +94,7 @@ class _Pinnable:
         self.content = content
 
     def pin_memory(self) -> "_Pinnable":
-        return _Pinnable(_pin(self.content))
+        return _Pinnable(_each_tensor(torch.Tensor.pin_memory, self.content))
 
 
 class _Unpacked:
@@ -99,23 +108,52 @@ class _Unpacked:
 
 
 def items_of(loader: DataLoader, unpack: Callable[[Any], Any]) -> Generator[Any, None, None]:
-    """Start a loader's workers and return an iterator over `unpack` of everything it yields."""
-    with signals_held():
+    """Start a loader's workers and return an iterator over `unpack` of everything it yields.
+
+    `WorkerError` if they cannot start or go on, or nothing comes in time.
+    """
+    with workers_of(loader.num_workers) as workers:
         items = iter(loader)
-    return _unpacked(items, unpack)
+    return _unpacked(items, workers, unpack)
 
 
-def _unpacked(items: Iterator[Any], unpack: Callable[[Any], Any]) -> Generator[Any, None, None]:
+def _unpacked(
+    items: Iterator[Any], workers: Sequence[Any], unpack: Callable[[Any], Any]
+) -> Generator[Any, None, None]:
     """Yield `unpack` of each item; the workers end with this generator, even if it raises.
 
     A raised error keeps alive the variables of the functions that it has left, and with `items`
     the workers.
     """
     try:
-        for item in items:
+        while (item := next_item(items, workers)) is not DONE:
             yield unpack(item)
     finally:
         del items
+
+
+class Mapped(Dataset[Any]):
+    """Item k is `function(arguments[k])`."""
+
+    def __init__(self, function: Callable[[Any], Any], arguments: Sequence[Any]) -> None:
+        self.function, self.arguments = function, arguments
+
+    def __len__(self) -> int:
+        return len(self.arguments)
+
+    def __getitem__(self, item: int) -> Any:
+        return self.function(self.arguments[item])
+
+
+def each_item(
+    task: Dataset[Any], workers: int, pin_memory: bool = False
+) -> Generator[Any, None, None]:
+    """Yield `task[0]`, `task[1]`, … in order, computed by `workers` processes (0: this one)."""
+    options = worker_options(workers)
+    loader = DataLoader(
+        Guarded(task), batch_size=None, pin_memory=pin_memory, collate_fn=_shared, **options
+    )
+    return items_of(loader, unguarded)
 
 
 def build_train_loader(
@@ -135,7 +173,7 @@ def build_train_loader(
     """
     steps = range(start_iteration, max_iters)
     firsts = [(iteration * world_size + rank) * samples_per_gpu for iteration in steps]
-    batches = [list(range(first, first + samples_per_gpu)) for first in firsts]
+    batches = [range(first, first + samples_per_gpu) for first in firsts]
     samples = NumberedSamples(dataset, seed)
     return _load(samples, workers, batch_sampler=batches, collate_fn=_collate_train)
 
@@ -146,6 +184,15 @@ def build_test_loader(
     """Return an iterable of (index, batch of one) over the indices rank, rank + world_size, …."""
     indices = range(rank, len(dataset), world_size)
     return _load(_IndexedSamples(dataset), workers, sampler=indices, collate_fn=_collate_test)
+
+
+def to_device(value: Any, device: torch.device) -> Any:
+    """Move the tensors of a batch; everything else stays."""
+    if isinstance(value, torch.Tensor):
+        return value.to(device, non_blocking=True)
+    if isinstance(value, Mapping) and any(isinstance(v, torch.Tensor) for v in value.values()):
+        return {key: to_device(item, device) for key, item in value.items()}
+    return value
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
@@ -195,22 +242,32 @@ def _collate_values(values: list[Any], names: Sequence[str]) -> Any:
 
 def _collate_train(samples: Sequence[Sample]) -> _Pinnable:
     failures = [sample for sample in samples if isinstance(sample, Exception)]
-    return _Pinnable(failures[0] if failures else collate(samples))
+    return _Pinnable(failures[0] if failures else _shared(collate(samples)))
 
 
 def _collate_test(items: Sequence[Any]) -> _Pinnable:
     (item,) = items
-    return _Pinnable(item if isinstance(item, Exception) else (item[0], collate([item[1]])))
+    is_failure = isinstance(item, Exception)
+    return _Pinnable(item if is_failure else _shared((item[0], collate([item[1]]))))
 
 
-def _pin(value: Any) -> Any:
-    """Pin the tensors of nested dicts, lists and tuples; numpy arrays and numbers stay."""
+def _shared(value: Any) -> Any:
+    """Return a worker's result in shared memory, or the error that there is too little of it."""
+    try:
+        return _each_tensor(in_shared_memory, value)
+    except WorkerError as error:
+        return error
+
+
+def _each_tensor(function: Callable[[torch.Tensor], torch.Tensor], value: Any) -> Any:
+    """Apply a function to the tensors of nested dicts, lists and tuples; all else stays."""
     if isinstance(value, torch.Tensor):
-        return value.pin_memory()
+        return function(value)
     if isinstance(value, dict):
-        return {key: _pin(item) for key, item in value.items()}
+        return {key: _each_tensor(function, item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(_pin(item) for item in value)
+        items = [_each_tensor(function, item) for item in value]
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
     return value
 
 
@@ -226,12 +283,13 @@ def worker_options(workers: int) -> dict[str, Any]:
     if workers == 0:
         return {}
     options: dict[str, Any] = {"num_workers": workers, "worker_init_fn": start_worker}
-    return {**options, "multiprocessing_context": worker_context()}
+    return {**options, "multiprocessing_context": worker_context(), "timeout": POLL_SECONDS}
 
 
 def start_worker(worker: int) -> None:
     """Let a worker use one core and live exactly as long as its main process."""
     del worker
     shield_worker()
+    show_stack_on_request()
     cv2.setNumThreads(0)
     torch.set_num_threads(1)

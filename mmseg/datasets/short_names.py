@@ -18,12 +18,12 @@ def short_name(kind: str) -> str:
 
 
 def datasets_by_short_name() -> dict[str, type[CustomDataset]]:
-    """Return the registered datasets whose classes are known."""
+    """Return the registered datasets."""
     registered = {short_name(kind): DATASETS.get(kind) for kind in DATASETS.names()}
     return {
         name: cls
         for name, cls in registered.items()
-        if isinstance(cls, type) and issubclass(cls, CustomDataset) and cls.CLASSES
+        if isinstance(cls, type) and issubclass(cls, CustomDataset)
     }
 
 

@@ -10,6 +10,7 @@ from mmseg.config.registry import DATASETS
 from mmseg.config.values import Pair, Section
 from mmseg.datasets.custom import CustomDataset, Sample
 from mmseg.datasets.rare_class_sampling import RareClassSampling
+from mmseg.datasets.unlabeled import without_labels
 from mmseg.system.errors import ConfigError
 
 Domain = Annotated[Section, DATASETS.checked] | CustomDataset
@@ -25,6 +26,10 @@ class UDADataset:
     Without rare class sampling, index i means source i // len(target) and target i % len(target).
     With it, the index is ignored: the source sample is drawn by rare class, the target sample
     uniformly.
+
+    The target's labels are not needed: they are read only if its `RandomCrop` has a
+    `cat_max_ratio`, or its pipeline steps of your own. Its classes are those of the source if it
+    has none.
 
     Args:
         source, target: config of each dataset, or the dataset.
@@ -46,16 +51,13 @@ class UDADataset:
                 "expected a UDADataset for training, got it as val or test data. Set a dataset of "
                 "one domain there."
             )
-        self.source, self.target = (
-            DATASETS.build(side) if isinstance(side, Mapping) else side for side in (source, target)
-        )
+        self.source = DATASETS.build(source) if isinstance(source, Mapping) else source
+        is_section = isinstance(target, Mapping)
+        self.target = DATASETS.build(without_labels(target)) if is_section else target
+        self.target.is_proven = True  # nobody learns from its labels
         self.ignore_index = self.target.ignore_index
-        self.CLASSES, self.PALETTE = self.target.CLASSES, self.target.PALETTE
-        if self.source.CLASSES != self.CLASSES or self.source.ignore_index != self.ignore_index:
-            raise ConfigError(
-                "expected source and target with the same classes and ignore_index, got "
-                f"{type(self.source).__name__} and {type(self.target).__name__}, which differ."
-            )
+        self.CLASSES, self.PALETTE = self.source.CLASSES, self.source.PALETTE
+        self._check_classes()
         self.sync_crop_size = None if sync_crop_size is None else tuple(sync_crop_size)
         self.rare_class_sampling = None
         if rare_class_sampling is not None:
@@ -85,6 +87,22 @@ class UDADataset:
         if self.rare_class_sampling is not None:
             return self.rare_class_sampling.sample(rng)
         return self.source.sample(int(rng.integers(len(self.source))), rng)
+
+    def _check_classes(self) -> None:
+        """Raise `ConfigError` unless source and target mean the same classes."""
+        source, target = self.source, self.target
+        if not source.CLASSES:
+            raise ConfigError(
+                f"expected the classes of the source, a {type(source).__name__}, got none. Set "
+                "classes=[…] in its section, the names in the order of the train ids."
+            )
+        are_same = not target.CLASSES or target.CLASSES == source.CLASSES
+        if not are_same or source.ignore_index != target.ignore_index:
+            raise ConfigError(
+                "expected source and target with the same classes and ignore_index, got "
+                f"{type(source).__name__} and {type(target).__name__}, which differ. Set "
+                "classes=[…] to the same names in both sections."
+            )
 
     def _crop_both(self, pair: Sample, rng: np.random.Generator) -> Sample:
         crop_height, crop_width = self.sync_crop_size or (0, 0)

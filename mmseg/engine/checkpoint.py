@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from mmseg.config.checking import check_section
 from mmseg.config.values import Count, Index, Section
 from mmseg.system.errors import ConfigError
-from mmseg.system.files import atomic_write
+from mmseg.system.files import atomic_write, refuse_endless
 from mmseg.system.safe_loading import UnreadableFileError, load_safely
 from mmseg.system.soundness import faults_in, misfits
 
@@ -64,6 +64,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     values; `CheckpointError` for a file that is not a checkpoint.
     """
     path = Path(path)
+    refuse_endless(path, "a checkpoint")
     if not path.is_file():
         names = ", ".join(sorted(p.name for p in path.parent.glob("*.pth")))
         hint = f"The folder has {names}." if names else "Train a run first, or give a .pth file."

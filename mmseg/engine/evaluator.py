@@ -15,6 +15,8 @@ import torch
 from torch import nn
 
 from mmseg.config.sections import DataConfig
+from mmseg.datasets.custom import CustomDataset
+from mmseg.datasets.labels import CLASSES
 from mmseg.engine.logs import get_logger
 from mmseg.engine.memory_advice import explains_full_evaluation
 from mmseg.evaluation.collapse import ClassBest, find_collapse
@@ -23,6 +25,9 @@ from mmseg.evaluation.metrics import class_metrics, summarize
 from mmseg.evaluation.report import log_subsets, log_tables, result_record, subset_miou
 from mmseg.system import processes
 from mmseg.system.files import atomic_write
+from mmseg.system.interruption import RunInterrupted
+from mmseg.system.waiting import beat
+from mmseg.system.workers import WorkerError
 
 RESULTS = "results.json"
 SYNTHIA = "SynthiaDataset"
@@ -46,11 +51,15 @@ class Evaluation:
 class Evaluator:
     """Evaluates a network on a dataset.
 
+    `ValueError` if the dataset names no classes, or if no pixel of its labels has one: then there
+    is nothing to measure. It looks at its first label, and at others only if that has none.
+
     Args:
-        dataset: with labels (`gt_label`).
+        dataset: with labels (`gt_label`) and `CLASSES`.
         metric: 'mIoU' or a list of metrics; mIoU is always among them.
         workers: processes that read images.
-        with_subsets: also report mIoU over 16 and 13 classes, for runs whose source is SYNTHIA.
+        with_subsets: also report mIoU over 16 and 13 classes, for runs whose source is SYNTHIA;
+            without effect on other classes than the 19 of which these are parts.
         shows_progress: draw a progress bar.
     """
 
@@ -65,7 +74,11 @@ class Evaluator:
         names = [metric] if isinstance(metric, str) else list(metric)
         self.metrics = names if "mIoU" in names else ["mIoU", *names]
         self.dataset, self.workers = dataset, workers
-        self.with_subsets, self.shows_progress = with_subsets, shows_progress
+        self.with_subsets = with_subsets and len(dataset.CLASSES) == len(CLASSES)
+        self.shows_progress = shows_progress
+        if isinstance(dataset, CustomDataset):
+            dataset.require_classes()
+            dataset.require_labeled()
 
     def __call__(
         self,
@@ -82,14 +95,28 @@ class Evaluator:
             should_stop: asked before every image; True makes this process predict no further.
             **details: further entries of the record, for example the checkpoint.
 
-        Returns None, on every process, if `should_stop` was True on any of them.
+        Returns None, on every process, if `should_stop` was True on any of them. `WorkerError` on
+        every process if the workers of any cannot go on.
         """
         matrix = ConfusionMatrix(len(self.dataset.CLASSES), self.dataset.ignore_index)
-        is_stopped = self._count(matrix, segmentor, on_prediction, should_stop or (lambda: False))
+        lost, is_stopped = None, False
+        try:
+            is_stopped = self._count(matrix, segmentor, on_prediction, should_stop or _never)
+        except RunInterrupted:  # while it waited for an image
+            is_stopped = True
+        except WorkerError as error:
+            lost = error
+        if losses := [text for text in processes.gather_objects(lost and str(lost)) if text]:
+            raise lost or WorkerError(losses[0])
         if processes.any_process(is_stopped):
             return None
         matrix.reduce()
         names, split = self.dataset.CLASSES, split_name(self.dataset)
+        if not matrix.label_pixels.any():
+            raise ValueError(
+                f"expected labels of {split} with pixels of a class, got ignored pixels alone in "
+                f"all {matrix.images} labels. Check ann_dir and the labels."
+            )
         values = class_metrics(matrix, self.metrics)
         get_logger().info(f"Results on {split}, {matrix.images} images:")
         log_tables(values, names, get_logger())
@@ -114,12 +141,17 @@ class Evaluator:
         images = predictions(segmentor, self.dataset, self.workers, self.shows_progress)
         with closing(images):  # on an early stop, it restores the network's mode and ends workers
             for index, prediction in images:
+                beat(f"image {index} of an evaluation")
                 matrix.update(prediction, self.dataset.gt_label(index))
                 if on_prediction is not None:
                     on_prediction(index, prediction)
                 if should_stop():
                     return True
         return False
+
+
+def _never() -> bool:
+    return False
 
 
 def note_collapse(

@@ -5,9 +5,10 @@ import sys
 from pathlib import Path
 
 from mmseg.system import processes
+from mmseg.system.ending import FILE_ONLY, LOGGER
 
-LOGGER = "mmseg"
-FILE_ONLY = {"is_for_file_only": True}  # `extra=` of a message that the command itself prints
+__all__ = ["FILE_ONLY", "get_logger", "start_logging", "stop_logging"]
+
 FORMAT = "%(asctime)s - %(levelname)s - %(message)s"
 
 
@@ -25,11 +26,11 @@ def start_logging(file: str | Path | None = None, level: str = "INFO") -> loggin
     logger, is_main = get_logger(), processes.is_main()
     logger.setLevel(level if is_main else "ERROR")
     console = logging.StreamHandler(sys.stdout)
-    console.addFilter(lambda message: not hasattr(message, "is_for_file_only"))
+    console.addFilter(lambda message: not any(hasattr(message, mark) for mark in FILE_ONLY))
     handlers: list[logging.Handler] = [console]
     if file is not None and is_main:
         Path(file).parent.mkdir(parents=True, exist_ok=True)
-        handlers.append(logging.FileHandler(file, encoding="utf-8"))
+        handlers.append(logging.FileHandler(file, encoding="utf-8", errors="backslashreplace"))
     for handler in handlers:
         handler.setFormatter(logging.Formatter(FORMAT))
         logger.addHandler(handler)

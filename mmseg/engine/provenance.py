@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -17,8 +18,8 @@ import torch
 
 import mmseg
 from mmseg.config.run_config import NOT_HASHED, RunConfig
+from mmseg.datasets.class_statistics import IMAGES_FILE, STATISTICS_FILE
 from mmseg.datasets.fingerprint import dataset_fingerprint
-from mmseg.datasets.rare_class_sampling import IMAGES_FILE, STATISTICS_FILE
 from mmseg.engine.logs import get_logger
 from mmseg.engine.seed import CUBLAS_WORKSPACE
 from mmseg.system import processes
@@ -29,6 +30,10 @@ REPRO = "repro.json"
 EARLIER = "earlier_starts"
 CROP_SETTINGS = "preprocessing.json"  # run_seg.py leaves it beside the crops
 CHUNK = 2**20  # bytes
+CHANGED = "uncommitted changes"
+GIT_SECONDS = 20
+# What git says where there is no repository, or one that does not know the program.
+NO_CHECKOUT = re.compile("not a git repository|did not match any file")
 
 
 def write_repro(
@@ -94,22 +99,32 @@ def version_lines(device: torch.device) -> list[str]:
 def code_state(folder: Path) -> dict[str, str | None]:
     """Return the git revision of the program in `folder`, and whether its files are changed.
 
-    'tree' is 'clean', 'uncommitted changes' (in files that git tracks) or 'not a checkout'.
+    'tree' is 'clean', 'uncommitted changes' (in files that git tracks), 'not a checkout', 'no git'
+    where that program is missing, or 'unknown' and what git says.
     """
+    unknown: dict[str, str | None] = {"revision": None}
     try:
         # An installed copy may lie inside another project's checkout, which does not track it.
         _git(folder, "ls-files", "--error-unmatch", "mmseg/__init__.py")
         revision = _git(folder, "rev-parse", "HEAD")
         changes = _git(folder, "status", "--porcelain", "-uno")
-    except (OSError, subprocess.SubprocessError):
-        return {"revision": None, "tree": "not a checkout"}
-    return {"revision": revision, "tree": "uncommitted changes" if changes else "clean"}
+    except OSError:
+        return {**unknown, "tree": "no git"}
+    except subprocess.TimeoutExpired:
+        return {**unknown, "tree": f"unknown: git did not answer within {GIT_SECONDS} seconds"}
+    except subprocess.CalledProcessError as error:
+        said = error.stderr.strip()
+        if NO_CHECKOUT.search(said):
+            return {**unknown, "tree": "not a checkout"}
+        return {**unknown, "tree": f"unknown: {said.partition(chr(10))[0]}"}
+    return {"revision": revision, "tree": CHANGED if changes else "clean"}
 
 
 def git_revision(folder: Path = PROGRAM) -> str | None:
     """Return the commit of the program in `folder`, with `+changes`; None outside a checkout."""
     state = code_state(folder)
-    return f"{state['revision']}+changes" if "changes" in str(state["tree"]) else state["revision"]
+    is_changed = state["tree"] == CHANGED
+    return f"{state['revision']}+changes" if is_changed else state["revision"]
 
 
 def files_of_run(run: RunConfig, dataset: Any) -> Iterator[tuple[str, Path]]:
@@ -139,9 +154,18 @@ def file_hash(path: Path) -> dict[str, Any]:
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    return subprocess.run(
-        ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True, timeout=20
-    ).stdout.strip()
+    english = {**os.environ, "LC_ALL": "C"}
+    done = subprocess.run(
+        ["git", *arguments],
+        cwd=folder,
+        env=english,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=True,
+        timeout=GIT_SECONDS,
+    )
+    return done.stdout.strip()
 
 
 def _data_fingerprints(dataset: Any) -> dict[str, Any]:

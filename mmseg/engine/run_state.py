@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
-from torch import nn
 
 from mmseg.config.run_config import RunConfig
 from mmseg.engine.checkpoint import CheckpointError, load_method, make_meta, saved_state
@@ -138,23 +137,6 @@ class RunState:
             for name, now in current.items()
             if name in stated and stated[name] != now
         ]
-
-
-def require_finite_weights(network: nn.Module, iteration: int) -> None:
-    """Raise `FloatingPointError` unless all parameters are finite (reads the device once).
-
-    A finite loss can be followed by a step along gradients that were not finite.
-    """
-    named = list(network.named_parameters())
-    if not named:
-        return
-    is_finite = torch.stack([p.detach().isfinite().all() for _, p in named]).tolist()
-    bad = [name for (name, _), is_good in zip(named, is_finite, strict=True) if not is_good]
-    if bad:
-        raise FloatingPointError(
-            f"expected finite weights, got {len(bad)} of {len(named)} parameters with NaN or "
-            f"infinite values after iteration {iteration}, the first {bad[0]}"
-        )
 
 
 def restore_optimizer(

@@ -11,22 +11,28 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from mmseg.config.run_config import RunConfig
+from mmseg.datasets.loader import to_device
 from mmseg.engine.checkpoint import read_checkpoint
 from mmseg.engine.checkpoint_folder import LATEST, CheckpointFolder
 from mmseg.engine.evaluator import Evaluator, note_collapse, write_results
+from mmseg.engine.finite import require_finite
 from mmseg.engine.logs import get_logger
 from mmseg.engine.memory_advice import explains_full_step
 from mmseg.engine.meters import StepClock, memory_in_use
 from mmseg.engine.precision import Precision
-from mmseg.engine.run_state import Progress, RunState, require_finite_weights
+from mmseg.engine.run_state import Progress, RunState
 from mmseg.engine.schedule import Schedule
 from mmseg.engine.trackers import Tracker, text_line
 from mmseg.engine.updates import Updates
 from mmseg.system import processes
 from mmseg.system.interruption import Interruption, RunInterrupted
+from mmseg.system.waiting import beat
+from mmseg.system.workers import WorkerError
+
+Batch = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,7 @@ class Trainer:
         meta = {"cfg_text": "", "classes": None, "palette": None, **output.meta}
         self.state = RunState(method, self.updates, schedule, settings, self.device, meta)
         self._last_checkpoint: Path | None = None  # that this run has written or read
+        self._lost_workers: WorkerError | None = None  # ends the run, once it is saved
         self._latest_iteration = -1  # of `latest.pth`, if this run has written or read it
 
     @property
@@ -78,22 +85,21 @@ class Trainer:
     def run(self, loader: Iterable[Mapping[str, Any]]) -> Progress:
         """Train on the batches of `loader`, which starts at the current iteration.
 
-        `RunInterrupted` after a signal, once the run is saved; `FloatingPointError` when losses or
-        weights are not finite; `FullMemoryError` when the memory is full.
+        Once the run is saved, `RunInterrupted` after a signal and `WorkerError` when the workers of
+        a loader cannot go on; `FloatingPointError` when losses or weights are not finite;
+        `FullMemoryError` when the memory is full.
         """
         self.method.train()
         clock = StepClock(self.progress.iteration, self.settings.runner.max_iters)
         batches = None
         try:
             self._complete_restored_iteration(clock)
-            batches = iter(loader)
+            batches = self._batches(loader, clock)
             for batch in batches:
-                clock.data_is_here()
                 with explains_full_step(batch, self.device, self.settings):
                     self.step(to_device(batch, self.device))
                 self._log(clock)
                 self._evaluate_and_save(clock, self._is_evaluation_due())
-                self._stop_if_interrupted()
                 clock.step_is_done()
         except FloatingPointError as error:
             good = self._last_checkpoint
@@ -102,15 +108,38 @@ class Trainer:
                 f"{error}; look at the data or lower the learning rate, and {start}."
             ) from error
         finally:
-            if isinstance(batches, Generator):
-                batches.close()  # ends the loader's workers, also after an error
+            if batches is not None:
+                batches.close()
             for tracker in self.trackers:
                 tracker.close()
         return self.progress
 
-    def step(self, batch: Mapping[str, Any]) -> None:
+    def _batches(self, loader: Iterable[Batch], clock: StepClock) -> Generator[Batch, None, None]:
+        """Yield the batches; before each, and after the last, the run may end on all processes."""
+        self._end_if_asked()
+        items, batch = None, {}
+        try:
+            while batch is not None:
+                batch = None
+                try:
+                    items = items or iter(loader)
+                    batch = next(items, None)
+                except RunInterrupted:
+                    pass  # while it waited; the interruption knows
+                except WorkerError as error:
+                    self._lost_workers = error
+                clock.data_is_here()
+                self._end_if_asked()
+                if batch is not None:
+                    yield batch
+        finally:
+            if isinstance(items, Generator):
+                items.close()  # ends the loader's workers, also after an error
+
+    def step(self, batch: Batch) -> None:
         """Train on one batch."""
         iteration = self.progress.iteration
+        beat(f"iteration {iteration}")
         self.schedule.apply(self.optimizer, iteration)
         self.updates.before(iteration)
         draws = self.method.make_draws(iteration, processes.rank(), self.settings.seed)
@@ -122,7 +151,8 @@ class Trainer:
         if output.pictures is not None and processes.is_main():
             from mmseg.visualization.debug_panels import write_debug_panels
 
-            write_debug_panels(output.pictures, self.work_dir / "debug", iteration)
+            pictures = {**output.pictures, "palette": self.output.meta.get("palette")}
+            write_debug_panels(pictures, self.work_dir / "debug", iteration)
 
     def resume(self, path: str | Path) -> None:
         """Continue the run that wrote a checkpoint; `CheckpointError` if it does not fit."""
@@ -148,12 +178,15 @@ class Trainer:
         iteration, best = self.progress.iteration, self.progress.best
         name = f"iter_{iteration}.pth"
         processes.broadcast_buffers(self.method.model)
-        evaluation = evaluator(
-            self.method.model,
-            should_stop=interruption and (lambda: interruption.requested),
-            checkpoint=name if is_saved else None,
-            iteration=iteration,
-        )
+        try:
+            evaluation = evaluator(
+                self.method.model,
+                should_stop=interruption and (lambda: interruption.requested),
+                checkpoint=name if is_saved else None,
+                iteration=iteration,
+            )
+        except WorkerError as error:  # on all processes; the run ends when the rest is saved
+            self._lost_workers, evaluation = error, None
         if evaluation is None:
             return False
         class_best = self.progress.class_best
@@ -195,7 +228,6 @@ class Trainer:
         is_missing = self._is_evaluation_due() and (last or {}).get("iteration") != iteration
         if iteration > 0 and (is_missing or self._latest_iteration != iteration):
             self._evaluate_and_save(clock, is_missing)
-        self._stop_if_interrupted()
 
     def _evaluate_and_save(self, clock: StepClock, is_evaluated: bool) -> None:
         """Evaluate, and write the checkpoints that are due after this iteration.
@@ -203,8 +235,8 @@ class Trainer:
         The best one comes first and `latest.pth` last, so being killed at any moment loses neither.
         """
         is_saved = self._is_due(self.settings.checkpoints.interval)
-        interval = self.settings.checkpoints.resume_interval
-        is_rolling = interval > 0 and self.progress.iteration % interval == 0
+        rolling = self.settings.checkpoints.resume_interval
+        is_rolling = rolling > 0 and self.progress.iteration % rolling == 0
         if not (is_evaluated or is_saved or is_rolling):
             return
         self._require_finite()
@@ -230,26 +262,29 @@ class Trainer:
         self._last_checkpoint = file = processes.broadcast_object(file)
         return file
 
-    def _stop_if_interrupted(self) -> None:
-        """After a signal to any process: save, and end the run on all of them."""
-        interruption = self.output.interruption
-        if not processes.any_process(interruption is not None and interruption.requested):
+    def _end_if_asked(self) -> None:
+        """After a signal to any process, or lost workers of any: save, and end the run on all."""
+        interruption, lost = self.output.interruption, self._lost_workers
+        is_interrupted = interruption is not None and interruption.requested
+        if not processes.any_process(is_interrupted or lost is not None):
             return
         iteration, file = self.progress.iteration, self._last_checkpoint
         if iteration > 0 and self._latest_iteration != iteration:
             self._require_finite()
             file = self._save(is_best=False, is_saved=False, is_rolling=True)
-        names = processes.gather_objects(interruption and interruption.signal_name)
         saved = f"its state is in '{file}'" if file else "there was nothing to save yet"
-        raise RunInterrupted(
-            f"{next(filter(None, names))} ended the run after iteration {iteration} of "
-            f"{self.settings.runner.max_iters}; {saved}. Continue with: {self.output.command}"
-        )
+        where = f"after iteration {iteration} of {self.settings.runner.max_iters}; {saved}."
+        where += f" Continue with: {self.output.command}"
+        names = processes.gather_objects(interruption and interruption.signal_name)
+        losses = list(filter(None, processes.gather_objects(lost and str(lost))))
+        if losses:
+            raise WorkerError(f"{losses[0]} The run ended {where}") from lost
+        raise RunInterrupted(f"{next(filter(None, names))} ended the run {where}")
 
     def _require_finite(self) -> None:
         """Raise if what is about to be saved is worthless."""
         self.state.losses.means()
-        require_finite_weights(self.method.model, self.progress.iteration)
+        require_finite(self.method.model, self.updates, self.progress.iteration)
 
     def _is_evaluation_due(self) -> bool:
         return bool(self.output.evaluator) and self._is_due(self.settings.evaluation.interval)
@@ -258,12 +293,3 @@ class Trainer:
         """Tell whether `interval`, or the run, ends with the current iteration."""
         done = self.progress.iteration
         return done == self.settings.runner.max_iters or bool(interval and done % interval == 0)
-
-
-def to_device(value: Any, device: torch.device) -> Any:
-    """Move the tensors of a batch; everything else stays."""
-    if isinstance(value, Tensor):
-        return value.to(device, non_blocking=True)
-    if isinstance(value, Mapping) and any(isinstance(v, Tensor) for v in value.values()):
-        return {key: to_device(item, device) for key, item in value.items()}
-    return value

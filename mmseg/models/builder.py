@@ -1,4 +1,7 @@
-"""Build networks and training methods from configs."""
+"""Build networks, their parts, and training methods from configs.
+
+The registries are here, too, because modules written for mmsegmentation import them from here.
+"""
 
 import copy
 from collections.abc import Mapping
@@ -6,14 +9,38 @@ from typing import Any
 
 from torch import nn
 
-from mmseg.config.registry import SEGMENTORS, UDA
+from mmseg.config.registry import BACKBONES, HEADS, LOSSES, NECKS, SEGMENTORS, UDA
 from mmseg.datasets import short_name
 
 # Importing a package registers what it defines.
 from mmseg.models import backbones, decode_heads, losses, segmentors, uda  # noqa: F401
 from mmseg.models.legacy import with_present_names
 
+__all__ = ["BACKBONES", "HEADS", "LOSSES", "NECKS", "SEGMENTORS", "UDA"]
+__all__ += ["build_backbone", "build_head", "build_loss", "build_method", "build_neck"]
+__all__ += ["build_segmentor", "build_train_model"]
+
 Cfg = Mapping[str, Any]
+
+
+def build_backbone(cfg: Cfg) -> nn.Module:
+    """Build the backbone that a section describes."""
+    return BACKBONES.build(cfg)
+
+
+def build_neck(cfg: Cfg) -> nn.Module:
+    """Build the neck that a section describes."""
+    return NECKS.build(cfg)
+
+
+def build_head(cfg: Cfg) -> nn.Module:
+    """Build the decode head that a section describes, which may use the family's old names."""
+    return HEADS.build(with_present_names(cfg))
+
+
+def build_loss(cfg: Cfg) -> nn.Module:
+    """Build the loss that a section describes."""
+    return LOSSES.build(cfg)
 
 
 def build_segmentor(

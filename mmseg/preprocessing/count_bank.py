@@ -12,8 +12,9 @@ from tqdm import tqdm
 
 from mmseg.datasets.depth.bins import NUM_BINS
 from mmseg.datasets.labels import IGNORE, LabelRule
+from mmseg.datasets.loader import Mapped, each_item
 from mmseg.models.uda.depthmetric import depth_histogram
-from mmseg.preprocessing.crops import CropFolder, Mapped, each_item, redraw
+from mmseg.preprocessing.crops import CropFolder, redraw
 
 
 def _histogram(folder: CropFolder, num_classes: int, index: int) -> torch.Tensor:

@@ -4,16 +4,12 @@ Legend: M crops, H×W pixels. Crop i is a pure function of (seed, i), so it does
 worker draws it, or whether a run was interrupted before it.
 """
 
-from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch.utils.data import DataLoader, Dataset
 
 from mmseg.datasets.image_files import encode_png, explained, read_bytes, read_label
-from mmseg.datasets.loader import Guarded, items_of, unguarded, worker_options
 from mmseg.datasets.pipelines.photometric import denormalize
 from mmseg.system.files import atomic_write, remove_partials
 
@@ -75,19 +71,6 @@ def redraw(path: Path) -> str:
     return f"Delete '{path}' and start run_seg.py again: it draws the missing crops."
 
 
-class Mapped(Dataset[Any]):
-    """Item k is `function(indices[k])`."""
-
-    def __init__(self, function: Callable[[int], Any], indices: Sequence[int]) -> None:
-        self.function, self.indices = function, indices
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, item: int) -> Any:
-        return self.function(self.indices[item])
-
-
 def write_crop(dataset: Any, folder: CropFolder, seed: int, index: int) -> None:
     """Draw crop number `index` and write it."""
     folder.write(index, draw_crop(dataset, seed, index))
@@ -106,41 +89,3 @@ def draw_crop(dataset: Any, seed: int, index: int) -> Crop:
         "labels": sample["gt_semantic_seg"].reshape(depth.shape).numpy().astype(np.uint8),
         "depth": depth,
     }
-
-
-def each_item(
-    task: Dataset[Any], workers: int, pin_memory: bool = False
-) -> Generator[Any, None, None]:
-    """Yield `task[0]`, `task[1]`, … in order, computed by `workers` processes (0: this one)."""
-    options = worker_options(workers)
-    loader = DataLoader(Guarded(task), batch_size=None, pin_memory=pin_memory, **options)
-    with closing(items_of(loader, lambda item: item)) as items:  # an error ends the workers
-        while True:
-            try:
-                item = next(items)
-            except StopIteration:
-                return
-            except (RuntimeError, OSError, EOFError) as error:
-                if (lost := lost_worker(error, workers)) is None:
-                    raise
-                break
-            yield unguarded(item)
-    raise lost  # outside the block: nothing keeps the loader, so its other workers have ended
-
-
-def lost_worker(error: Exception, workers: int) -> ChildProcessError | None:
-    """Return the error for the user if `error` means that a loader's worker was killed, or None.
-
-    The loader raises `RuntimeError` at any moment, not only when asked for the next item. If the
-    worker had just handed over a tensor, it raises the error of its connection.
-    """
-    is_runtime_error = isinstance(error, RuntimeError)
-    if workers == 0 or (is_runtime_error and "DataLoader worker" not in str(error)):
-        return None
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0].strip()
-    if not is_runtime_error:
-        reason = f"one of them is gone ({reason})"
-    return ChildProcessError(
-        f"expected {workers} workers to run to the end, got: {reason.removesuffix('.')}. Start the "
-        "same command again to continue, with a smaller --num-workers if memory was full."
-    )

@@ -6,9 +6,7 @@ path}` per image, `sample_class_stats_dict.json` the same by path, `samples_with
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -17,11 +15,13 @@ import numpy as np
 from tqdm import tqdm
 
 from mmseg.datasets import CityscapesDataset, GTADataset, SynthiaDataset
+from mmseg.datasets.class_statistics import IMAGES_FILE, STATISTICS_FILE
 from mmseg.datasets.image_files import files_below, read_label, read_unchanged, write_label
 from mmseg.datasets.labels import CLASSES, IGNORE, id_to_train_id
-from mmseg.datasets.rare_class_sampling import IMAGES_FILE, STATISTICS_FILE
+from mmseg.datasets.loader import Mapped, each_item
+from mmseg.preprocessing.polygons import draw_polygons
 from mmseg.system.files import atomic_write, remove_partials, require_writable
-from mmseg.system.interruption import Interruption, Watch, shield_worker
+from mmseg.system.interruption import Interruption, Watch
 
 Folder = str | Path
 Statistics = dict[str, Any]
@@ -54,14 +54,18 @@ def convert_cityscapes(
     files = _list_files(folder, f"*{suffix}")
     statistics = _run(convert_cityscapes_label, files, target, processes)
     names = [file.relative_to(folder).as_posix() for file in files]
+    pairs = list(zip(names, statistics, strict=True))
+    train = [entry for name, entry in pairs if name.startswith("train/")]
+    _require_classes(train)
+    # What is published of the test images has no classes.
+    _require_classes([entry for name, entry in pairs if not name.startswith("test/")])
     for split in SPLITS:
         inside = [name for name in names if name.startswith(f"{split}/")]
         if inside:
             lines = [name[len(split) + 1 : -len(suffix)] + "\n" for name in inside]
             with atomic_write(target / f"{split}.txt", "w") as file:
                 file.writelines(lines)
-    pairs = zip(names, statistics, strict=True)
-    if train := [entry for name, entry in pairs if name.startswith("train/")]:
+    if train:
         write_statistics(train, target)
     return train
 
@@ -86,34 +90,14 @@ def convert_synthia_label(path: Path) -> Statistics:
 
 def convert_cityscapes_label(path: Path) -> Statistics:
     """Draw one polygon file and return its statistics."""
-    from cityscapesscripts.helpers.annotation import Annotation
-    from cityscapesscripts.helpers.labels import name2label
-    from cityscapesscripts.preparation.json2labelImg import createLabelImage
-
-    annotation = Annotation()
-    try:
-        annotation.fromJsonText(path.read_text(encoding="utf-8"))
-        # cityscapesScripts exits the program at a class that it does not know.
-        drawn = {polygon.label for polygon in annotation.objects if not polygon.deleted}
-        unknown = sorted(n for n in drawn if {n, n.removesuffix("group")}.isdisjoint(name2label))
-        label = None if unknown else np.array(createLabelImage(annotation, "trainIds"), np.uint8)
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"expected polygons of Cityscapes in '{path}', got a broken file "
-            f"({type(error).__name__}: {error}). Copy it again."
-        ) from error
-    if label is None:
-        raise ValueError(
-            f"expected polygons of Cityscapes' classes in '{path}', got unknown ones: "
-            f"{', '.join(map(repr, unknown))}. Call them as Cityscapes does, such as 'car', or "
-            f"'unlabeled' to ignore them."
-        )
+    label = draw_polygons(path)
     stem = path.name.removesuffix(CityscapesDataset.POLYGON_SUFFIX)
     return _write_converted(path, label, stem + CityscapesDataset.SEG_MAP_SUFFIX)
 
 
 def write_statistics(statistics: Sequence[Statistics], out_dir: Path) -> None:
     """Write the three JSON files into `out_dir`; raise if no pixel of any label has a class."""
+    _require_classes(statistics)
     by_file = {
         entry["file"]: {key: n for key, n in entry.items() if key != "file"} for entry in statistics
     }
@@ -122,12 +106,6 @@ def write_statistics(statistics: Sequence[Statistics], out_dir: Path) -> None:
         key: [[file, counts[key]] for file, counts in by_file.items() if key in counts]
         for key in classes
     }
-    if by_file and not classes:
-        raise ValueError(
-            f"expected labels with pixels of the {len(CLASSES)} classes, got none in all "
-            f"{len(by_file)} files: every pixel is ignored, as in '{next(iter(by_file))}'. Use the "
-            f"label files of the dataset, which hold ids and not colors, and check --gt-dir."
-        )
     contents = {
         STATISTICS_FILE: list(statistics),
         "sample_class_stats_dict.json": by_file,
@@ -136,6 +114,16 @@ def write_statistics(statistics: Sequence[Statistics], out_dir: Path) -> None:
     for name, content in contents.items():
         with atomic_write(out_dir / name, "w") as file:
             json.dump(content, file, indent=2)
+
+
+def _require_classes(statistics: Sequence[Statistics]) -> None:
+    """Raise if there are labels, but not one of them has a class."""
+    if statistics and all(entry.keys() == {"file"} for entry in statistics):
+        raise ValueError(
+            f"expected labels with pixels of the {len(CLASSES)} classes, got none in all "
+            f"{len(statistics)} files: every pixel is ignored, as in '{statistics[0]['file']}'. "
+            "Use the label files of the dataset, which hold ids and not colors, and check --gt-dir."
+        )
 
 
 def _convert_numbered(
@@ -170,24 +158,8 @@ def _run(
         remove_partials(folder)  # of killed runs
     with Interruption() as interruption:
         watch = Watch(interruption, "label files", len(files))
-
-        def gather(done: Iterator[Statistics]) -> list[Statistics]:
-            return list(tqdm(watch(done), total=len(files), desc="labels", unit="file"))
-
-        if processes <= 1:
-            return gather(map(convert, files))
-        # An unshielded worker would wait forever for a main process that was killed.
-        with ProcessPoolExecutor(processes, initializer=shield_worker) as pool:
-            try:
-                return gather(pool.map(convert, files))
-            except BrokenProcessPool as error:
-                raise ChildProcessError(
-                    f"expected {processes} processes to run to the end, got: one of them was "
-                    "killed. Start the same command again, with a smaller --nproc if memory was "
-                    "full."
-                ) from error
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
+        done = watch(each_item(Mapped(convert, files), processes if processes > 1 else 0))
+        return list(tqdm(done, total=len(files), desc="labels", unit="file"))
 
 
 def _write_converted(path: Path, label: np.ndarray, name: str) -> Statistics:

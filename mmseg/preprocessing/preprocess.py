@@ -8,16 +8,20 @@ import torch
 from tqdm import tqdm
 
 from mmseg.config import Config
+from mmseg.config.run_config import read_parts
 from mmseg.datasets import build_dataset
 from mmseg.datasets.depth.fit import crop_warnings
 from mmseg.datasets.depth.inspection import dataset_warnings
 from mmseg.datasets.depth.record import find_record, recipe_hash
+from mmseg.datasets.loader import Mapped, each_item
 from mmseg.preprocessing.choices import CropConfig, Options, check_choices, read_crop_config
 from mmseg.preprocessing.count_bank import count_bank
-from mmseg.preprocessing.crops import CropFolder, Mapped, draw_crop, each_item, write_crop
+from mmseg.preprocessing.crops import PARTS, CropFolder, draw_crop, write_crop
 from mmseg.preprocessing.plan import Settings, check_disk, estimate, source_fingerprint
 from mmseg.system.files import atomic_write, require_writable
+from mmseg.system.folder_lock import only_writer
 from mmseg.system.interruption import Interruption, Watch
+from mmseg.system.outputs import check_output_folder, data_folders
 
 Say = Callable[[str], object]  # takes the lines that a person should read
 
@@ -28,24 +32,34 @@ def preprocess(cfg: Config, options: Options, say: Say) -> Path | None:
     The source side of `cfg`, a training config, decides what a crop is.
     """
     crop_config = read_crop_config(cfg)
-    for note in check_choices(crop_config, options):
-        say(note)
-    require_writable(options.folder)
-    crops, num = CropFolder(options.folder), options.num_crops
+    options = options.completed(crop_config)
+    check_choices(crop_config, options)
+    data = [folder for part in read_parts(cfg).data.sections for folder in data_folders(part)]
+    for part in PARTS:
+        check_output_folder(options.root / part, data, "a folder of crops")
+    with only_writer(options.root), Interruption() as interruption:
+        return _preprocess(crop_config, options, interruption, say)
+
+
+def _preprocess(
+    cfg: CropConfig, options: Options, interruption: Interruption, say: Say
+) -> Path | None:
+    """Write what is missing."""
+    require_writable(options.root)
+    crops, num = CropFolder(options.root), options.num_crops
     crops.remove_partials()
-    with Interruption() as interruption:
-        if options.draws_crops:
-            _draw(crop_config, options, crops, interruption, say)
-        else:
-            _require_all(crop_config, options, crops)
-            for warning in crop_warnings([crops.root], crop_config.depth_folder):
-                say(f"Warning: {warning}")
-            say(f"Reusing the {num} crops in {crops.root}.")
-        if options.counts_bank:
-            watch = Watch(interruption, "crops of the statistics", num)
-            bank = count_bank(crops, num, crop_config.num_classes, options.workers, watch)
-            with atomic_write(options.bank_file) as file:
-                torch.save(bank, file)
+    if options.draws_crops:
+        _draw(cfg, options, crops, interruption, say)
+    else:
+        _require_all(cfg, options, crops)
+        for warning in crop_warnings([crops.root], cfg.depth_folder):
+            say(f"Warning: {warning}")
+        say(f"Reusing the {num} crops in {crops.root}.")
+    if options.counts_bank:
+        watch = Watch(interruption, "crops of the statistics", num)
+        bank = count_bank(crops, num, cfg.num_classes, options.workers, watch)
+        with atomic_write(options.bank_file) as file:
+            torch.save(bank, file)
     crops.remove_partials()  # of workers that outlived a killed run for a moment
     if not options.counts_bank:
         return None
@@ -61,7 +75,7 @@ def _draw(
     for warning in dataset_warnings(dataset):
         say(f"Warning: {warning}")
     settings = Settings(
-        dataset_name=options.dataset_name,
+        dataset_name=str(options.dataset_name),
         source=source_fingerprint(cfg.train, dataset),
         seed=options.seed,
         num=options.num_crops,

@@ -4,6 +4,7 @@ import errno
 import io
 import os
 import platform
+import stat
 import sys
 import time
 import zlib
@@ -11,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
+
+from mmseg.system.waiting import beat
 
 SUFFIX = ".partial"
 PROBE = b"\0" * 4096  # a full disk still takes empty files
@@ -31,6 +34,15 @@ ADVICE = {
 }
 
 
+# What a path may lead to whose reading never ends, or waits for another program.
+ENDLESS = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
 class _Stream(io.FileIO):
     """A file that keeps the error of its first failed operation.
 
@@ -48,6 +60,7 @@ class _Stream(io.FileIO):
             raise
 
     def write(self, data: Any) -> int:
+        beat("writing a file")  # which may take minutes on a slow disk
         with self.watched():
             return super().write(data)
 
@@ -75,10 +88,10 @@ def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
         path.parent.mkdir(parents=True, exist_ok=True)
         stream = _new(partial)
     except OSError as error:
-        raise _explained(error, path) from error
+        raise explained(error, path) from error
     buffer = io.BufferedWriter(stream)
     try:
-        with buffer if "b" in mode else io.TextIOWrapper(buffer, encoding="utf-8") as file:
+        with buffer if "b" in mode else _text(buffer) as file:
             yield file
             file.flush()
             stream.sync()
@@ -88,7 +101,7 @@ def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
     except (OSError, RuntimeError) as error:
         if stream.failure is None:  # an error of the block, not of writing
             raise
-        raise _explained(stream.failure, path) from error
+        raise explained(stream.failure, path) from error
     finally:
         partial.unlink(missing_ok=True)
 
@@ -115,7 +128,22 @@ def require_writable(folder: str | Path) -> None:
         finally:
             probe.unlink(missing_ok=True)
     except OSError as error:
-        raise _explained(error, folder) from error
+        raise explained(error, folder) from error
+
+
+def refuse_endless(path: str | Path, kind: str) -> None:
+    """Raise `OSError` if `path` leads to a pipe, a socket or a device and not to a file.
+
+    `kind` says what was expected. Of a path that leads nowhere, the reader itself says so.
+    """
+    found = None
+    with suppress(OSError, ValueError):
+        found = ENDLESS.get(stat.S_IFMT(Path(path).stat().st_mode))
+    if found is not None:
+        raise OSError(
+            f"expected {kind} at {str(path)!r}, got {found}, which is never read. Give the path of "
+            "a file, and save first what a pipe delivers."
+        )
 
 
 def remove_partials(folder: str | Path) -> list[Path]:
@@ -136,13 +164,18 @@ def sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
+def _text(buffer: Any) -> io.TextIOWrapper:
+    """Write text in UTF-8; bytes of names that Python had to escape become what they were."""
+    return io.TextIOWrapper(buffer, encoding="utf-8", errors="surrogateescape")
+
+
 def _new(partial: Path) -> _Stream:
     """Open a new file, deleting a left-over one, which may be the second name of a good file."""
     partial.unlink(missing_ok=True)
     return _Stream(partial, "x")
 
 
-def _explained(error: OSError, path: Path) -> OSError:
+def explained(error: OSError, path: Path) -> OSError:
     """Return an error of the same kind that says what to do."""
     number = error.errno or errno.EIO
     said = (
@@ -166,13 +199,13 @@ def _is_left_over(file: Path) -> bool:
         if int(process) == os.getpid():
             return True
         if sys.platform != "win32":  # there, asking a process would send it Ctrl-C
-            return not _is_running(int(process))
+            return not is_running(int(process))
     with suppress(FileNotFoundError):
         return time.time() - file.stat().st_mtime > QUIET_SECONDS
     return False
 
 
-def _is_running(process: int) -> bool:
+def is_running(process: int) -> bool:
     """Tell whether a process exists that can still write."""
     try:
         os.kill(process, 0)
@@ -181,7 +214,16 @@ def _is_running(process: int) -> bool:
     except PermissionError:
         pass  # somebody else's
     # A killed process exists until its parent reaps it, which nobody does in some containers.
+    return _state(process) not in ("Z", "X")
+
+
+def is_stopped(process: int) -> bool:
+    """Tell whether a process was stopped by a signal, where the system shows it."""
+    return _state(process) in ("T", "t")
+
+
+def _state(process: int) -> str | None:
+    """Return the letter by which Linux calls what a process does."""
     with suppress(OSError):
-        state = Path(f"/proc/{process}/stat").read_bytes().rpartition(b")")[2].split()[0]
-        return state not in (b"Z", b"X")
-    return True
+        return Path(f"/proc/{process}/stat").read_text("latin-1").rpartition(")")[2].split()[0]
+    return None

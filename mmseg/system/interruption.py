@@ -3,12 +3,16 @@
 import multiprocessing
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
+
+from mmseg.system.ending import end_process
+from mmseg.system.waiting import SIGNS
 
 EXIT_STATUS = 75  # of a command that saved and stopped: "temporary failure", start it again
 SIGNALS = ("SIGTERM", "SIGUSR1", "SIGINT")
@@ -26,13 +30,18 @@ class Interruption:
 
     `with Interruption() as interruption:` installs the handlers and restores the former ones at
     the end. Outside the main thread, where Python allows no handlers, it does nothing.
-    A second Ctrl-C raises KeyboardInterrupt at once.
+
+    A second Ctrl-C or SIGTERM ends the process at once, and so does the first signal while it waits
+    and has nothing to lose. A thread hears these, because Python's own handlers do not run while
+    the main thread waits in a library.
     """
 
     def __init__(self) -> None:
         self.signal_name: str | None = None
-        self._interrupted_at: float | None = None
+        self._asked_at: float | None = None
         self._former: dict[int, Any] = {}
+        self._former_ear = -1
+        self._ends: tuple[socket.socket, socket.socket] | None = None  # written to, read from
 
     @property
     def requested(self) -> bool:
@@ -41,8 +50,13 @@ class Interruption:
 
     def __enter__(self) -> "Interruption":
         if threading.current_thread() is threading.main_thread():
+            mouth, ear = self._ends = socket.socketpair()
+            mouth.setblocking(False)
+            self._former_ear = signal.set_wakeup_fd(mouth.fileno(), warn_on_full_buffer=False)
             for number in _signals_here():
                 self._former[number] = signal.signal(number, self._note)
+            threading.Thread(target=self._listen, args=(ear,), daemon=True).start()
+            ACTIVE.append(self)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -50,16 +64,49 @@ class Interruption:
             # None: a handler that was not installed from Python cannot be restored.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         self._former.clear()
+        if self._ends is not None:
+            ACTIVE.remove(self)
+            signal.set_wakeup_fd(self._former_ear)
+            mouth, _ = self._ends
+            mouth.shutdown(socket.SHUT_RDWR)  # ends the thread, though workers have a copy of it
+            mouth.close()
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
-        """Remember the first signal; raise at the second Ctrl-C."""
-        if number == signal.SIGINT:
-            now = time.monotonic()
-            if self._interrupted_at is None:
-                self._interrupted_at = now
-            elif TORCHRUN not in os.environ or now - self._interrupted_at > ECHO_SECONDS:
-                raise KeyboardInterrupt
+        """Remember the first signal."""
         self.signal_name = self.signal_name or signal.Signals(number).name
+
+    def _listen(self, ear: socket.socket) -> None:
+        with ear:
+            while heard := ear.recv(1):
+                if heard[0] in _signals_here():
+                    self._hear(heard[0], time.monotonic())
+
+    def _hear(self, number: int, now: float) -> None:
+        """End the process if a signal says so; time `now` is in seconds."""
+        name = signal.Signals(number).name
+        if SIGNS.wait and SIGNS.has_nothing_to_lose:
+            end_process(f"{name} ended the command while it waited for {SIGNS.wait}.", EXIT_STATUS)
+        if name not in ("SIGINT", "SIGTERM"):
+            return
+        # Schedulers send a signal to the job and again to its processes.
+        echo = ECHO_SECONDS if name == "SIGTERM" or TORCHRUN in os.environ else 0.0
+        if self._asked_at is None:
+            self._asked_at = now
+        elif now - self._asked_at > echo:
+            end_process(
+                f"A second signal, {name}, ended the command at once. What was saved before the "
+                "first one is complete.",
+                128 + number,  # as shells count
+            )
+
+
+ACTIVE: list[Interruption] = []  # installed in this process, the innermost last
+
+
+def raise_if_interrupted(when: str) -> None:
+    """Raise `RunInterrupted` if a signal has arrived; `when` says where it found the command."""
+    if name := next((active.signal_name for active in ACTIVE if active.requested), None):
+        raise RunInterrupted(f"Stopped by {name} {when}. Start the same command again to continue.")
 
 
 class Watch:
@@ -103,6 +150,7 @@ def shield_worker() -> None:
     parent = multiprocessing.parent_process()
     if parent is None:
         return
+    signal.set_wakeup_fd(-1)  # forked, it would speak into its main process's ear
     for number in _signals_here():
         if number != signal.SIGTERM:
             signal.signal(number, signal.SIG_IGN)

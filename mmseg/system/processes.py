@@ -3,11 +3,12 @@
 A launcher (`torchrun`, `accelerate launch`, SLURM) starts the processes; see `launchers`.
 
 When a process is lost, the next collective raises `ProcessGroupError` in the others: at once if it
-has ended (its connections close), after `TIMEOUT_MINUTES` if it hangs. NCCL notices only the
+has ended (its connections close). If it hangs, `waiting` ends the others. NCCL notices only a long
 timeout: its kernels wait on the device, and so does whoever reads a result. So the processes meet
 with gloo (`barrier`) before they queue what they will wait for.
 """
 
+import os
 import re
 import socket
 from collections.abc import Iterable, Iterator
@@ -20,15 +21,16 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from mmseg.system.full_memory import is_full_memory
-from mmseg.system.launchers import LauncherError, find_place
+from mmseg.system.interruption import Interruption
+from mmseg.system.launchers import LauncherError, Place, find_place
+from mmseg.system.waiting import Lookout, patience, second_connection, waiting
 
 T = TypeVar("T")
+LOOKOUTS: list[Lookout] = []  # of the group of this process
 
-# Longer than any wait of a healthy run: the others wait while process 0 writes checkpoints (1.5 GB
-# and two copies take 4 minutes at 20 MB/s), verifies the one to resume from, fingerprints a dataset
-# or evaluates one image more. A process that ends is noticed at once; only one that hangs, or a
-# machine without power, costs this time.
-TIMEOUT_MINUTES = 10.0
+# Of one collective. `waiting` ends those that hang long before; a kernel of NCCL, which waits on
+# the device, can only be ended so. Others wait while process 0 writes checkpoints or evaluates.
+TIMEOUT_MINUTES = 30.0
 # What the backends say when a process is gone; their errors have no type of their own.
 LOST = re.compile(r"gloo|nccl|connection|timed out|timeout|peer|socket", re.IGNORECASE)
 
@@ -68,7 +70,7 @@ def init_from_environment(
     Args:
         launcher: 'slurm' reads SLURM's own variables; 'none' and 'pytorch' read those of torchrun.
         local_rank: the `--local_rank` passed by `torch.distributed.launch`.
-        timeout_minutes: how long a process waits for the others before it ends with an error.
+        timeout_minutes: how long a process waits for others that go on.
 
     `LauncherError` when the variables contradict each other or the machine, or processes share a
     GPU; `ProcessGroupError` when the processes do not meet.
@@ -87,16 +89,29 @@ def init_from_environment(
         torch.cuda.set_device(device)
     if place is None or place.world_size == 1 or is_initialized():
         return device
-    with _explains_lost_processes(f"Process {place.rank} of {place.world_size}"):
-        start_group(
-            "cpu:gloo,cuda:nccl" if has_gpu else "gloo",
-            rank=place.rank,
-            world_size=place.world_size,
-            timeout=timedelta(minutes=timeout_minutes),
-        )
+    _meet(place, "cpu:gloo,cuda:nccl" if has_gpu else "gloo", timedelta(minutes=timeout_minutes))
     if has_gpu:
         _require_own_gpu(device)
     return device
+
+
+def _meet(place: Place, backend: str, timeout: timedelta) -> None:
+    """Wait for the other processes at the store of process 0 or of the launcher; join the group."""
+    from torch.distributed.rendezvous import rendezvous
+
+    size, limit = place.world_size, patience()
+    what = f"not all {size} processes have started within {limit:.0f} seconds (max_wait)"
+    with (
+        Interruption(),  # Python hears no signal while torch waits
+        waiting(f"all {size} processes to start", has_nothing_to_lose=True),
+        _explains_lost_processes(f"Process {place.rank} of {size}", what),
+    ):
+        start = rendezvous("env://", place.rank, size, timeout=timedelta(seconds=limit))
+        store = next(start)[0]
+        host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+        LOOKOUTS.append(Lookout(second_connection(host, port, "lookout"), place.rank, size))
+        LOOKOUTS[-1].start()
+        start_group(backend, store=store, rank=place.rank, world_size=size, timeout=timeout)
 
 
 def start_group(backend: str, **settings: Any) -> None:
@@ -111,6 +126,9 @@ def start_group(backend: str, **settings: Any) -> None:
 
 def shut_down() -> None:
     """Leave the process group and end its threads; call it when the run ends without an error."""
+    for lookout in LOOKOUTS:
+        lookout.stop()
+    LOOKOUTS.clear()
     if is_initialized():
         dist.destroy_process_group()
 
@@ -161,7 +179,7 @@ def broadcast_object(value: T) -> T:
     if world_size() == 1:
         return value
     box: list[Any] = [value]
-    with _explains_lost_processes():
+    with _with_the_others():
         dist.broadcast_object_list(box, src=0, device=torch.device("cpu"))
     return box[0]
 
@@ -171,7 +189,7 @@ def gather_objects(value: T) -> list[T]:
     if world_size() == 1:
         return [value]
     values: list[Any] = [None] * world_size()
-    with _explains_lost_processes():
+    with _with_the_others():
         dist.all_gather_object(values, value)
     return values
 
@@ -183,7 +201,7 @@ def barrier() -> None:
 
 def _all_reduce(tensor: Tensor, operation: Any) -> Tensor:
     if world_size() > 1:
-        with _explains_lost_processes():
+        with _with_the_others():
             dist.all_reduce(tensor, operation)
     return tensor
 
@@ -191,13 +209,15 @@ def _all_reduce(tensor: Tensor, operation: Any) -> Tensor:
 def _broadcast(tensors: Iterable[Tensor]) -> None:
     if world_size() > 1:
         barrier()
-        with _explains_lost_processes():
+        with _with_the_others():
             for tensor in tensors:
                 dist.broadcast(tensor.detach(), src=0)
 
 
 @contextmanager
-def _explains_lost_processes(who: str | None = None) -> Iterator[None]:
+def _explains_lost_processes(
+    who: str | None = None, what: str = "another process has ended or hangs"
+) -> Iterator[None]:
     """Turn what a backend says about a lost process into a `ProcessGroupError`."""
     try:
         yield
@@ -210,9 +230,15 @@ def _explains_lost_processes(who: str | None = None) -> Iterator[None]:
         first_line = str(error).strip().splitlines()[0]
         reason = re.sub(r"^\[\S*\] *", "", first_line).split(". ")[0].rstrip(".")
         raise ProcessGroupError(
-            f"{who}: another process has ended or hangs; look at its log, and start again with "
-            f"--resume auto ({reason})."
+            f"{who}: {what}; look at its log, and start again with --resume auto ({reason})."
         ) from error
+
+
+@contextmanager
+def _with_the_others() -> Iterator[None]:
+    """Wait for the other processes in a collective."""
+    with waiting("the other processes"), _explains_lost_processes():
+        yield
 
 
 def _require_own_gpu(device: torch.device) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from mmseg.datasets.custom import CustomDataset
 from mmseg.datasets.depth.bins import read_depth
 from mmseg.datasets.image_files import read_color, read_label
+from mmseg.datasets.labels import PALETTE
 from mmseg.visualization.mosaic import Cell, mosaic
 from mmseg.visualization.palettes import colorize, heat
 
@@ -24,16 +25,16 @@ def contact_sheet(
     `predictions` are title -> folder of painted ones, as tools/test.py writes them; `depth_dir`,
     a folder of depth maps, adds a column of their bins, near is dark. `cell_width` is in pixels.
     """
-    rows = []
+    rows, palette = [], dataset.PALETTE or PALETTE
     for index in indices:
         name = dataset.img_infos[index]["filename"]
         image = read_color(dataset.img_dir / name)[..., ::-1]
-        label = colorize(dataset.gt_label(index))
+        label = colorize(dataset.gt_label(index), palette)
         row = [Cell("Image", image, is_smooth=True), Cell("Label", label)]
         for title, folder in (predictions or {}).items():
             file = Path(folder, name).with_suffix(".png")
             file = file if file.is_file() else Path(folder, file.name)
-            row.append(Cell(title, colorize(read_label(file))))
+            row.append(Cell(title, colorize(read_label(file), palette)))
         if depth_dir is not None:
             path = Path(depth_dir, dataset.depth_name(name))
             depth = read_depth(path, dataset.img_dir / name, image.shape[:2])

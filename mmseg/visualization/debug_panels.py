@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from mmseg.datasets.labels import PALETTE
 from mmseg.datasets.pipelines.photometric import denormalize
 from mmseg.visualization.mosaic import Cell, mosaic
 from mmseg.visualization.palettes import colorize, heat, save_picture
@@ -51,8 +52,8 @@ def write_debug_panels(pictures: Pictures, folder: str | Path, iteration: int) -
 
     Pictures are images (B, 3, H, W) normalized, label maps, weights and attention (B, H, W) or
     (B, h, w), and `img_norm_cfg`; keys of phases that did not run are left out. Predictions may be
-    logits (B, C, h, w); attention may be (B, C, h, w), of which the mean is shown. `iteration` is
-    counted from 0.
+    logits (B, C, h, w); attention may be (B, C, h, w), of which the mean is shown. `palette` has a
+    color per class; None is that of street scenes. `iteration` is counted from 0.
     """
     files = []
     inputs = [pictures[key] for key in ("source_image", "target_image") if key in pictures]
@@ -91,7 +92,7 @@ def _cell(pictures: Pictures, title: str, key: str, image: int) -> Cell:
     is_class_map = key.endswith(CLASS_MAPS)
     array = _flat(torch.as_tensor(values).detach().float(), is_class_map).cpu().numpy()
     if is_class_map:
-        return Cell(title, colorize(array))
+        return Cell(title, colorize(array, pictures.get("palette") or PALETTE))
     high = 255.0 if key == "target_depth" else 1.0
     return Cell(f"{title} [{array.min():.3g}, {array.max():.3g}]", heat(array, 0.0, high))
 

@@ -13,8 +13,10 @@ from mmseg.datasets.image_files import encode_png, write_label
 from mmseg.datasets.labels import PALETTE
 from mmseg.system.files import atomic_write
 
+Colors = Sequence[Sequence[int]]  # rows of RGB, one for each train id
 
-def colorize(label: np.ndarray, palette: Sequence[Sequence[int]] = PALETTE) -> np.ndarray:
+
+def colorize(label: np.ndarray, palette: Colors = PALETTE) -> np.ndarray:
     """Return the RGB picture of a label map; values without a row in the palette are black.
 
     >>> colorize(np.array([[0, 255]])).tolist()
@@ -32,28 +34,34 @@ def heat(values: np.ndarray, low: float = 0.0, high: float = 1.0) -> np.ndarray:
     return cv2.applyColorMap(gray, cv2.COLORMAP_VIRIDIS)[..., ::-1]
 
 
-def blend(image: np.ndarray, label: np.ndarray, opacity: float = 0.5) -> np.ndarray:
+def blend(
+    image: np.ndarray, label: np.ndarray, opacity: float = 0.5, palette: Colors = PALETTE
+) -> np.ndarray:
     """Lay the colored label over its RGB image; `opacity` 0 is the image, 1 the label."""
     if image.shape[:2] != label.shape:
         raise ValueError(
             f"expected a label of the image's size {image.shape[:2]}, got {label.shape}. "
             "Resize one of them."
         )
-    mixed = (1 - opacity) * image.astype(np.float32) + opacity * colorize(label)
+    mixed = (1 - opacity) * image.astype(np.float32) + opacity * colorize(label, palette)
     return np.rint(mixed).clip(0, 255).astype(np.uint8)
 
 
 def paint(
-    path: str | Path, label: np.ndarray, image: np.ndarray | None = None, opacity: float = 1.0
+    path: str | Path,
+    label: np.ndarray,
+    image: np.ndarray | None = None,
+    opacity: float = 1.0,
+    palette: Colors = PALETTE,
 ) -> None:
     """Write train ids (H, W) as a PNG: with a palette, or blended with their RGB image.
 
     At `opacity` 1 or without an image, it is a palette PNG, from which the ids can be read back.
     """
     if opacity >= 1 or image is None:
-        write_label(path, label.astype(np.uint8), PALETTE)
+        write_label(path, label.astype(np.uint8), [list(color) for color in palette])
     else:
-        save_picture(path, blend(image, label, opacity))
+        save_picture(path, blend(image, label, opacity, palette))
 
 
 def save_picture(path: str | Path, picture: np.ndarray) -> None:

@@ -93,10 +93,11 @@ def test_crops_are_drawn_again_until_the_class_is_inside(tmp_path, files):
     files.write_statistics(
         [{"0": 1344, "5": 36, "file": "gta/labels/00001_labelTrainIds.png"}],
     )
+    (files.gta / "one.txt").write_text("00001\n")
     sampling = {"min_pixels": 20, "class_temp": 0.001, "min_crop_ratio": 1.0}
     pairs = build_dataset(
         files.pairs(
-            source=files.source(pipeline=train_pipeline(crop=(8, 10))),
+            source=files.source(pipeline=train_pipeline(crop=(8, 10)), split="one.txt"),
             rare_class_sampling=sampling,
         )
     )
@@ -180,19 +181,24 @@ def test_class_that_no_image_holds_is_an_error(files):
         build_dataset(files.pairs(rare_class_sampling={**SAMPLING, "min_pixels": 9999}))
 
 
-def statistics(name: str = "gta/labels/00001_labelTrainIds.png") -> list[dict]:
-    return [{"0": 300, "5": 36, "file": name}]
+def statistics(files) -> list[dict]:
+    return json.loads((files.gta / "sample_class_stats.json").read_text())
+
+
+def absent(train_id: str) -> dict:
+    """Return the statistics of a label that has no image."""
+    return {train_id: 50, "file": "gta/labels/77777_labelTrainIds.png"}
 
 
 REMAKE = r"Make the statistics with: python tools/convert_datasets/gta.py .*/gta --nproc 8"
 FOREIGN = {
     "other files": (
-        lambda f: f.write_statistics(statistics("synthia/GT/7_labelTrainIds.png")),
+        lambda f: f.write_statistics([absent("0")]),
         r"'.*gta/samples_with_class.json' to list labels of this dataset, such as '00000_labe.*', "
-        rf"got other files only, such as '7_labelTrainIds.png'. {REMAKE}",
+        rf"got other files only, such as 'gta/labels/77777_labelTrainIds.png'. {REMAKE}",
     ),
     "label ids": (
-        lambda f: f.write_statistics([{**statistics()[0], "26": 90}]),
+        lambda f: f.write_statistics([*statistics(f), {"26": 90, "file": "a.png"}]),
         rf"the classes 0…18 in the class statistics .*, got class 26. {REMAKE}",
     ),
     "exchanged files": (
@@ -216,19 +222,18 @@ def test_statistics_of_something_else_are_an_error(files, case):
 
 def test_statistics_may_list_more_files_than_the_data_set(files):
     """As with a split of it."""
-    entries = statistics() + statistics("gta/labels/77777_labelTrainIds.png")
-    files.write_statistics(entries)
-    pairs = build_dataset(files.pairs(rare_class_sampling=SAMPLING))
-    assert pairs.rare_class_sampling.candidates == {5: [1], 0: [1]}
+    config = files.pairs(rare_class_sampling=SAMPLING)
+    expected = build_dataset(config).rare_class_sampling.candidates
+    files.write_statistics([*statistics(files), absent("0")])
+    assert build_dataset(config).rare_class_sampling.candidates == expected
 
 
 def test_class_of_absent_images_alone_names_their_labels(files):
     """The converter counts labels, so making the statistics again would change nothing."""
-    absent = {"7": 50, "file": "gta/labels/77777_labelTrainIds.png"}
-    files.write_statistics([*statistics(), absent])
+    files.write_statistics([*statistics(files), absent("7")])
     message = (
         r"pixels of class 7, got none: the class statistics list 1 labels that hold it, such as "
-        r"'77777_labelTrainIds.png', and all of their images are missing in '.*gta/images'. Put "
+        r"'gta/labels/77777_.*', and all of their images are missing in '.*gta/images'. Put "
         rf"these images back, or move their labels to another folder first. {REMAKE}"
     )
     with pytest.raises(ValueError, match=message):

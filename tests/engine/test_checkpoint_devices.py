@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 from virtual_device import VirtualDevice
 
+from mmseg.datasets.loader import to_device
 from mmseg.engine.checkpoint import saved_state, write_checkpoint
-from mmseg.engine.trainer import Trainer, to_device
+from mmseg.engine.trainer import Trainer
 
 GPU = torch.device("cuda", 0)
 

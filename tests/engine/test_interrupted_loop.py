@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from mmseg.engine.checkpoint import read_checkpoint
 from mmseg.engine.checkpoint_folder import CheckpointFolder
 from mmseg.engine.schedule import Schedule
 from mmseg.system.interruption import RunInterrupted
+from mmseg.system.workers import WorkerError
 
 EVALUATED = {"evaluation_interval": 2, "checkpoint_interval": 2}
 
@@ -68,6 +70,39 @@ def test_a_signal_ends_the_run_after_its_iteration_with_everything_saved(tmp_pat
     second = make_trainer(tmp_path / "b", Line(9.0))
     second.resume(tmp_path / "b/latest.pth")
     second.run(batches(3, 6))
+    assert kept(tmp_path / "a") == kept(tmp_path / "b")
+
+
+class Lost:
+    """Batches whose workers are lost after the first `count`."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def __iter__(self) -> Iterator[Any]:
+        yield from batches(0, self.count)
+        raise WorkerError("expected 2 workers, got none.")
+
+
+@pytest.mark.parametrize("where", ["training", "evaluation"])
+def test_lost_workers_end_the_run_with_everything_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    make_trainer(tmp_path / "a", Line(0.85), **EVALUATED).run(batches(0, 6))
+    first = make_trainer(tmp_path / "b", Line(0.85), **EVALUATED)
+    if where == "evaluation":
+        monkeypatch.setattr(first.output.evaluator, "_count", lambda *_: next(iter(Lost(0))))
+    message = (
+        r"^expected 2 workers, got none. The run ended after iteration \d of 6; its state is in "
+        r"'.*/(latest|iter_2)\.pth'. Continue with: the same command with --resume auto$"
+    )
+    with pytest.raises(WorkerError, match=message):
+        first.run(Lost(3))
+    monkeypatch.undo()
+    second = make_trainer(tmp_path / "b", Line(9.0), **EVALUATED)
+    second.resume(tmp_path / "b/latest.pth")
+    assert second.progress.iteration == (3 if where == "training" else 2)
+    second.run(batches(second.progress.iteration, 6))
     assert kept(tmp_path / "a") == kept(tmp_path / "b")
 
 

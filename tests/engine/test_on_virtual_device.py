@@ -18,14 +18,15 @@ import torch
 from torch import Tensor
 from virtual_device import QUEUED, READ, UPLOAD, VirtualDevice
 
-from mmseg.engine.trainer import Trainer, to_device
+from mmseg.datasets.loader import to_device
+from mmseg.engine.trainer import Trainer
 from mmseg.models.uda.dacs import DACS
 from mmseg.models.uda.teacher import Teacher
 
 ROUNDING = 1e-12
 READS_OF_A_STEP = {"models.uda.depthmetric.metric.read_decisions": 1}
 QUEUES_OF_A_STEP = {
-    "engine.trainer.to_device",  # the batch
+    "datasets.loader.to_device",  # the batch
     "models.uda.draws.mix_classes",
     "models.uda.draws.block_mask",
     "models.uda.depthmetric.replacement._send",  # matched crops

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -141,7 +142,28 @@ def test_the_state_of_the_code_is_clean_changed_or_no_checkout(tmp_path: Path) -
 
 def test_without_git_there_is_no_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert code_state(tmp_path) == {"revision": None, "tree": "not a checkout"}
+    assert code_state(tmp_path) == {"revision": None, "tree": "no git"}
+
+
+@pytest.mark.parametrize(
+    ("script", "tree"),
+    [
+        ("echo 'fatal: detected dubious ownership in x' >&2; exit 128", "unknown: fatal: detected"),
+        ("exec sleep 9", "unknown: git did not answer"),
+    ],
+)
+def test_what_git_does_not_tell_is_unknown(
+    script: str, tree: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if os.name == "nt":
+        pytest.skip("needs programs as Unix has them")
+    (tmp_path / "git").write_text(f"#!/bin/sh\n{script}\n")
+    (tmp_path / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr("mmseg.engine.provenance.GIT_SECONDS", 0.2)
+    state = code_state(tmp_path)
+    assert state["revision"] is None
+    assert str(state["tree"]).startswith(tree)
 
 
 def test_files_are_hashed_and_missing_ones_said(tmp_path: Path) -> None:

@@ -103,6 +103,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
         values["model"]["backbone"] = backbone = small_runs.SMALL_BACKBONE
         values["model"]["decode_head"]["in_channels"] = backbone["embed_dims"]
+        values["model"]["pretrained"] = str(root / "small.pth")
         tiny_run.write_config(root / f"{method}.py", values)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -10,6 +10,7 @@ import torch
 from line_method import Line, batches, make_trainer
 
 from mmseg.engine.checkpoint import CheckpointError, read_checkpoint
+from mmseg.engine.finite import require_finite
 from mmseg.engine.trackers import build_trackers
 
 
@@ -120,6 +121,17 @@ def test_a_loss_that_is_not_finite_ends_the_run_before_it_is_saved(tmp_path: Pat
         trainer.run(batches(0, 6))
     assert names(tmp_path) == {"iter_2.pth", "latest.pth"}
     assert read_checkpoint(tmp_path / "latest.pth")["iteration"] == 2
+
+
+def test_a_state_of_the_optimizer_that_is_not_finite_is_never_saved(tmp_path: Path) -> None:
+    """Its weight would never move again, and no run could continue from it."""
+    trainer = make_trainer(tmp_path, Line())
+    trainer.run(batches(0, 6))
+    (state,) = trainer.optimizer.state.values()
+    state["exp_avg_sq"].fill_(float("inf"))
+    message = "expected finite states of the optimizer, got 1 of 3 .* the first state.0.exp_avg_sq"
+    with pytest.raises(FloatingPointError, match=message):
+        require_finite(trainer.method.model, trainer.updates, 6)
 
 
 def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path) -> None:

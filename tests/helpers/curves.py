@@ -38,10 +38,11 @@ from mmseg.config import Config, load_config  # noqa: E402
 from mmseg.config.run_config import read_run  # noqa: E402
 from mmseg.datasets.image_files import write_label  # noqa: E402
 from mmseg.datasets.labels import PALETTE  # noqa: E402
+from mmseg.datasets.loader import to_device  # noqa: E402
 from mmseg.engine import build_optimizer  # noqa: E402
 from mmseg.engine.meters import LossMeter  # noqa: E402
 from mmseg.engine.schedule import Schedule  # noqa: E402
-from mmseg.engine.trainer import RunOutput, Trainer, to_device  # noqa: E402
+from mmseg.engine.trainer import RunOutput, Trainer  # noqa: E402
 from mmseg.models.layers import DropPath  # noqa: E402
 from mmseg.models.uda.depthmetric import depth_histogram, load_bank  # noqa: E402
 from mmseg.models.uda.depthmetric.bank import Bank  # noqa: E402

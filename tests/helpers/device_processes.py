@@ -12,7 +12,7 @@ from small_runs import write_material
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmseg.engine.trainer import to_device
+from mmseg.datasets.loader import to_device
 from mmseg.system import processes
 from mmseg.system.gradient_averaging import average_gradients
 

@@ -1,240 +1,282 @@
-"""Trainings that are interrupted again and again, and compared with one that never was.
+"""Commands that are struck again and again, and compared with ones that nobody disturbed.
 
-    report = campaign(write_material(root), root / "runs", ["kill", "saving"], seed=1, share=0.5)
+    report = campaign([Strike("train", "a moment"), Strike("gta", "labels")], folder, seed=1)
 
-A small CDDA run is trained once to the end. Then the same run is started, struck at random moments
-and started again with `--resume auto` until it is complete, as often as it takes for all strikes.
-Weights of student and teacher, optimizer, records and logged values have to be equal bit by bit.
+Each of `struck_jobs.JOBS` is run once to its end. Then it is started again in a folder of its own,
+struck at a random moment, or in the middle of a phase, and started again, until it is complete, as
+often as it takes for all strikes. In the end all files of both folders have to be equal, bit by
+bit, nothing may be left beside them, and nobody may outlive a killed command.
 """
 
-import multiprocessing
 import os
 import random
 import resource
 import shutil
 import signal
-import sys
+import socket
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-TESTS = Path(__file__).resolve().parents[1]
-for folder in (TESTS.parent, TESTS / "helpers", TESTS / "golden"):
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
+import struck_command
+import struck_files
+from command_server import Command, CommandServer
+from patience import PATIENCE
+from struck_jobs import JOBS, write_material
 
-import small_runs  # noqa: E402
-import tiny_run  # noqa: E402
-import torch  # noqa: E402
-from patience import PATIENCE  # noqa: E402
+from mmseg.engine.checkpoint import read_checkpoint
+from mmseg.engine.checkpoint_folder import CheckpointFolder
+from mmseg.system.files import SUFFIX, is_running
+from mmseg.system.interruption import EXIT_STATUS
 
-from mmseg.engine.checkpoint import read_checkpoint  # noqa: E402
-from mmseg.engine.checkpoint_folder import CheckpointFolder  # noqa: E402
-from mmseg.system.interruption import EXIT_STATUS  # noqa: E402
-from tools import train as train_tool  # noqa: E402
+MOMENT, FULL = "a moment", "full disk"
+SIGNALS = ("SIGTERM", "SIGUSR1")  # to all processes of the run
+# Once for all commands; an optimizer would import the last one.
+IMPORTS = ("mmseg.apis.train", "mmseg.apis.run_folder", "torch._dynamo")
+LARGE = 400_000  # bytes: more than all files of a run but its checkpoints
+# So long may a process outlive a killed command. It takes a second, but the server of a group's
+# workers hears of it only when it has imported torch, and a machine may be busy.
+ORPHAN_SECONDS = 60
+REACH = 0.5  # latest moment of a strike, as a share of the undisturbed run's time
 
-SIGNALS = ("SIGTERM", "SIGUSR1")
-KINDS = {
-    "kill": "SIGKILL at a random moment",
-    "saving": "SIGKILL while a checkpoint is being written",
-    "SIGTERM": "SIGTERM to all processes of the run",
-    "SIGUSR1": "SIGUSR1 to all processes of the run",
-    "full": "disk full (RLIMIT_FSIZE)",
-}
-LARGE = 1_000_000  # bytes: more than all files of a run but its checkpoints
-HOLD = "hold"  # in the work folder: no checkpoint gets its name while this file is there
-LENGTH = {"runner": {"max_iters": 8}, "log_config": {"interval": 3}, "evaluation": {"interval": 4}}
-SAVES = {"interval": 2, "resume_interval": 1, "max_keep_ckpts": 2}
+
+class Strike(NamedTuple):
+    """Which of `JOBS`, and when: in one of its phases, at `MOMENT`, by a signal, by `FULL`."""
+
+    job: str
+    phase: str
 
 
 @dataclass
 class Report:
     """What happened in all courses."""
 
-    strikes: Counter[str] = field(default_factory=Counter)  # those that hit, by kind
-    cut_saves: int = 0  # kills that left a half-written checkpoint
-    starts: int = 0
-    courses: int = 0
-    mismatches: list[str] = field(default_factory=list)  # values that differ at the end
+    strikes: Counter[Strike] = field(default_factory=Counter)  # those that hit
+    starts: Counter[str] = field(default_factory=Counter)  # by job
+    courses: Counter[str] = field(default_factory=Counter)  # that came to their end, by job
+    differing: dict[str, list[str]] = field(default_factory=dict)  # values at the end, by job
+    cut_files: int = 0  # strikes that left a half-written file
+    longest: float = 0.0  # seconds for which a worker was seen to outlive its command
     faults: list[str] = field(default_factory=list)  # everything else that should not be
 
 
-def write_material(root: Path) -> Path:
-    """Write pictures, bank and config of a run, and return the config's path."""
-    small_runs.write_material(root)
-    changes = {**LENGTH, "checkpoint_config": SAVES, "data": {"workers_per_gpu": 1}}
-    return tiny_run.write_config(root / "cdda.py", small_runs.config(root, "cdda", **changes))
-
-
-def train(arguments: list[str], console: Path) -> None:
-    """Run `tools/train.py` in this process, which leads a session of its own."""
-    os.setsid()
-    with console.open("a") as file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
-    torch.set_num_threads(1)
-    multiprocessing.set_start_method(None, force=True)  # loaders do what they do elsewhere
-    replace = Path.replace
-
-    def held_replace(partial: Path, target: Path) -> Path:
-        while (console.parent / HOLD).exists() and partial.stat().st_size > LARGE:
-            time.sleep(0.001)
-        return replace(partial, target)
-
-    Path.replace = held_replace  # type: ignore[method-assign]
-    train_tool.main(arguments)
-
-
-def start(config: Path, work_dir: Path) -> Any:
-    """Start a training in a new process, which imports nothing that takes long."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["mmseg.apis.commands"])
-    work_dir.mkdir(parents=True, exist_ok=True)
-    arguments = [str(config), "--work-dir", str(work_dir), "--resume", "auto"]
-    process = context.Process(target=train, args=(arguments, work_dir / "console.txt"))
-    process.start()
-    return process
-
-
 class Course:
-    """One training from its start to its end, however often it is interrupted."""
+    """One command from its start to its end, however often it is struck."""
 
-    def __init__(self, config: Path, work_dir: Path, report: Report) -> None:
-        self.config, self.work_dir, self.report = config, work_dir, report
-        self.saved = 0  # iterations that a restart must not lose
-        report.courses += 1
+    def __init__(
+        self, name: str, material: Path, folder: Path, server: CommandServer, report: Report
+    ) -> None:
+        self.name, self.job, self.material, self.folder = name, JOBS[name], material, folder
+        self.server, self.report = server, report
+        self.work_dir = folder / "run"
+        self.mark = folder.with_suffix(".held")
+        self.done = 0  # that a restart must not lose
+        self.left: list[Command] = []  # whose workers may still be there
+        folder.mkdir(parents=True)
+        if self.job.copied:
+            shutil.copytree(material / self.job.copied, folder / self.job.copied)
 
     def finish(self) -> None:
-        """Start or continue the training, and let it end."""
-        if (status := self._end(self._start())) != 0:
-            self._fault(f"ended with {status} instead of 0")
+        """Start or continue the command, and let it end."""
+        self._complete(self._start(struck_command.NOWHERE, 0))
 
-    def strike(self, kind: str, seconds: float) -> bool:
-        """Start or continue the training, and interrupt it unless it is complete before.
+    def strike(self, phase: str, longest: float, draw: random.Random) -> bool:
+        """Start or continue the command, and strike it unless it is complete before.
 
         Args:
-            kind: one of `KINDS`.
-            seconds: earliest moment.
+            phase: of a `Strike`.
+            longest: the latest of its moments, in seconds after the start.
+            draw: chooses the moment, and which processes are hit.
         """
-        process = self._start()
-        process.join(seconds)
-        hold = self.work_dir / HOLD
-        if kind == "saving":
-            hold.touch()
-        ready = {
-            "saving": self._is_saving,
-            "full": lambda: CheckpointFolder(self.work_dir).latest is not None,
-            **dict.fromkeys(SIGNALS, lambda: _catches_signals(process.pid)),
-        }.get(kind, lambda: True)
-        if not _wait(process, ready):
-            self._end(process)
+        where, calls = self.job.phases.get(phase, (struck_command.NOWHERE, 1))
+        ranks = self._start(where, draw.randint(1, calls))
+        due = time.monotonic() + draw.uniform(0, longest)
+        is_there: dict[str, Callable[[], object]] = {
+            MOMENT: lambda: time.monotonic() > due,
+            FULL: lambda: time.monotonic() > due and CheckpointFolder(self.work_dir).latest,
+            **dict.fromkeys(SIGNALS, lambda: time.monotonic() > due and _hears(ranks[0].pid)),
+        }
+        if not _wait(ranks, is_there.get(phase, self.mark.exists)):
+            self._complete(ranks)
             return False
-        with suppress(ProcessLookupError):  # it has just ended
-            _hit(process.pid, kind)
-        hold.unlink(missing_ok=True)
-        status = self._end(process)
-        cut = self._is_saving()
-        self._check(kind, status)
-        if status == 0:
-            return False
-        self.report.strikes[kind] += 1
-        self.report.cut_saves += cut
-        return True
+        struck = draw.choice([[rank] for rank in ranks] + [ranks] * (len(ranks) > 1))
+        for rank in struck:
+            _hit(rank, phase)
+        self.report.cut_files += any(self.folder.rglob(f".*{SUFFIX}"))
+        self.mark.unlink(missing_ok=True)
+        statuses, ended_at = self._end(ranks), time.monotonic()
+        self._check(phase, ranks, struck, statuses)
+        if draw.random() < 0.5:  # otherwise the next start comes at once
+            self._expect_no_orphans()
+            self.report.longest = max(self.report.longest, time.monotonic() - ended_at)
+        return any(statuses)
 
     def compare(self, whole: Path) -> None:
-        """Note in what the complete training differs from the uninterrupted one in `whole`."""
-        files = {p.name for p in whole.glob("*.pth")}
-        if files != (ours := {p.name for p in self.work_dir.glob("*.pth")}):
-            self.report.mismatches.append(f"files {sorted(ours)} instead of {sorted(files)}")
-        for name in files & ours:
-            self.report.mismatches += small_runs.differences(whole / name, self.work_dir / name)
-        if small_runs.logged(whole) != small_runs.logged(self.work_dir):
-            self.report.mismatches.append("logged values")
+        """Note in what the complete folder differs from the undisturbed one."""
+        self._expect_no_orphans()
+        self.report.courses[self.name] += 1
+        found = struck_files.differences(whole, self.folder)
+        self.report.differing.setdefault(self.name, []).extend(found)
 
-    def _start(self) -> Any:
-        self.report.starts += 1
-        return start(self.config, self.work_dir)
+    def _start(self, where: str, number: int) -> list[Command]:
+        """Start all processes of the command; the first one may be held."""
+        self.report.starts[self.name] += 1
+        self.mark.unlink(missing_ok=True)
+        command, places = self.job.command(self.material), list(_places(self.job.ranks))
+        held = [str(Path(struck_command.__file__)), where, str(number), str(self.mark)]
+        free = [held[0], struck_command.NOWHERE, *held[2:]]
+        return [
+            self.server.start(
+                [*(free if rank else held), *command], folder=str(self.folder), environment=place
+            )
+            for rank, place in enumerate(places)
+        ]
 
-    def _end(self, process: Any) -> int | None:
-        """Wait for the end of a process and return its status."""
-        process.join(PATIENCE)
-        if process.exitcode is None:
-            self._fault("hangs")
-            os.killpg(process.pid, signal.SIGKILL)
-            process.join()
-        return process.exitcode
+    def _complete(self, ranks: list[Command]) -> None:
+        """Wait for the good end of all processes."""
+        for rank, status in zip(ranks, self._end(ranks), strict=True):
+            if status != 0:
+                self._fault(f"ended with {status} although nobody struck: {_last_words(rank)}")
 
-    def _check(self, kind: str, status: int | None) -> None:
-        """Note what an interruption broke."""
-        expected = {"full": 1, **dict.fromkeys(SIGNALS, EXIT_STATUS)}.get(kind, -signal.SIGKILL)
-        if status not in (expected, 0):
-            self._fault(f"ended with {status} after {KINDS[kind]}, not with {expected}")
-        if kind == "full" and status == 1:
-            sentence = (self.work_dir / "console.txt").read_text().splitlines()[-1]
-            if "got: File too large; raise" not in sentence or "--resume auto" not in sentence:
-                self._fault(f"said {sentence!r}")
-        if status != -signal.SIGKILL and any(self.work_dir.glob("*.partial")):
-            self._fault(f"left a temporary file after {KINDS[kind]}")
+    def _end(self, ranks: list[Command]) -> list[int]:
+        """Wait for the end of all processes, and return their statuses."""
+        end = time.monotonic() + PATIENCE
+        while any(is_running(rank.pid) for rank in ranks):
+            if time.monotonic() > end:
+                self._fault("hangs")
+                end += PATIENCE
+                for rank in ranks:
+                    rank.signal(signal.SIGKILL)
+            time.sleep(0.002)
+        self.left += ranks
+        return [rank.wait()[0] for rank in ranks]
+
+    def _check(
+        self, phase: str, ranks: list[Command], struck: list[Command], statuses: list[int]
+    ) -> None:
+        """Note what a strike broke."""
+        expected = {FULL: 1, **dict.fromkeys(SIGNALS, EXIT_STATUS)}.get(phase, -signal.SIGKILL)
+        for rank, status in zip(ranks, statuses, strict=True):
+            if status not in (expected if rank in struck else 1, 0):
+                self._fault(f"ended with {status} at {phase!r}: {_last_words(rank)}")
+            if status == 1 and not self._is_advised(rank, phase):
+                self._fault(f"said at {phase!r}: {_last_words(rank)}")
+        if expected > 0 and any(self.folder.rglob(f".*{SUFFIX}")):
+            self._fault(f"left a temporary file at {phase!r}")
+        done = self._progress()
+        if done < self.done:
+            self._fault(f"fell back from {self.done} to {done} at {phase!r}")
+        self.done = done
+
+    def _is_advised(self, rank: Command, phase: str) -> bool:
+        """Tell whether a process ended with a sentence that says how to go on."""
+        said = rank.output.read_text()
+        # What comes later is not its own: Python's tracker of semaphores is another process.
+        own = [line for line in said.splitlines() if "resource_tracker" not in line]
+        words = "got: File too large" if phase == FULL else "Process "
+        sentences = [line for line in own if words in line and "--resume auto" in line]
+        return sentences[-1:] == own[-1:] != [] and "Traceback" not in said
+
+    def _progress(self) -> int:
+        """Return the newest iteration to continue from, or how many files are complete."""
+        if not self.job.trains:
+            return len(struck_files.finished(self.folder))
         newest = CheckpointFolder(self.work_dir).newest_complete()
-        iteration = 0 if newest is None else read_checkpoint(newest)["iteration"]
-        if iteration < self.saved:
-            self._fault(f"lost iterations {iteration} to {self.saved} after {KINDS[kind]}")
-        self.saved = iteration
+        return 0 if newest is None else read_checkpoint(newest)["iteration"]
 
-    def _is_saving(self) -> bool:
-        """Tell whether there is a half-written checkpoint."""
-        try:
-            return any(p.stat().st_size > LARGE for p in self.work_dir.glob("*.partial"))
-        except FileNotFoundError:  # just renamed
-            return False
+    def _expect_no_orphans(self) -> None:
+        """Wait until the workers of all former starts are gone."""
+        end = time.monotonic() + ORPHAN_SECONDS
+        while left := [number for command in self.left for number in command.running()]:
+            if time.monotonic() > end:
+                self._fault(f"left the processes {left}")
+                break
+            time.sleep(0.01)
+        self.left.clear()
 
     def _fault(self, text: str) -> None:
-        self.report.faults.append(f"{self.work_dir.name}: {text}")
+        self.report.faults.append(f"{self.name}, '{self.folder.name}': {text}")
 
 
-def campaign(config: Path, folder: Path, kinds: list[str], seed: int, share: float) -> Report:
-    """Interrupt a training in every one of the ways `kinds`, one after the other.
+def campaign(strikes: Sequence[Strike], folder: Path, seed: int) -> Report:
+    """Strike commands in all of the ways, those of one job one after the other.
 
     Args:
-        config: from `write_material`.
-        folder: for work folders.
-        kinds: keys of `KINDS`.
-        seed: of the moments.
-        share: latest moment of a strike after a start, as a share of the uninterrupted run's time.
+        strikes: in their order for each job.
+        folder: an empty one, for material, folders of runs, and what is said.
+        seed: of moments and numbers.
     """
-    report, draw = Report(), random.Random(seed)
-    whole = Course(config, folder / "whole", report)
-    begin = time.perf_counter()
-    whole.finish()
-    longest = share * (time.perf_counter() - begin)
-    course = Course(config, folder / "course_1", report)
-    for kind in kinds:
-        while not course.strike(kind, draw.uniform(0, longest)):
-            course.compare(whole.work_dir)
-            shutil.rmtree(course.work_dir)
-            course = Course(config, folder / f"course_{report.courses}", report)
-            if report.starts > 10 * len(kinds):
-                report.faults.append(f"gave up at {kind!r}")
-                return report
-    course.finish()
-    course.compare(whole.work_dir)
+    report, draw, said = Report(), random.Random(seed), folder / "said"
+    write_material(folder / "material")
+    said.mkdir()
+    with CommandServer(said, *IMPORTS) as server:
+        for name, of_job in groupby(sorted(strikes, key=lambda s: s.job), lambda s: s.job):
+            _strike_job(name, list(of_job), folder, draw, server, report)
     return report
 
 
-def _wait(process: Any, is_ready: Callable[[], bool]) -> bool:
-    """Wait until something is so; return False when the process ends before."""
-    while process.is_alive():
-        if is_ready():
+def _strike_job(
+    name: str,
+    strikes: list[Strike],
+    folder: Path,
+    draw: random.Random,
+    server: CommandServer,
+    report: Report,
+) -> None:
+    def course(number: int) -> Course:
+        runs = folder / "runs" / name.replace(" ", "_")
+        return Course(name, folder / "material", runs / str(number), server, report)
+
+    whole = course(0)
+    begin = time.monotonic()
+    whole.finish()
+    report.courses[name] += 1
+    longest = REACH * (time.monotonic() - begin)
+    number, current = 1, course(1)
+    for strike in strikes:
+        while not current.strike(strike.phase, longest, draw):
+            current.compare(whole.folder)
+            shutil.rmtree(current.folder)
+            number += 1
+            current = course(number)
+            if report.starts[name] > 10 * len(strikes) + 10:
+                report.faults.append(f"{name}: gave up at {strike.phase!r}")
+                return
+        report.strikes[strike] += 1
+    current.finish()
+    current.compare(whole.folder)
+
+
+def _last_words(command: Command) -> str:
+    return " ".join(command.output.read_text().split())[-300:]
+
+
+def _places(ranks: int) -> Iterator[dict[str, str]]:
+    """Yield the variables with which a launcher tells each process its place."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(ranks)}
+    for rank in range(ranks):
+        place = {"RANK": str(rank), "LOCAL_RANK": str(rank), **meeting} if ranks > 1 else {}
+        yield {"CUDA_VISIBLE_DEVICES": "", **place}
+
+
+def _wait(ranks: list[Command], is_there: Callable[[], object]) -> bool:
+    """Wait until something is so; return False when all processes end before."""
+    while any(is_running(rank.pid) for rank in ranks):
+        if is_there():
             return True
         time.sleep(0.001)
     return False
 
 
-def _catches_signals(process: int) -> bool:
+def _hears(process: int) -> bool:
     """Tell whether a process has handlers for `SIGNALS`."""
     try:
         lines = Path(f"/proc/{process}/status").read_text().splitlines()
@@ -244,11 +286,13 @@ def _catches_signals(process: int) -> bool:
     return all(caught >> (getattr(signal, name) - 1) & 1 for name in SIGNALS)
 
 
-def _hit(process: int, kind: str) -> None:
-    if kind == "full":
-        hard = resource.prlimit(process, resource.RLIMIT_FSIZE)[1]
-        resource.prlimit(process, resource.RLIMIT_FSIZE, (LARGE, hard))
-    elif kind in SIGNALS:
-        os.killpg(process, getattr(signal, kind))
-    else:
-        os.kill(process, signal.SIGKILL)
+def _hit(command: Command, phase: str) -> None:
+    """Strike a process, which may just have ended."""
+    with suppress(ProcessLookupError):
+        if phase == FULL:
+            hard = resource.prlimit(command.pid, resource.RLIMIT_FSIZE)[1]
+            resource.prlimit(command.pid, resource.RLIMIT_FSIZE, (LARGE, hard))
+        elif phase in SIGNALS:
+            os.killpg(command.pid, getattr(signal, phase))
+        else:
+            command.kill()

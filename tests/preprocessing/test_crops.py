@@ -2,9 +2,12 @@
 
 import importlib.util
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
+import models_cfg
 import numpy as np
 import pytest
 import torch
@@ -18,6 +21,7 @@ from mmseg.preprocessing.choices import Options
 from mmseg.preprocessing.preprocess import preprocess
 from mmseg.system.errors import ConfigError
 
+ROOT = Path(__file__).parents[2]
 NORM = {"mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375], "to_rgb": True}
 CROP = (16, 20)
 NUM = 9
@@ -84,7 +88,15 @@ def cfg(data: Path) -> Config:
         "target": {**side, "type": "GTADataset"},
         "rare_class_sampling": {"min_pixels": 20, "class_temp": 0.1, "min_crop_ratio": 0.5},
     }
-    return Config({"data": {"train": train}}, filename="tiny.py")
+    model = models_cfg.daformer("mit_b0", channels=16, embed=16)
+    whole = {
+        "model": {key: value for key, value in model.items() if key != "train_cfg"},
+        "data": {"train": train},
+        "uda": {"type": "DACS"},
+        "runner": {"max_iters": 2},
+        "optimizer": {"type": "AdamW", "lr": 1e-3},
+    }
+    return Config(whole, filename="tiny.py")
 
 
 def run(cfg: Config, folder: Path, lines: list[str] | None = None, **options) -> Path | None:
@@ -237,12 +249,48 @@ def test_missing_depth_folder_says_what_to_set(cfg, tmp_path):
 
 
 def test_dataset_of_another_name_than_the_config_is_an_error(cfg, tmp_path):
-    cfg.uda = {"dataset": "synthia", "matrix_path": str(tmp_path / "elsewhere.pth")}
+    cfg.uda = {"dataset": "synthia"}
     with pytest.raises(ValueError, match=r"expected --dataset_name synthia for tiny\.py"):
         run(cfg, tmp_path)
-    lines: list[str] = []
-    run(cfg, tmp_path / "crops", lines, dataset_name="synthia", num=1)
-    assert any("elsewhere.pth, but this run writes" in line for line in lines)
+    assert run(cfg, tmp_path / "crops", dataset_name=None, num=1).name.startswith("synthia_1_")
+
+
+def with_paths(cfg: Config, folder: Path, **changes: str) -> Config:
+    """Let the config read the crops and the bank in a folder."""
+    paths = {f"croped_{part}_path": str(folder / part) for part in ("images", "labels")}
+    bank = str(folder / f"gta_{NUM}_distribution.pth")
+    cfg.uda = {"dataset": "GTA", "matrix_path": bank, **paths, **changes}
+    return cfg
+
+
+def test_the_config_chooses_what_the_command_line_leaves_open(cfg, made, tmp_path):
+    """Name, folder and number; without a bank in the config, those of the default config."""
+    with_paths(cfg, tmp_path / "crops")
+    bank = run(cfg, None, dataset_name=None, num=None)
+    assert bank == tmp_path / f"crops/gta_{NUM}_distribution.pth"
+    assert contents(bank.parent) == contents(made)
+    usual = Options().completed(Config({**cfg, "uda": None}))
+    assert usual.bank_file == Path("preprocessed/gta_daformer/gta_24966_distribution.pth")
+
+
+@pytest.mark.parametrize(
+    "key", ["matrix_path", "croped_images_path", "croped_labels_path", "number"]
+)
+def test_a_config_that_reads_other_files_than_are_written_is_refused(cfg, tmp_path, key):
+    folder = tmp_path / "crops"
+    changes = {} if key == "number" else {key: "elsewhere/gta_9_distribution.pth"}
+    with_paths(cfg, folder, **changes)
+    named = "matrix_path" if key == "number" else key
+    number = NUM + 1 if key == "number" else NUM
+    message = rf"tiny\.py: expected uda\.{named} to be '{folder}/.*or --num"
+    with pytest.raises(ConfigError, match=message):
+        run(cfg, folder, num=number)
+    assert not folder.exists()
+
+
+def test_paths_that_the_method_does_not_use_need_not_agree(cfg, tmp_path):
+    with_paths(cfg, tmp_path / "elsewhere", source_only=True)
+    assert run(cfg, tmp_path / "crops", num=1)
 
 
 def test_the_bank_counts_the_classes_of_the_network(cfg, tmp_path):
@@ -299,9 +347,22 @@ def test_command_passes_its_arguments_on(cfg, tmp_path, monkeypatch, capsys):
     spec.loader.exec_module(command)
     defaults = command.SegOptions()
     assert defaults.config == "configs/cdda/gta2cs_cdda_daformer"
-    assert (defaults.dataset_name, str(defaults.folder)) == ("gta", "preprocessed/gta_daformer")
+    assert (defaults.dataset_name, defaults.folder, defaults.num) == (None, None, None)
     arguments = f"--config {tmp_path}/tiny --source_preprocessed_path {tmp_path}/out --num 2"
     arguments += " --num-workers 0 --seed 4 --cfg-options data.train.source.pipeline.4.prob=0.0"
     command.main(arguments.split())
     assert (tmp_path / "out/gta_2_distribution.pth").is_file()
     assert "Writing 7 files" in capsys.readouterr().out
+
+
+def test_command_refuses_before_it_draws_what_training_would_refuse(cfg, tmp_path):
+    """The whole check of a training; here of its method."""
+    cfg.uda = {"type": "DACS", "imnet_feature_dist_lambda": 0.1}
+    cfg.dump(tmp_path / "tiny.py")
+    words = f"--config {tmp_path}/tiny --source_preprocessed_path {tmp_path}/out --num 2"
+    command = [sys.executable, str(ROOT / "run_seg.py"), *words.split()]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode not in (0, None)
+    assert "imnet_feature_dist_lambda: expected 0 without pretrained" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()

@@ -5,6 +5,7 @@ import runpy
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,6 @@ from PIL import Image
 
 from mmseg.preprocessing.label_conversion import (
     convert_cityscapes,
-    convert_cityscapes_label,
     convert_gta,
     convert_synthia,
 )
@@ -106,8 +106,7 @@ def test_missing_or_empty_label_folder_is_an_error(raw, name):
 @pytest.mark.parametrize(
     ("polygons", "message"),
     [
-        ("{", "broken file"),
-        ('{"imgHeight": 3}', "broken file .KeyError"),
+        ('{"imgHeight": 3}', "broken file .imgWidth"),
         (
             '{"imgHeight": 3, "imgWidth": 4, "objects": [{"label": "ufo", "polygon": [[0, 0]]}]}',
             "got unknown ones: 'ufo'. Call them as Cityscapes does",
@@ -120,16 +119,6 @@ def test_broken_polygons_are_an_error_that_names_the_file(raw, polygons, message
     (folder / "aachen_000000_000019_gtFine_polygons.json").write_text(polygons)
     with pytest.raises(ValueError, match=f"aachen_000000_000019_gtFine_polygons.json.*{message}"):
         convert_cityscapes("cityscapes", processes=processes)
-
-
-def test_groups_and_deleted_polygons_are_drawn_as_cityscapes_does(raw):
-    objects = [
-        {"label": "cargroup", "polygon": [[0, 0], [3, 0], [3, 2], [0, 2]]},
-        {"label": "ufo", "polygon": [[0, 0], [3, 0], [3, 2]], "deleted": 1},
-    ]
-    path = Path("cityscapes/gtFine/train/aachen/aachen_000000_000019_gtFine_polygons.json")
-    path.write_text(json.dumps({"imgHeight": 3, "imgWidth": 4, "objects": objects}))
-    assert convert_cityscapes_label(path)["13"] == 12
 
 
 @pytest.mark.parametrize(
@@ -153,6 +142,18 @@ def test_conversion_without_a_single_labeled_pixel_is_an_error(raw, name):
     with pytest.raises(ValueError, match=r"got none in all \d files: .*, as in '.*TrainIds.png'"):
         CONVERTERS[name](name, processes=1)
     assert not Path(name, "samples_with_class.json").exists()
+    assert not Path(name, "train.txt").exists()
+
+
+@pytest.mark.parametrize(("split", "is_right"), [("val", False), ("other", False), ("test", True)])
+def test_only_test_images_may_have_no_class_at_all(raw, split, is_right):
+    """Their published polygons say nothing but what is ignored."""
+    shutil.rmtree("cityscapes/gtFine")
+    file = Path(f"cityscapes/gtFine/{split}/ulm/ulm_000000_000019_gtFine_polygons.json")
+    file.parent.mkdir(parents=True)
+    file.write_text('{"imgHeight": 3, "imgWidth": 4, "objects": []}')
+    with nullcontext() if is_right else pytest.raises(ValueError, match="every pixel is ignored"):
+        assert convert_cityscapes("cityscapes", processes=1) == []
 
 
 def test_synthia_label_with_one_channel_is_an_error(raw):

@@ -7,8 +7,6 @@ dictionary remembers in `origins` where each key was written, so errors can name
 """
 
 import difflib
-import importlib
-import sys
 import warnings
 from collections.abc import Mapping
 from functools import cache
@@ -17,24 +15,17 @@ from pathlib import Path
 from typing import Any
 
 from mmseg.config.language.config_dict import ConfigDict, stamp, wrap
+from mmseg.config.language.custom_imports import CUSTOM_IMPORTS, import_custom_modules
 from mmseg.config.language.dumping import text_of
+from mmseg.config.language.known_keys import KNOWN, READ
 from mmseg.config.language.merging import merge, set_at
 from mmseg.config.language.sources import BASE, SUFFIXES, read_source, source_text
 from mmseg.config.language.templates import Templates
 from mmseg.system.errors import ConfigError
-from mmseg.system.files import atomic_write
+from mmseg.system.files import atomic_write, refuse_endless
 
-CUSTOM_IMPORTS = "custom_imports"
 MAX_CHAIN = 30
 MAX_FILES_OF_HINT = 20_000
-# What the program reads at the top level of a config; other names are the user's own variables.
-KNOWN_TOP_LEVEL = frozenset(
-    ["model", "data", "uda", "optimizer", "optimizer_config", "lr_config", "runner", "evaluation"]
-    + ["checkpoint_config", "log_config", "seed", "load_from", "resume_from", "work_dir", "name"]
-    + ["find_unused_parameters", "cudnn_benchmark", "custom_imports", "exp", "n_gpus", "git_rev"]
-    + ["gpu_model", "log_level", "dist_params", "workflow", "use_ddp_wrapper", "sync_bn"]
-    + ["amp", "fp16"]
-)
 # Options may set keys of these sections even if a config omits them or sets them to None.
 OPTIONAL_SECTIONS = ("optimizer_config", "amp", "fp16", "checkpoint_config", "evaluation")
 
@@ -96,7 +87,7 @@ class Config(ConfigDict):
             set_at(self, parts, 0, value, source)
         stamp(self)
         if any(path.split(".")[0] == CUSTOM_IMPORTS for path in options):
-            _import_custom_modules(self)
+            import_custom_modules(self)
 
     def merge_from_dict(self, options: Mapping[str, Any], allow_list_keys: bool = True) -> None:
         """Set values by dotted path, as mmcv spells it; numbers always reach into lists."""
@@ -116,6 +107,7 @@ def load_config(path: str | Path) -> Config:
 def find_config(path: str | Path) -> Path:
     """Return the config file that `path` names, with or without its suffix."""
     path = Path(path)
+    refuse_endless(path, "a config")
     for candidate in (path, *(path.parent / (path.name + suffix) for suffix in SUFFIXES)):
         if candidate.is_file():
             return candidate
@@ -137,7 +129,7 @@ def _config(merged: ConfigDict, filename: str | None, text: str) -> Config:
     cfg = Config(merged, filename)
     vars(cfg)["text"] = text
     _warn_about_similar_names(cfg)
-    _import_custom_modules(cfg)
+    import_custom_modules(cfg)
     return cfg
 
 
@@ -200,36 +192,11 @@ def _merged_bases(names: Any, file: Path, chain: tuple[Path, ...]) -> ConfigDict
 
 def _warn_about_similar_names(cfg: Config) -> None:
     for key in cfg:
-        if key in KNOWN_TOP_LEVEL or key.startswith("name_"):
+        if key in KNOWN or key.startswith("name_"):
             continue
-        close = difflib.get_close_matches(key, KNOWN_TOP_LEVEL, n=1, cutoff=0.85)
+        close = difflib.get_close_matches(key, READ, n=1, cutoff=0.85)
         if close and close[0] not in cfg:
             warnings.warn(
                 f"{cfg.origins.get(key)}: {key!r} has no effect; did you mean {close[0]!r}?",
                 stacklevel=3,
             )
-
-
-def _import_custom_modules(cfg: Config) -> None:
-    custom = cfg.get(CUSTOM_IMPORTS)
-    if not custom:
-        return
-    names = custom.get("imports") if isinstance(custom, dict) else None
-    names = [names] if isinstance(names, str) else names
-    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
-        raise ConfigError(
-            f"{cfg.origins.get('custom_imports', 'the config')}: expected the names of modules, "
-            f"got {custom!r}. Write custom_imports = dict(imports=['my_module'])."
-        )
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
-    for name in names:
-        try:
-            importlib.import_module(name)
-        except ImportError as error:
-            if not custom.get("allow_failed_imports", False):
-                raise ImportError(
-                    f"{cfg.origins.get('custom_imports', 'the config')}: custom_imports names "
-                    f"{name!r}, which cannot be imported ({error}); is its folder on PYTHONPATH?"
-                ) from error
-            warnings.warn(f"custom_imports: {name!r} was not imported: {error}", stacklevel=2)

@@ -72,10 +72,11 @@ def read_depth(
     command = command or make_command("…")
     with explained(f"Depth of the image '{image_path}': ", f"Make missing maps with: {command}"):
         stored = read_unchanged(path)
-    if stored.ndim != 2:
+    if stored.ndim != 2 or stored.dtype.type not in BINS:
+        kind = f"{stored.shape[2]} channels" if stored.ndim > 2 else f"values of {stored.dtype}"
         raise ValueError(
             f"expected an 8- or 16-bit grayscale PNG at '{path}' (depth of '{image_path}'), got "
-            f"{stored.shape[2]} channels. Store the raw depth, not a colored picture of it. Make "
+            f"{kind}. Store the raw depth, not a colored picture of it. Make "
             f"new maps with: {command} --overwrite"
         )
     if stored.shape != size:

@@ -12,11 +12,12 @@ from mmseg.datasets.depth.record import RECORD_FILE, find_record, recipe_hash
 
 
 def training_warnings(uda: Mapping[str, Any] | None, dataset: Any) -> list[str]:
-    """Say what looks wrong in the depth that a method reads on `dataset`; opens a few maps."""
+    """Say what looks wrong in the files that a method reads on `dataset`; opens a few maps."""
     bank, crops = ((uda or {}).get(key) for key in ("matrix_path", "croped_images_path"))
     dep_dir = getattr(getattr(dataset, "source", None), "dep_dir", None)
     folders = [Path(path).parent for path in (bank, crops) if bank and path]
-    return dataset_warnings(dataset) + crop_warnings(folders, dep_dir)
+    statistics = getattr(getattr(dataset, "rare_class_sampling", None), "warnings", [])
+    return [*statistics, *dataset_warnings(dataset), *crop_warnings(folders, dep_dir)]
 
 
 def crop_warnings(folders: Iterable[Path], dep_dir: str | Path | None) -> list[str]:

@@ -28,6 +28,8 @@ ODDITIES = {
     "colored": f"are color pictures; the method reads one gray channel. {PREVIEW}.",
     "constant": "hold one value everywhere, which says nothing about depth. Look at them and make "
     f"them again: {PREVIEW}.",
+    "0…1": "hold 0 and 1 only, as of values 0...1 that were not scaled: everything is far away. "
+    f"Make them again, or scale the values ({CONVERT}).",
     "16-bit": "are 16-bit files. Their values are divided by 257, which is right only for relative "
     "inverse depth scaled to 0...65535, not for disparity or distance in other units; "
     f"{CONVERT}, and {PREVIEW}.",
@@ -103,6 +105,7 @@ def _look(stored: np.ndarray) -> set[str]:
     is_16_bit = stored.dtype == np.uint16
     looks = {
         "constant": low == high,
+        "0…1": low < high == 1,
         "16-bit": is_16_bit,
         "16-bit, small": is_16_bit and low < high <= 255,
         "inverted": low < high and ahead > NEARER_SHARE * (high - low),

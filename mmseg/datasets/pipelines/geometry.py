@@ -120,7 +120,7 @@ class RandomCrop:
         crop_size: (height, width) of the window.
         cat_max_ratio: draw again, up to ten times, until the most frequent class takes less than
             this share of the labeled pixels and a second class is present. The last window is used
-            untested; 1 tests nothing.
+            untested; 1 tests nothing. It needs labels.
         ignore_index: label of pixels that do not count.
     """
 
@@ -137,6 +137,12 @@ class RandomCrop:
 
     def __call__(self, results: Results) -> Results:
         """Return the sample cut to the drawn window."""
+        if self.cat_max_ratio < 1 and "gt_semantic_seg" not in results:
+            raise ValueError(
+                f"expected a label at RandomCrop with cat_max_ratio={self.cat_max_ratio}, which "
+                f"tests it, got none for '{results.get('filename')}'. Put LoadAnnotations before "
+                "it, or leave cat_max_ratio out."
+            )
         rng, size = random_generator(results), results["img"].shape[:2]
         window = self._draw_window(size, rng)
         for _ in range(MAX_TRIES if self.cat_max_ratio < 1 else 0):

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mmseg.system.errors import ConfigError
+from mmseg.system.files import refuse_endless
 from mmseg.system.safe_loading import UnreadableFileError, load_safely
 from mmseg.system.soundness import faults_in, misfits
 
@@ -41,6 +42,7 @@ def load_pretrained(
             "from random weights."
         )
     path = Path(path)
+    refuse_endless(path, "pretrained weights")
     if not path.is_file():
         raise FileNotFoundError(
             f"expected pretrained weights at '{path}', got no such file; {where_to_get}."

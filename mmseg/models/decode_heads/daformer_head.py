@@ -47,7 +47,8 @@ class DAFormerHead(BaseDecodeHead):
         ],
         **kwargs: Any,
     ) -> None:
-        super().__init__(**{"input_transform": "multiple_select", **kwargs})
+        options: dict[str, Any] = {"input_transform": "multiple_select", **kwargs}
+        super().__init__(decoder_params=decoder_params, **options)
         levels, dims = len(self.feature_channels), decoder_params["embed_dims"]
         dims = [dims] * levels if isinstance(dims, int) else list(dims)
         if len(dims) != levels:

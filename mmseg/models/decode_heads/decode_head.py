@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mmseg.config.registry import LOSSES
 from mmseg.config.values import Count, Counts, Label, Part, Section
-from mmseg.models.layers import RELU, ActCfg, NormCfg, resize
+from mmseg.models.layers import RELU, ActCfg, ConvCfg, NormCfg, resize
 from mmseg.models.losses import accuracy
 from mmseg.system.errors import ConfigError
 
@@ -33,7 +33,8 @@ class BaseDecodeHead(nn.Module, ABC):
         input_transform: None (one feature), 'multiple_select' (a list of features) or
             'resize_concat' (all resized to the first one's size and concatenated).
         dropout_ratio: share of channels dropped before the classification layer.
-        norm_cfg, act_cfg: for the layers of the subclass.
+        conv_cfg, norm_cfg, act_cfg: for the layers of the subclass.
+        decoder_params: for the subclass, which may have keys of its own in it.
         loss_decode: config of the loss.
         ignore_index: label of pixels that do not count.
         align_corners: of every bilinear resize.
@@ -47,9 +48,11 @@ class BaseDecodeHead(nn.Module, ABC):
         in_index: int | Sequence[int] = -1,
         input_transform: Literal["resize_concat", "multiple_select"] | None = None,
         dropout_ratio: Part = 0.1,
+        conv_cfg: ConvCfg | None = None,
         norm_cfg: NormCfg | None = None,
         act_cfg: ActCfg | None = RELU,
         loss_decode: Annotated[Section, LOSSES.checked] = CROSS_ENTROPY,
+        decoder_params: Section | None = None,
         ignore_index: Label = 255,
         align_corners: bool = False,
     ) -> None:
@@ -63,7 +66,8 @@ class BaseDecodeHead(nn.Module, ABC):
             self.in_channels = sum(self.feature_channels)
         self.channels, self.num_classes = channels, num_classes
         self.in_index, self.input_transform = in_index, input_transform
-        self.norm_cfg, self.act_cfg = norm_cfg, act_cfg
+        self.conv_cfg, self.norm_cfg, self.act_cfg = conv_cfg, norm_cfg, act_cfg
+        self.decoder_params = decoder_params
         self.ignore_index = ignore_index
         self.align_corners = align_corners
         self.loss_decode = LOSSES.build(loss_decode)
@@ -125,6 +129,11 @@ class BaseDecodeHead(nn.Module, ABC):
         size = (features[0].shape[2], features[0].shape[3])
         return [torch.cat([resize(x, size, self.align_corners) for x in features], dim=1)]
 
+    def _transform_inputs(self, inputs: Sequence[Tensor]) -> list[Tensor] | Tensor:
+        """Return the selected features as heads of forks expect them: a list, or the only one."""
+        features = self.select_inputs(inputs)
+        return features if self.input_transform == "multiple_select" else features[0]
+
     @abstractmethod
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """Map the backbone's features to logits (N, C, h, w)."""
@@ -148,7 +157,9 @@ class BaseDecodeHead(nn.Module, ABC):
         `seg_weight` (N, H, W) per pixel. Users' heads may need `img_metas` and `train_cfg`.
         """
         logits = self.forward(inputs)
-        losses: dict[str, Any] = self.losses(logits, gt_semantic_seg, seg_weight)
+        # A user's own `losses` may do without weights as long as there are none.
+        weights = {} if seg_weight is None else {"seg_weight": seg_weight}
+        losses: dict[str, Any] = self.losses(logits, gt_semantic_seg, **weights)
         if return_logits:
             losses["logits"] = logits
         return losses

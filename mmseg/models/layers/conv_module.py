@@ -4,19 +4,33 @@ Legend: N images, C channels, H×W pixels.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 from torch import Tensor, nn
 
+from mmseg.config.checking import check_section, checked
+from mmseg.config.values import Section
 from mmseg.models.layers.activation import RELU, build_activation
 from mmseg.models.layers.norm import build_norm
+
+
+@dataclass(frozen=True)
+class ConvKeys:
+    """The kind of a convolution; there is one."""
+
+    type: Literal["Conv2d", "Conv"]
+
+
+ConvCfg = Annotated[Section, checked(ConvKeys, "conv_cfg")]
 
 
 class ConvModule(nn.Module):
     """Convolve, normalize, activate; starts from Kaiming-normal weights (fan out).
 
     `bias='auto'` gives the convolution a bias exactly when no norm follows. The norm is stored
-    under its short name (`bn`, `gn`, ...), as published checkpoints have it.
+    under its short name (`bn`, `gn`, ...), as published checkpoints have it. `conv_cfg`, which
+    heads of forks pass on, may only name the plain convolution; `ConfigError` for another.
     """
 
     def __init__(
@@ -29,10 +43,13 @@ class ConvModule(nn.Module):
         dilation: int = 1,
         groups: int = 1,
         bias: bool | str = "auto",
+        conv_cfg: Mapping[str, Any] | None = None,
         norm_cfg: Mapping[str, Any] | None = None,
         act_cfg: Mapping[str, Any] | None = RELU,
     ) -> None:
         super().__init__()
+        if conv_cfg is not None:
+            check_section(conv_cfg, ConvKeys, "conv_cfg")
         has_bias = norm_cfg is None if bias == "auto" else bool(bias)
         sampling = (kernel_size, stride, padding, dilation, groups)
         self.conv = nn.Conv2d(in_channels, out_channels, *sampling, bias=has_bias)

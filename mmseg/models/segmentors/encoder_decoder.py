@@ -145,11 +145,14 @@ class EncoderDecoder(nn.Module):
         """
         features = self.extract_feat(img)
         result: dict[str, Any] = {"features": features} if return_feat else {}
-        arguments = (features, img_metas, gt_semantic_seg, self.train_cfg, seg_weight)
-        values = self.decode_head.forward_train(*arguments, return_logits)
+        arguments = (features, img_metas, gt_semantic_seg, self.train_cfg)
+        # A user's own `forward_train` may lack what is not asked of it.
+        weights = {} if seg_weight is None else {"seg_weight": seg_weight}
+        wanted = {"return_logits": True} if return_logits else {}
+        values = self.decode_head.forward_train(*arguments, **weights, **wanted)
         result |= {f"decode.{key}": value for key, value in values.items()}
         for name, head in self._auxiliary_heads().items():
-            values = head.forward_train(*arguments)
+            values = head.forward_train(*arguments, **weights)
             result |= {f"{name}.{key}": value for key, value in values.items()}
         return result
 

@@ -41,8 +41,8 @@ class UDABatch:
         """Take the batch from the loader's dictionary."""
         if missing := [k for k in ("target_img", "img", "gt_semantic_seg") if k not in batch]:
             raise ConfigError(
-                f"expected source and target images in a batch, got no {missing[0]!r}; "
-                "set data.train to a UDADataset for this training method."
+                f"expected source and target images in a batch, got no {missing[0]!r}. "
+                "Set data.train to a UDADataset for this training method."
             )
         return cls(
             image=batch["img"],
@@ -200,8 +200,8 @@ class Supervised(TrainingMethod):
         """Add the gradients of the cross-entropy on one labeled batch."""
         if "target_img" in batch:
             raise ConfigError(
-                "expected labeled images only, got a UDADataset without a uda section; "
-                "add one, or set data.train to the source dataset."
+                "expected labeled images only, got a UDADataset without a uda section. "
+                "Add one, or set data.train to the source dataset."
             )
         torch.manual_seed(draws.torch_seed())
         output = self.start_output(iteration)

@@ -44,7 +44,7 @@ class FeatureDistance:
         if self.classes is not None and self.min_ratio is None:
             raise ConfigError(
                 "expected uda.imnet_feature_dist_scale_min_ratio with imnet_feature_dist_classes, "
-                "got None; set it (0.75 in DAFormer)."
+                "got None. Set it (0.75 in DAFormer)."
             )
 
     def of_views(

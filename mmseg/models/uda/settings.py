@@ -79,14 +79,17 @@ class DACSSettings(SelfTrainingSettings):
         if self.source_only and self.mask_mode not in (None, *source_modes):
             raise ConfigError(
                 f"expected uda.mask_mode to be one of {', '.join(source_modes)} with "
-                f"uda.source_only=True, where nothing labels the target, got {self.mask_mode!r}; "
-                "change one of them."
+                f"uda.source_only=True, where nothing labels the target, got {self.mask_mode!r}. "
+                "Change one of them."
             )
         paths = ("dataset", "croped_images_path", "croped_labels_path")
         needed = (*paths, "reweight_threshold", "relabel_threshold")
         missing = [key for key in needed if getattr(self, key) is None]
         if self.matrix_path is not None and missing:
-            raise ConfigError(f"uda.matrix_path turns on CDDA, which also needs uda.{missing[0]}.")
+            raise ConfigError(
+                f"expected uda.{missing[0]} with uda.matrix_path, which turns on CDDA, got none. "
+                "Set it, or matrix_path to None."
+            )
 
     @property
     def uses_depth(self) -> bool:

@@ -21,7 +21,7 @@ from torch.utils.data import Dataset
 
 from mmseg.datasets.depth.bins import write_map
 from mmseg.datasets.image_files import read_bytes, read_unchanged, unreadable
-from mmseg.preprocessing.crops import each_item
+from mmseg.datasets.loader import each_item
 from mmseg.preprocessing.depth_maps.jobs import Job, Outcomes
 from mmseg.preprocessing.depth_maps.scaling import NEAREST, SCALING, nearness, to_stored
 from mmseg.system.errors import is_for_user

@@ -3,7 +3,6 @@
 Legend: B images of H×W pixels, h×w network input.
 """
 
-import errno
 import json
 import math
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -17,12 +16,14 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import Dataset, get_worker_info
+from torch.utils.data import Dataset
 
 from mmseg.datasets.image_files import read_color
-from mmseg.preprocessing.crops import each_item
+from mmseg.datasets.loader import each_item
 from mmseg.preprocessing.depth_maps.jobs import Job
 from mmseg.system.errors import is_for_user
+from mmseg.system.files import refuse_endless
+from mmseg.system.workers import in_shared_memory
 
 RESAMPLE = {0: "nearest", 2: "linear", 3: "cubic"}  # Pillow's numbers, which the settings hold
 ROUNDINGS = {"nearest": round, "down": math.floor, "up": math.ceil}
@@ -177,7 +178,7 @@ class ImageGroups(Dataset[list[Batch | str]]):
                 read.setdefault((image.shape[0], image.shape[1]), []).append((job, pixels))
         for size, items in read.items():
             jobs, inputs = zip(*items, strict=True)
-            parts.append(Batch(list(jobs), _shared(torch.stack(inputs)), size))
+            parts.append(Batch(list(jobs), in_shared_memory(torch.stack(inputs)), size))
         return parts
 
 
@@ -195,23 +196,11 @@ def _groups(jobs: Sequence[Job], batch_size: int) -> Iterator[list[Job]]:
     groups: dict[tuple[int, int] | None, list[Job]] = {}
     for job in jobs:
         size = None  # of images that are broken, too
-        with suppress(*NO_HEADER), Image.open(job.image) as picture:
-            size = picture.size
+        with suppress(*NO_HEADER):
+            refuse_endless(job.image, "an image file")
+            with Image.open(job.image) as picture:
+                size = picture.size
         groups.setdefault(size, []).append(job)
         if len(groups[size]) == batch_size:
             yield groups.pop(size)
     yield from groups.values()
-
-
-def _shared(pixels: Tensor) -> Tensor:
-    """Share a worker's pixels: errors in the loader's own thread leave the main process waiting."""
-    try:
-        return pixels if get_worker_info() is None else pixels.share_memory_()
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise OSError(
-            errno.ENOMEM,
-            f"expected {pixels.nbytes} bytes of shared memory for images, got: {reason}; use a "
-            "smaller --num-workers or --batch-size, or more shared memory (of a container: docker "
-            "run --shm-size), and start the same command again.",
-        ) from error

@@ -16,7 +16,6 @@ from tqdm import tqdm
 
 from mmseg.datasets.depth.inspection import folder_warnings
 from mmseg.datasets.depth.record import DepthRecord
-from mmseg.preprocessing.crops import lost_worker
 from mmseg.preprocessing.depth_maps.disparity import Conversion
 from mmseg.preprocessing.depth_maps.folder import MapFolder
 from mmseg.preprocessing.depth_maps.jobs import (
@@ -184,7 +183,7 @@ def _make_all(options: Options, folder: MapFolder, interruption: Interruption, s
         say(f"{own.existing} of {len(folder.jobs)} maps are in {options.out} already.")
     share = jobs[processes.rank() :: processes.world_size()]
     settings = options.batch_size, options.workers, lambda: interruption.requested
-    _count(maker.outcomes(share, *settings), len(share), own, options.workers)
+    _count(maker.outcomes(share, *settings), len(share), own)
     done = own.made + len(own.failures)
     is_stopped = interruption.requested and done < len(share)
     try:
@@ -205,21 +204,14 @@ def _make_all(options: Options, folder: MapFolder, interruption: Interruption, s
     return Summary(sum(one.made for one in everyone), own.existing, failures)
 
 
-def _count(outcomes: Outcomes, total: int, summary: Summary, workers: int) -> None:
+def _count(outcomes: Outcomes, total: int, summary: Summary) -> None:
     """Let maps be made, behind a bar."""
     bar = tqdm(total=total, desc="depth maps", unit="image", disable=not processes.is_main())
-    try:
-        with bar, closing(outcomes):
-            for failure in outcomes:
-                summary.made += failure is None
-                summary.failures += [failure] if failure else []
-                bar.update()
-        return
-    except RuntimeError as error:  # the loader's, which comes at any moment
-        lost = lost_worker(error, workers)
-        if lost is None:
-            raise
-    raise lost  # here, where nothing keeps the loader's other workers
+    with bar, closing(outcomes):
+        for failure in outcomes:
+            summary.made += failure is None
+            summary.failures += [failure] if failure else []
+            bar.update()
 
 
 def _show_maps(options: Options, jobs: Sequence[Job], say: Say) -> None:

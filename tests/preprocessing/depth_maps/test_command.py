@@ -259,7 +259,7 @@ def test_limit_on_the_size_of_files_ends_the_run_with_a_sentence(many, model, se
     Image.effect_noise((200, 150), 60).convert("RGB").save(images / "noise.png")
     out = tmp_path / "maps"
     said = {0: f"expected to write '{out}/noise.png', got: File too large; "}
-    said[1] = "bytes of shared memory for images, got: .*too large.*; use a smaller --num-work"
+    said[1] = "bytes of shared memory for samples, got: .*too large.*use fewer workers"
     for workers, message in said.items():  # the memory that processes share has the same limit
         options = ("--num-workers", str(workers))
         status, text = start(server, images, out, model, *options, file_size=5000).wait()

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mmseg.datasets.depth.bins import NUM_BINS
+from mmseg.system.files import refuse_endless
 from mmseg.system.safe_loading import UnreadableFileError, load_safely
 
 
@@ -74,6 +75,7 @@ def load_bank(path: str | Path, dataset: str, device: torch.device | str = "cpu"
     )
     if numbered := re.search(r"_(\d+)_distribution", path.name):
         command += f" --num {numbered[1]}"
+    refuse_endless(path, "a bank of depth statistics")
     if not path.is_file():
         raise FileNotFoundError(f"No depth statistics at '{path}'. Create them with: {command}")
     try:

@@ -1,0 +1,77 @@
+"""What the section of a dataset says about its classes and labels, before it is built."""
+
+from typing import Any, NoReturn
+
+from mmseg.config.checking import named, origin
+from mmseg.config.registry import DATASETS
+from mmseg.config.sections import DataConfig
+from mmseg.config.values import Section
+from mmseg.datasets import CustomDataset
+from mmseg.datasets.labels import Palette, with_palette
+from mmseg.system.errors import ConfigError
+
+Names = tuple[str, ...]
+
+
+def refuse(section: Any, key: str, expected: str, got: object, advice: str) -> NoReturn:
+    """Raise `ConfigError` for a value that contradicts another one, or that has to be set."""
+    name, place = named(section, key, "the config"), origin(section, key) or origin(section)
+    raise ConfigError(f"{place}{name}: expected {expected}, got {got}. {advice}")
+
+
+def classes_of(data: DataConfig) -> list[tuple[Section, Names]]:
+    """Return the sections that say which classes their datasets have, and these classes."""
+    sections = [s for s in (data.source, data.target, data.val, data.test) if s]
+    named_classes = [(section, class_names(section)) for section in sections]
+    return [(section, names) for section, names in named_classes if names]
+
+
+def classes_and_palette(data: DataConfig) -> tuple[Names, Palette | None] | None:
+    """Return the classes that a network of a config is tested on, and their colors, if it says."""
+    for section in (data.test, data.val, data.target, data.source):
+        if section and (names := class_names(section)):
+            palette = section.get("palette") or getattr(_type_of(section), "PALETTE", None)
+            return with_palette(names, palette)
+    return None
+
+
+def class_names(section: Section) -> Names:
+    """Return the classes that a section names, else those of its type; () if nothing says them.
+
+    `ConfigError` if classes and palette do not go together.
+    """
+    names = section.get("classes")
+    if names is None:
+        names = getattr(_type_of(section), "CLASSES", None) or ()
+    try:
+        return with_palette(names, section.get("palette"))[0]
+    except ValueError as error:
+        key = "palette" if len(set(names)) == len(names) else "classes"
+        place = f"{origin(section, key)}{named(section, key, 'the config')}"
+        raise ConfigError(f"{place}: {error}") from None
+
+
+def check_labels(section: Section | None) -> None:
+    """Raise `ConfigError` for a dataset that is trained or evaluated on without classes or labels.
+
+    A class of the user's own may have both from elsewhere.
+    """
+    kind = _type_of(section) if section else None
+    if getattr(kind, "__init__", None) is not CustomDataset.__init__:
+        return
+    if not class_names(section or {}):
+        advice = "Set classes=[…] in this section, the names in the order of the train ids."
+        refuse(section, "classes", "the names of the classes", "none", advice)
+    if (section or {}).get("ann_dir") is None:
+        refuse(section, "ann_dir", "the folder of the labels", "none", "Set ann_dir.")
+
+
+def is_dataset(section: Section, kind: type) -> bool:
+    """Tell whether the type of a section is a class or a subclass of it."""
+    own = _type_of(section)
+    return isinstance(own, type) and issubclass(own, kind)
+
+
+def _type_of(section: Section) -> Any:
+    kind: Any = section.get("type")
+    return kind if callable(kind) else DATASETS.get(kind)
