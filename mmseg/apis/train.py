@@ -92,8 +92,6 @@ def _train(
         logger.info(line)
     for warning in process_warnings(run):
         logger.warning(warning)
-    if run.notice is not None:
-        logger.log(*run.notice)
     torch.backends.cudnn.benchmark = run.tunes_convolutions and device.type == "cuda"
     set_random_seed(run.seed, options.deterministic)
     model = build_initial_method(run)
@@ -101,6 +99,8 @@ def _train(
         logger.info(line)
     dataset = build_dataset(run.data.train or {})
     logger.info(f"Work folder: {work_dir}; seed {run.seed}; {len(dataset)} training samples")
+    if run.notice is not None:
+        logger.log(*run.notice)
     for line in training_warnings(run.uda, dataset) if processes.is_main() else []:
         logger.warning(line)
     write_repro(work_dir, run, dataset, device, options.deterministic, options.launcher)

@@ -10,27 +10,33 @@ from mmseg.system.soundness import tensors_in
 
 
 def require_finite(network: nn.Module, updates: Updates, iteration: int) -> None:
-    """Raise `FloatingPointError` for NaN and infinite values; reads each device a few times.
+    """Raise `FloatingPointError` for NaN and infinite values; reads each device once.
 
     A finite loss can be followed by a step along gradients that were not finite. And a gradient
     whose square is too large for float32 leaves finite weights, which are never updated again.
     """
-    _require(list(network.named_parameters()), "weights", "parameters", iteration)
-    for name, optimizer in {"state": updates.optimizer, **updates.own_optimizers}.items():
-        states = dict(enumerate(optimizer.state.values()))
-        _require(list(tensors_in(states, name)), "states of the optimizer", "tensors", iteration)
-
-
-def _require(named: Sequence[tuple[str, Tensor]], what: str, things: str, iteration: int) -> None:
-    groups: dict[torch.device, list[tuple[str, Tensor]]] = {}
-    for name, tensor in named:  # an optimizer may count its steps on the CPU
-        groups.setdefault(tensor.device, []).append((name, tensor))
-    bad = []
-    for group in groups.values():
-        is_finite = torch.stack([tensor.detach().isfinite().all() for _, tensor in group]).tolist()
-        bad += [name for (name, _), is_good in zip(group, is_finite, strict=True) if not is_good]
+    weights = [("weights", *named) for named in network.named_parameters()]
+    states = [
+        ("states of the optimizer", name, tensor)
+        for own, optimizer in {"state": updates.optimizer, **updates.own_optimizers}.items()
+        for name, tensor in tensors_in(dict(enumerate(optimizer.state.values())), own)
+    ]
+    bad = _not_finite([*weights, *states])
     if bad:
+        kind, first, _ = bad[0]
+        count = sum(entry[0] == kind for entry in bad)
+        total = len(weights if kind == "weights" else states)
         raise FloatingPointError(
-            f"expected finite {what}, got {len(bad)} of {len(named)} {things} with NaN or "
-            f"infinite values after iteration {iteration}, the first {bad[0]}"
+            f"expected finite {kind}, got {count} of {total} tensors with NaN or infinite values "
+            f"after iteration {iteration}, the first {first}"
         )
+
+
+def _not_finite(entries: Sequence[tuple[str, str, Tensor]]) -> list[tuple[str, str, Tensor]]:
+    """Return the entries whose tensor is not finite, in their order; reads each device once."""
+    is_finite: dict[int, bool] = {}
+    for device in {tensor.device for *_, tensor in entries}:  # steps may be counted on the CPU
+        here = [(i, t) for i, (*_, t) in enumerate(entries) if t.device == device]
+        answers = torch.stack([t.detach().isfinite().all() for _, t in here]).tolist()
+        is_finite |= {i: answer for (i, _), answer in zip(here, answers, strict=True)}
+    return [entry for i, entry in enumerate(entries) if not is_finite[i]]

@@ -120,16 +120,18 @@ class Trainer:
         items, batch = None, {}
         try:
             while batch is not None:
-                batch = None
+                batch, stop = None, None
                 try:
                     items = items or iter(loader)
                     batch = next(items, None)
-                except RunInterrupted:
-                    pass  # while it waited; the interruption knows
+                except RunInterrupted as signal:  # while it waited
+                    stop = signal
                 except WorkerError as error:
                     self._lost_workers = error
                 clock.data_is_here()
-                self._end_if_asked()
+                self._end_if_asked()  # knows of the signal, too
+                if stop is not None:
+                    raise stop
                 if batch is not None:
                     yield batch
         finally:

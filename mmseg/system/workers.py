@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from multiprocessing import connection
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -66,7 +67,7 @@ def worker_context() -> BaseContext | None:
 
 def show_stack_on_request() -> None:
     """Let a worker write where it is when its main process asks; call it in the worker."""
-    if hasattr(faulthandler, "register"):
+    if hasattr(signal, "SIGUSR2"):  # Windows has none
         faulthandler.register(signal.SIGUSR2, file=2, all_threads=True)
 
 
@@ -115,6 +116,8 @@ def next_item(items: Iterator[Any], workers: Sequence[BaseProcess]) -> Any:
 def _explain(error: Exception, workers: Sequence[BaseProcess], count: int) -> NoReturn:
     """Raise `WorkerError` if an error means that workers cannot go on, else the error."""
     # torch puts the text of a worker's traceback, whose last line is the error, after its own.
+    if isinstance(error, ConnectionError | EOFError):  # of a worker that is just ending
+        connection.wait([worker.sentinel for worker in workers], GRACE_SECONDS)
     lines = [line for line in str(error).strip().splitlines() if line.strip()]
     reason = lines[-1].strip().rstrip(".") if lines else type(error).__name__
     lost = [worker for worker in workers if not worker.is_alive()]
@@ -141,7 +144,7 @@ def _give_up(workers: Sequence[BaseProcess]) -> NoReturn:
     """Let the workers write where they are, end them, and raise `WorkerError`."""
     numbers = [worker.pid for worker in workers if worker.pid is not None]
     states = [f"{n} {'is stopped' if is_stopped(n) else 'runs'}" for n in numbers]
-    if hasattr(faulthandler, "register"):
+    if hasattr(signal, "SIGUSR2"):
         for number in numbers:
             with suppress(ProcessLookupError):
                 os.kill(number, signal.SIGUSR2)

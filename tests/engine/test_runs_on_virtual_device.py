@@ -25,7 +25,7 @@ ITERATIONS, INTERVAL, IMAGES = 3, 2, 3
 DUE = 2  # lines of the log, evaluations and checkpoints: after iterations 2 and 3
 READS = {
     "engine.meters._read": DUE,
-    "engine.finite._require": DUE,
+    "engine.finite._not_finite": DUE,
     "models.segmentors.encoder_decoder.simple_test": DUE * IMAGES,
 }
 DEPTH = {"models.uda.depthmetric.metric.read_decisions": ITERATIONS}

@@ -139,9 +139,7 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path) -> None:
     method = Line()
     method.bad_gradient_iteration = 3
     trainer = make_trainer(tmp_path, method, log_interval=100, checkpoint_interval=2)
-    message = (
-        r"expected finite weights, got 1 of 1 parameters .* after iteration 4, the first weight"
-    )
+    message = r"expected finite weights, got 1 of 1 tensors .* after iteration 4, the first weight"
     with pytest.raises(FloatingPointError, match=message):
         trainer.run(batches(0, 6))
     assert names(tmp_path) == {"iter_2.pth", "latest.pth"}
