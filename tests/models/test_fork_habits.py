@@ -45,6 +45,12 @@ from mmseg.models.builder import build_segmentor, build_train_model
 from mmseg.models.decode_heads.daformer_head import DAFormerHead
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.decode_heads.hrda_head import HRDAHead
+from mmseg.models.decode_heads.fcn_head import FCNHead
+from mmseg.models.decode_heads.psp_head import PSPHead
+from mmseg.models.decode_heads.uper_head import UPerHead
+from mmseg.models.decode_heads.aspp_head import ASPPHead
+from mmseg.models.decode_heads.sep_aspp_head import DepthwiseSeparableASPPHead
+from mmseg.models.decode_heads.segformer_head import MLP, SegFormerHead
 from mmseg.models.losses import CrossEntropyLoss, accuracy, cross_entropy
 from mmseg.models.losses.accuracy import accuracy
 from mmseg.models.segmentors import EncoderDecoder, HRDAEncoderDecoder

@@ -96,6 +96,15 @@ def test_sigmoid_loss_by_hand_with_class_weight():
     assert value.item() == pytest.approx(3 * math.log(2))
 
 
+@pytest.mark.parametrize("use_sigmoid", [False, True])
+@pytest.mark.parametrize("weights", [[2.0], [1.0, 2.0, 3.0]])
+def test_as_many_class_weights_as_classes_are_needed(use_sigmoid, weights):
+    """A single one would otherwise count for every class without a word."""
+    loss = CrossEntropyLoss(use_sigmoid, class_weight=weights)
+    with pytest.raises(ConfigError, match=rf"class_weight.*expected 2 .*, got {len(weights)}\. Ma"):
+        loss(torch.zeros(1, 2, 3, 4), torch.zeros(1, 3, 4, dtype=torch.int64))
+
+
 def test_accuracy_counts_ignored_pixels_as_wrong():
     """Predictions 1, 1, 0, 0 against 1, 0, 0, 255: two hits of four pixels."""
     prediction = torch.tensor([[0.0, 0, 9, 9], [1, 1, 0, 0]]).view(1, 2, 1, 4)

@@ -74,10 +74,8 @@ REPLACED = {
         "mmseg.core.evaluation.get_classes",
         "mmseg.core.evaluation.get_palette",
     ],
-    "`seg_weight`, a weight for each pixel": [
-        "mmseg.core.build_pixel_sampler",
-        "mmseg.core.OHEMPixelSampler",
-    ],
+    "mmseg.models.losses.PIXEL_SAMPLERS": ["mmseg.core.build_pixel_sampler"],
+    "mmseg.models.losses.OHEMPixelSampler": ["mmseg.core.OHEMPixelSampler"],
     "the registry of its kind, such as mmseg.models.HEADS": ["mmseg.models.builder.MODELS"],
     "mmseg.models.losses.reduce_loss": [
         "mmseg.models.losses.utils.reduce_loss",
@@ -87,32 +85,16 @@ REPLACED = {
     "torch.tensor": ["mmseg.models.losses.utils.get_class_weight"],
     "mmseg.models.losses.cross_entropy": ["mmseg.models.losses.cross_entropy_loss"],
     "mmseg.models.decode_heads.aspp_layer.ASPPLayer": [
-        "mmseg.models.decode_heads.aspp_head.ASPPHead",
-        "mmseg.models.decode_heads.sep_aspp_head.DepthwiseSeparableASPPHead",
-        "mmseg.models.decode_heads.daformer_head.ASPPWrapper",
+        "mmseg.models.decode_heads.daformer_head.ASPPWrapper"
     ],
     "mmseg.models.decode_heads.aspp_layer.aspp_branches": [
         "mmseg.models.decode_heads.aspp_head.ASPPModule",
         "mmseg.models.decode_heads.sep_aspp_head.DepthwiseSeparableASPPModule",
     ],
     "mmseg.models.decode_heads.isa_layer.ISALayer": ["mmseg.models.decode_heads.isa_head.ISALayer"],
-    "mmseg.models.decode_heads.fusion_layers.MLP": [
-        "mmseg.models.decode_heads.segformer_head.MLP",
-        "mmseg.models.decode_heads.daformer_head.MLP",
-    ],
+    "mmseg.models.decode_heads.fusion_layers.MLP": ["mmseg.models.decode_heads.daformer_head.MLP"],
     "mmseg.models.decode_heads.build_fusion_layer": [
         "mmseg.models.decode_heads.daformer_head.build_layer"
-    ],
-    "mmseg.models.decode_heads.DAFormerHead": [
-        "mmseg.models.decode_heads.segformer_head.SegFormerHead"
-    ],
-    "a copy of that head in a module of your own": [
-        "mmseg.models.decode_heads.fcn_head",
-        "mmseg.models.decode_heads.psp_head",
-        "mmseg.models.decode_heads.uper_head",
-        "mmseg.models.decode_heads.FCNHead",
-        "mmseg.models.decode_heads.PSPHead",
-        "mmseg.models.decode_heads.UPerHead",
     ],
     **{
         f"mmseg.models.backbones.mix_transformer.MitB{size}": [

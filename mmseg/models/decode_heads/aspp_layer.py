@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mmseg.models.decode_heads.pooling import PooledConv
 from mmseg.models.layers import RELU, ConvModule, DepthwiseSeparableConvModule
-from mmseg.system.errors import ConfigError
 
 
 def aspp_branches(
@@ -58,8 +58,7 @@ class ASPPLayer(nn.Module):
         self.is_separable = sep
         self.image_pool = None
         if pool:
-            project = ConvModule(in_channels, out_channels, 1, **options)
-            self.image_pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), project)
+            self.image_pool = PooledConv(in_channels, out_channels, 1, **options)
         self.context_layer = context_layer
         self.aspp_modules = aspp_branches(in_channels, out_channels, dilations, sep, **options)
         width = (len(dilations) + int(pool) + int(context_layer is not None)) * out_channels
@@ -73,17 +72,7 @@ class ASPPLayer(nn.Module):
             x = x.contiguous()
         outputs = []
         if self.image_pool is not None:
-            if (
-                self.training
-                and len(x) == 1
-                and any(isinstance(m, nn.BatchNorm2d) for m in self.image_pool.modules())
-            ):
-                raise ConfigError(
-                    "expected at least two images per process for a fusion layer with pool=True, "
-                    "whose batch norm sees one pixel of each, got one. Raise data.samples_per_gpu, "
-                    "or choose another norm_cfg."
-                )
-            outputs.append(self.image_pool(x).expand(-1, -1, *x.shape[2:]))
+            outputs.append(self.image_pool(x))
         if self.context_layer is not None:
             outputs.append(self.context_layer(x))
         outputs.extend(branch(x) for branch in self.aspp_modules)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mmseg.config.registry import LOSSES
 from mmseg.config.values import Count, Counts, Label, Part, Section
 from mmseg.models.layers import RELU, ActCfg, ConvCfg, NormCfg, resize
-from mmseg.models.losses import accuracy
+from mmseg.models.losses import PIXEL_SAMPLERS, SamplerCfg, accuracy
 from mmseg.system.errors import ConfigError
 
 CROSS_ENTROPY: Mapping[str, Any] = {"type": "CrossEntropyLoss"}
@@ -38,6 +38,7 @@ class BaseDecodeHead(nn.Module, ABC):
         loss_decode: config of the loss.
         ignore_index: label of pixels that do not count.
         align_corners: of every bilinear resize.
+        sampler: config of what chooses the pixels that the loss counts, instead of weights.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class BaseDecodeHead(nn.Module, ABC):
         decoder_params: Section | None = None,
         ignore_index: Label = 255,
         align_corners: bool = False,
+        sampler: SamplerCfg | None = None,
     ) -> None:
         super().__init__()
         self._check_inputs(in_channels, in_index, input_transform)
@@ -71,6 +73,7 @@ class BaseDecodeHead(nn.Module, ABC):
         self.ignore_index = ignore_index
         self.align_corners = align_corners
         self.loss_decode = LOSSES.build(loss_decode)
+        self.sampler = None if sampler is None else PIXEL_SAMPLERS.build(sampler)
         self.conv_seg = nn.Conv2d(channels, num_classes, 1)
         self.dropout = nn.Dropout2d(dropout_ratio) if dropout_ratio > 0 else None
 
@@ -98,6 +101,17 @@ class BaseDecodeHead(nn.Module, ABC):
                 f"{name}: expected as many in_channels as in_index, {got}; give one number of "
                 "channels per feature index."
             )
+
+    @property
+    def single_width(self) -> int:
+        """Channels of the one feature that a head sees which does not work on several."""
+        if isinstance(self.in_channels, int):
+            return self.in_channels
+        raise ConfigError(
+            f"{type(self).__name__}: expected one feature, got input_transform="
+            f"{self.input_transform!r} with {len(self.in_channels)} features. Use "
+            "'resize_concat', or None with one number as in_channels and in_index."
+        )
 
     def init_weights(self) -> None:
         """Draw the classification layer from N(0, 0.01), bias 0; the others draw their own."""
@@ -178,10 +192,14 @@ class BaseDecodeHead(nn.Module, ABC):
     ) -> dict[str, Tensor]:
         """Compare logits (N, C, h, w), resized to the label's size, with labels (N, 1, H, W).
 
-        Returns `loss_seg` and `acc_seg` (percent of all pixels), both 0-dim.
+        Returns `loss_seg` and `acc_seg` (percent of all pixels), both 0-dim. The choice of a
+        `sampler` replaces the weights (N, H, W).
         """
         height, width = seg_label.shape[2:]
         logits = resize(seg_logit, (height, width), self.align_corners)  # (N, C, H, W)
         label = seg_label.squeeze(1)
+        if self.sampler is not None:
+            choice = (logits, label, self.loss_decode, self.ignore_index)
+            seg_weight = self.sampler.sample(*choice)
         loss = self.loss_decode(logits, label, weight=seg_weight, ignore_index=self.ignore_index)
         return {"loss_seg": loss, "acc_seg": accuracy(logits, label)}

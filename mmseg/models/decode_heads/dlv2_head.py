@@ -16,6 +16,7 @@ from mmseg.config.registry import HEADS, LOSSES
 from mmseg.config.values import Count, Counts, Label, Positive, Section
 from mmseg.models.decode_heads.aspp_layer import aspp_branches
 from mmseg.models.decode_heads.decode_head import CROSS_ENTROPY, BaseDecodeHead
+from mmseg.models.losses import SamplerCfg
 
 NARROW: Mapping[str, Any] = {"type": "Normal", "std": 0.01}
 
@@ -36,7 +37,7 @@ class DLV2Head(BaseDecodeHead):
 
     Args:
         dilations: one convolution each; 1 stands for a 1×1 convolution.
-        in_index, loss_decode, ignore_index, align_corners: as for `BaseDecodeHead`.
+        in_index, loss_decode, ignore_index, align_corners, sampler: as for `BaseDecodeHead`.
         init_cfg: how the weights are drawn, see `InitKeys`.
     """
 
@@ -50,9 +51,10 @@ class DLV2Head(BaseDecodeHead):
         ignore_index: Label = 255,
         align_corners: bool = False,
         init_cfg: Annotated[Section, checked(InitKeys, "init_cfg")] = NARROW,
+        sampler: SamplerCfg | None = None,
     ) -> None:
         options: dict[str, Any] = {"loss_decode": loss_decode, "ignore_index": ignore_index}
-        options |= {"dropout_ratio": 0, "align_corners": align_corners}
+        options |= {"dropout_ratio": 0, "align_corners": align_corners, "sampler": sampler}
         super().__init__(in_channels, num_classes, num_classes, in_index, **options)
         self.std = float(init_cfg.get("std", NARROW["std"]))
         del self.conv_seg  # the convolutions classify

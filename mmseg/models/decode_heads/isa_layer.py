@@ -47,6 +47,31 @@ class SelfAttentionBlock(nn.Module):
         return self.output_project(context.transpose(1, 2).reshape(x.shape))
 
 
+def interlaced_attention(
+    x: Tensor, down_factor: tuple[int, int], far: nn.Module, near: nn.Module
+) -> Tensor:
+    """Attend in a map (N, C, H, W) to what is far, then to what is near; returns the same shape.
+
+    `far` relates the pixels at the same place of every neighborhood, `near` those within each. Both
+    map (·, C, ·, ·) to the same shape. The map is zero-padded to a multiple of `down_factor`, the
+    size (R, S) of a neighborhood.
+    """
+    n, c, height, width = x.shape
+    rows, columns = down_factor
+    p, q = -(-height // rows), -(-width // columns)
+    pad_h, pad_w = p * rows - height, q * columns - width
+    top, left = pad_h // 2, pad_w // 2
+    if pad_h or pad_w:
+        x = F.pad(x, (left, pad_w - left, top, pad_h - top))
+    x = x.reshape(n, c, p, rows, q, columns).permute(0, 3, 5, 1, 2, 4)  # (N, R, S, C, P, Q)
+    x = far(x.reshape(n * rows * columns, c, p, q))
+    x = x.view(n, rows, columns, c, p, q).permute(0, 4, 5, 3, 1, 2)  # (N, P, Q, C, R, S)
+    x = near(x.reshape(n * p * q, c, rows, columns))
+    x = x.view(n, p, q, c, rows, columns).permute(0, 3, 1, 4, 2, 5)  # (N, C, P, R, Q, S)
+    x = x.reshape(n, c, p * rows, q * columns)
+    return x[:, :, top : top + height, left : left + width]
+
+
 class ISALayer(nn.Module):
     """Project to `out_channels`, then attend in the two interlaced ways.
 
@@ -69,7 +94,8 @@ class ISALayer(nn.Module):
         act_cfg: ActCfg | None = RELU,
     ) -> None:
         super().__init__()
-        self.down_factor = tuple(down_factor)
+        rows, columns = down_factor
+        self.down_factor = (rows, columns)
         options: dict[str, Any] = {"norm_cfg": norm_cfg, "act_cfg": act_cfg}
         options["padding"] = kernel_size // 2
         self.in_conv = ConvModule(in_channels, out_channels, kernel_size, **options)
@@ -78,22 +104,6 @@ class ISALayer(nn.Module):
         self.local_relation = SelfAttentionBlock(*attention)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (N, in_channels, H, W) to (N, out_channels, H, W).
-
-        Pixels attend to those at the same place of every neighborhood, then within their own.
-        """
-        x = self.in_conv(x)
-        n, c, height, width = x.shape
-        rows, columns = self.down_factor
-        p, q = -(-height // rows), -(-width // columns)
-        pad_h, pad_w = p * rows - height, q * columns - width
-        top, left = pad_h // 2, pad_w // 2
-        if pad_h or pad_w:
-            x = F.pad(x, (left, pad_w - left, top, pad_h - top))
-        x = x.reshape(n, c, p, rows, q, columns).permute(0, 3, 5, 1, 2, 4)  # (N, R, S, C, P, Q)
-        x = self.global_relation(x.reshape(n * rows * columns, c, p, q))
-        x = x.view(n, rows, columns, c, p, q).permute(0, 4, 5, 3, 1, 2)  # (N, P, Q, C, R, S)
-        x = self.local_relation(x.reshape(n * p * q, c, rows, columns))
-        x = x.view(n, p, q, c, rows, columns).permute(0, 3, 1, 4, 2, 5)  # (N, C, P, R, Q, S)
-        x = x.reshape(n, c, p * rows, q * columns)
-        return x[:, :, top : top + height, left : left + width]
+        """Map (N, in_channels, H, W) to (N, out_channels, H, W)."""
+        relations = (self.global_relation, self.local_relation)
+        return interlaced_attention(self.in_conv(x), self.down_factor, *relations)

@@ -1,4 +1,4 @@
-"""Losses and the training accuracy."""
+"""Losses, the choice of pixels that they look at, and the training accuracy."""
 
 from mmseg.models.losses.accuracy import accuracy
 from mmseg.models.losses.cross_entropy import (
@@ -8,12 +8,9 @@ from mmseg.models.losses.cross_entropy import (
     reduce_loss,
 )
 from mmseg.models.losses.loss_names import is_loss
+from mmseg.models.losses.pixel_sampler import PIXEL_SAMPLERS, OHEMPixelSampler, SamplerCfg
 
 __all__ = [
-    "CrossEntropyLoss",
-    "accuracy",
-    "binary_cross_entropy",
-    "cross_entropy",
-    "is_loss",
-    "reduce_loss",
-]
+    "PIXEL_SAMPLERS", "CrossEntropyLoss", "OHEMPixelSampler", "SamplerCfg", "accuracy",
+    "binary_cross_entropy", "cross_entropy", "is_loss", "reduce_loss",
+]  # fmt: skip

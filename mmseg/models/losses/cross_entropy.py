@@ -141,7 +141,15 @@ class CrossEntropyLoss(nn.Module):
         reduction_override: str | None = None,
         ignore_index: int = 255,
     ) -> Tensor:
-        """Return `loss_weight` times the reduced loss; shapes as for `cross_entropy`."""
+        """Return `loss_weight` times the reduced loss; shapes as for `cross_entropy`.
+
+        `ConfigError` unless `class_weight` has a number for each of the logits' classes.
+        """
+        if self.class_weight is not None and len(self.class_weight) != logits.shape[1]:
+            raise ConfigError(
+                f"class_weight of CrossEntropyLoss: expected {logits.shape[1]} numbers, one per "
+                f"class, got {len(self.class_weight)}. Make class_weight as long as num_classes."
+            )
         return self.loss_weight * self.criterion(
             logits,
             label,

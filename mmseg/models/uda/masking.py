@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mmseg.config.registry import MASK_GENERATORS
 from mmseg.config.values import Count, Share
+from mmseg.models.losses import is_loss
 from mmseg.models.uda.base import Metas, Step, UDABatch
 from mmseg.models.uda.draws import Draws
 from mmseg.models.uda.mixing import StrongAugmentation
@@ -152,7 +153,10 @@ class MaskedConsistency(nn.Module):
         options = {"return_logits": output.pictures is not None, "draws": step.draws}
         options["seg_weight"] = batch.weight
         losses = student.forward_train(image, batch.metas, batch.label[:, None], **options)
-        losses["decode.loss_seg"] = self.loss_weight * losses["decode.loss_seg"]
+        main = ["decode.loss_seg"]
+        if main[0] not in losses:  # DAHead has one loss for each of its three outputs
+            main = [key for key in losses if key.startswith("decode.") and is_loss(key)]
+        losses |= {key: self.loss_weight * losses[key] for key in main}
         output.show(masked_image=image, masked_label=batch.label)
         output.show_prediction(losses, "masked")
         output.backward(losses, "masked.")

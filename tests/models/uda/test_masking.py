@@ -149,6 +149,22 @@ def test_lambda_multiplies_the_main_loss_alone() -> None:
     assert trained.student.weight.grad.item() == 9.0
 
 
+def test_lambda_multiplies_each_loss_of_a_head_without_a_main_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    forward_train = Recorder.forward_train
+
+    def without_main(student: Recorder, *arguments: Any, **options: Any) -> dict[str, Any]:
+        losses = forward_train(student, *arguments, **options)
+        main = losses.pop("decode.loss_seg")
+        return {**losses, "decode.pam.loss_seg": main}
+
+    monkeypatch.setattr(Recorder, "forward_train", without_main)
+    trained = train(masking(mask_lambda=0.5))
+    losses = {k: v.item() for k, v in trained.output.losses.items() if k.endswith("loss_seg")}
+    assert sorted(losses.values()) == [1.0, 1.5, 5.0]
+
+
 # Augmentation
 
 
