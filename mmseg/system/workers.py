@@ -115,9 +115,12 @@ def next_item(items: Iterator[Any], workers: Sequence[BaseProcess]) -> Any:
 
 def _explain(error: Exception, workers: Sequence[BaseProcess], count: int) -> NoReturn:
     """Raise `WorkerError` if an error means that workers cannot go on, else the error."""
+    if is_cut := isinstance(error, ConnectionError | EOFError):  # of a worker that is just ending
+        ending = connection.wait([worker.sentinel for worker in workers], GRACE_SECONDS)
+        for worker in workers:
+            if worker.sentinel in ending:  # its files are closed; soon it is gone
+                worker.join(GRACE_SECONDS)
     # torch puts the text of a worker's traceback, whose last line is the error, after its own.
-    if isinstance(error, ConnectionError | EOFError):  # of a worker that is just ending
-        connection.wait([worker.sentinel for worker in workers], GRACE_SECONDS)
     lines = [line for line in str(error).strip().splitlines() if line.strip()]
     reason = lines[-1].strip().rstrip(".") if lines else type(error).__name__
     lost = [worker for worker in workers if not worker.is_alive()]
@@ -130,7 +133,7 @@ def _explain(error: Exception, workers: Sequence[BaseProcess], count: int) -> No
         reason, advice = "too many open files", f"Raise the limit (ulimit -n 65536), or {FEWER}"
     elif not workers and NO_PROCESS.search(said):
         advice = f"Raise the limits of processes and memory (ulimit -u), or {FEWER}"
-    elif lost or GONE.search(said):
+    elif lost or is_cut or GONE.search(said):
         reason = ", ".join(ends) or reason
         advice = f"Look at what was said before. If the memory was full, {FEWER}"
     else:
