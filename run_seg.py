@@ -12,7 +12,6 @@ from mmseg.apis.agreement import check_feature_distance
 from mmseg.apis.checks import check_run
 from mmseg.cli.command import command
 from mmseg.config import load_config
-from mmseg.config.run_config import read_parts
 from mmseg.preprocessing.choices import Options
 from mmseg.preprocessing.preprocess import preprocess
 from mmseg.system.options import CfgOptions, option
@@ -31,8 +30,9 @@ def main(options: SegOptions) -> None:
     """Run the command."""
     cfg = load_config(options.config)
     cfg.merge_options(options.cfg_options)
-    check_feature_distance(check_run(cfg))  # nobody should draw for hours what no training can use
-    set_patience(read_parts(cfg).max_wait)
+    run = check_run(cfg)
+    check_feature_distance(run)  # nobody should draw for hours what no training can use
+    set_patience(run.max_wait)
     preprocess(cfg, options, say=partial(print, flush=True))
 
 

@@ -15,10 +15,11 @@ from mmseg.config.registry import UDA
 from mmseg.config.run_config import RunConfig
 from mmseg.config.sections import DataConfig
 from mmseg.config.values import Section
-from mmseg.datasets import CustomDataset, UDADataset, short_name, unlabeled_classes_of
+from mmseg.datasets import CustomDataset, UDADataset, unlabeled_classes_of
 from mmseg.datasets.crop_store import SETTINGS_FILE, read_settings
 from mmseg.datasets.labels import IGNORE
 from mmseg.datasets.unlabeled import OWN_STEPS
+from mmseg.models.builder import statistics_dataset
 from mmseg.models.uda.feature_distance import FeatureDistance
 from mmseg.models.uda.settings import DACSSettings
 from mmseg.system import processes
@@ -110,15 +111,13 @@ def check_head(head: Section, section: Section, classes: tuple[str, ...]) -> Non
 def check_method(run: RunConfig) -> None:
     """Raise for keys of `uda` that do not go together, or a dataset of CDDA that is unknown."""
     uda: Any = run.uda or {}
-    method: Any = uda.get("type")
-    method = UDA.get(method) if isinstance(method, str) else method
-    settings_class = getattr(method, "settings_class", None)
+    settings_class = getattr(UDA.class_of(uda), "settings_class", None) if uda else None
     if settings_class is None:
         return
-    keys, kind = keys_of(settings_class)[0], run.data.source.get("type")
+    keys, _ = keys_of(settings_class)
     values = {key: value for key, value in uda.items() if key in keys}
-    if uda.get("matrix_path") and uda.get("dataset") is None and isinstance(kind, str):
-        values["dataset"] = short_name(kind)
+    if uda.get("matrix_path"):
+        values["dataset"] = statistics_dataset(uda, run.data.source)
     try:
         settings = settings_class(**values)
         if isinstance(settings, DACSSettings) and settings.uses_depth and settings.dataset:

@@ -14,8 +14,7 @@ from mmseg.apis.dataset_sections import classes_of
 from mmseg.apis.train_options import TrainOptions
 from mmseg.config import Config
 from mmseg.config.registry import DATASETS, SEGMENTORS, UDA
-from mmseg.config.run_config import RunConfig, read_parts, read_run
-from mmseg.config.sections import DataConfig
+from mmseg.config.run_config import ConfigParts, RunConfig, read_parts, read_run
 from mmseg.engine.checkpoint_folder import CheckpointFolder
 from mmseg.engine.optimizer import OPTIMIZERS
 from mmseg.engine.trackers import TRACKERS
@@ -66,7 +65,7 @@ def check_folder(run: RunConfig, options: TrainOptions) -> None:
         )
 
 
-def check_test(cfg: Config) -> DataConfig:
+def check_test(cfg: Config) -> ConfigParts:
     """Read a config and check what a test of a network on `data.test` builds."""
     parts = read_parts(cfg)
     SEGMENTORS.check(with_present_names(parts.model))
@@ -75,4 +74,4 @@ def check_test(cfg: Config) -> DataConfig:
     check_pipelines(data)
     for section, classes in classes_of(data):
         check_head(parts.model.get("decode_head") or {}, section, classes)
-    return parts.data
+    return parts

@@ -30,7 +30,7 @@ def classes_and_palette(data: DataConfig) -> tuple[Names, Palette | None] | None
     """Return the classes that a network of a config is tested on, and their colors, if it says."""
     for section in (data.test, data.val, data.target, data.source):
         if section and (names := class_names(section)):
-            palette = section.get("palette") or getattr(_type_of(section), "PALETTE", None)
+            palette = section.get("palette") or getattr(DATASETS.class_of(section), "PALETTE", None)
             return with_palette(names, palette)
     return None
 
@@ -42,7 +42,7 @@ def class_names(section: Section) -> Names:
     """
     names = section.get("classes")
     if names is None:
-        names = getattr(_type_of(section), "CLASSES", None) or ()
+        names = getattr(DATASETS.class_of(section), "CLASSES", None) or ()
     try:
         return with_palette(names, section.get("palette"))[0]
     except ValueError as error:
@@ -56,7 +56,7 @@ def check_labels(section: Section | None) -> None:
 
     A class of the user's own may have both from elsewhere.
     """
-    kind = _type_of(section) if section else None
+    kind = DATASETS.class_of(section) if section else None
     if getattr(kind, "__init__", None) is not CustomDataset.__init__:
         return
     if not class_names(section or {}):
@@ -68,10 +68,5 @@ def check_labels(section: Section | None) -> None:
 
 def is_dataset(section: Section, kind: type) -> bool:
     """Tell whether the type of a section is a class or a subclass of it."""
-    own = _type_of(section)
+    own = DATASETS.class_of(section)
     return isinstance(own, type) and issubclass(own, kind)
-
-
-def _type_of(section: Section) -> Any:
-    kind: Any = section.get("type")
-    return kind if callable(kind) else DATASETS.get(kind)

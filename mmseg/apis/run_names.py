@@ -5,6 +5,7 @@ A run of the configs under one `exp` lies in `work_dirs/local-<exp>/<name>/`; it
 """
 
 import copy
+import re
 import secrets
 import time
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from mmseg.config.language import python_text, unwrap
 from mmseg.config.run_config import read_parts
 from mmseg.engine.provenance import PROGRAM, git_revision
 from mmseg.system import processes
-from mmseg.system.files import atomic_write
+from mmseg.system.files import advising, atomic_write
 
 CONFIGS = Path("configs")
 GENERATED = CONFIGS / "generated"
@@ -29,6 +30,12 @@ def run_name(name: str) -> str:
     """Return `<yymmdd_HHMM>_<name>_<5 hex digits>`, the same on every process."""
     stamp = time.strftime("%y%m%d_%H%M")
     return processes.broadcast_object(f"{stamp}_{name}_{secrets.token_hex(3)[:HEX_DIGITS]}")
+
+
+def folders_named(parent: Path, name: str) -> list[Path]:
+    """Return the folders in `parent` of runs called `name`, oldest first; see `run_name`."""
+    pattern = re.compile(rf"\d{{6}}_\d{{4}}_{re.escape(name)}_[0-9a-f]{{{HEX_DIGITS}}}")
+    return sorted(folder for folder in parent.glob("*") if pattern.fullmatch(folder.name))
 
 
 def child_of_file(
@@ -58,9 +65,20 @@ def child_of_experiment(
 
     `own`, from `generate_experiment_cfgs`, has values and `_base_` relative to `configs/`.
     """
-    bases = [own["_base_"]] if isinstance(own["_base_"], str) else own["_base_"]
-    values = {**own, "_base_": [_from_generated(_base_file(base)) for base in bases]}
+    values = {**own, "_base_": [_from_generated(base) for base in bases_of_experiment(own)]}
     return _write_child(values, str(own["name"]), f"exp{number}", options or {}, is_startup_test)
+
+
+def config_of_experiment(own: Mapping[str, Any]) -> Config:
+    """Return what a config from `generate_experiment_cfgs` resolves to, without writing a file."""
+    bases = [str(base.absolute()) for base in bases_of_experiment(own)]
+    return Config.fromstring(python_text({**own, "_base_": bases}), ".py")
+
+
+def bases_of_experiment(own: Mapping[str, Any]) -> list[Path]:
+    """Return the files from which a config of an experiment inherits."""
+    bases = [own["_base_"]] if isinstance(own["_base_"], str) else own["_base_"]
+    return [_base_file(base) for base in bases]
 
 
 def overrides(cfg: Config, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -121,16 +139,12 @@ def _write_child(
 
 
 def _write_config(file: Path, values: Mapping[str, Any]) -> None:
-    try:
-        with atomic_write(file, "w") as stream:
-            stream.write(python_text(values))
-    except OSError as error:
-        raise type(error)(
-            error.errno,
-            f"{error.strerror} The current folder, '{Path.cwd()}', gets the config of a run and "
-            "the run itself: change to a folder of your own, and give the program and --config "
-            "with their whole paths.",
-        ) from error
+    advice = (
+        f"The current folder, '{Path.cwd()}', gets the config of a run and the run itself: change "
+        "to a folder of your own, and give the program and --config with their whole paths."
+    )
+    with advising(advice), atomic_write(file, "w") as stream:
+        stream.write(python_text(values))
 
 
 def _base_file(name: str) -> Path:

@@ -51,8 +51,9 @@ def run_test(options: TestOptions) -> dict[str, Any]:
     """
     check_options(options)
     cfg = prepare_test_config(load_config(options.config), options)
-    data = check_test(cfg)
-    set_patience(read_parts(cfg).max_wait)
+    parts = check_test(cfg)
+    data = parts.data
+    set_patience(parts.max_wait)
     device = processes.init_from_environment(options.launcher, options.local_rank)
     if options.metrics:
         check_labels(data.test)

@@ -1,6 +1,7 @@
 """The choices of a test's command line, and which of them go together."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +12,7 @@ from mmseg.config.registry import check_keys
 from mmseg.engine.checkpoint import NETWORKS
 from mmseg.evaluation.metrics import check_metrics
 from mmseg.system.errors import ConfigError
-from mmseg.system.files import require_writable
+from mmseg.system.files import advising, require_writable
 from mmseg.system.options import CfgOptions, LaunchOptions, TrustOptions, check_values, option
 from mmseg.system.outputs import check_output_file, check_output_folder, is_pickle
 
@@ -119,16 +120,11 @@ def check_writable(options: TestOptions, work_dir: Path) -> None:
 
     `work_dir` gets the log and the results.
     """
-    try:
+    advice = (
+        "The log and the results go to the checkpoint's folder: name another one with --work-dir."
+    )
+    with advising(advice) if options.work_dir is None else nullcontext():
         require_writable(work_dir)
-    except OSError as error:
-        if options.work_dir is not None:
-            raise
-        raise type(error)(
-            error.errno,
-            f"{error.strerror} The log and the results go to the checkpoint's folder: name "
-            "another one with --work-dir.",
-        ) from error
     for folder in options.written_folders():
         require_writable(folder)
 

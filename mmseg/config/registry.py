@@ -93,6 +93,11 @@ class Registry:
         """Return the class called `name`; raise `ConfigError` with the nearest name if none is."""
         return self._entry(name, where).cls
 
+    def class_of(self, section: Section) -> Callable[..., Any]:
+        """Return the class that the `type` of a section is or names."""
+        kind: Any = section.get("type")
+        return kind if callable(kind) else self.get(kind)
+
     def keys(self, name: str) -> dict[str, Key]:
         """Return what a section of this `type` may set."""
         keys, _ = keys_of(self._entry(name).reader)

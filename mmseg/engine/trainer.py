@@ -237,8 +237,8 @@ class Trainer:
         The best one comes first and `latest.pth` last, so being killed at any moment loses neither.
         """
         is_saved = self._is_due(self.settings.checkpoints.interval)
-        rolling = self.settings.checkpoints.resume_interval
-        is_rolling = rolling > 0 and self.progress.iteration % rolling == 0
+        interval = self.settings.checkpoints.resume_interval
+        is_rolling = interval > 0 and self.progress.iteration % interval == 0
         if not (is_evaluated or is_saved or is_rolling):
             return
         self._require_finite()

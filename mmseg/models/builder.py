@@ -78,9 +78,14 @@ def build_method(
     `uda.dataset` does not; `max_iters` is the length of the run, for methods that need it.
     """
     section: Any = copy.copy(method) if method else {"type": "Supervised"}
-    if section.get("matrix_path") and section.get("dataset") is None:
-        kind = (source or {}).get("type")
-        section["dataset"] = short_name(kind) if isinstance(kind, str) else None
+    if section.get("matrix_path"):
+        section["dataset"] = statistics_dataset(section, source)
     parts = {"model": with_present_names(model), "max_iters": max_iters}
     make, arguments = UDA.prepare(section, **parts)
     return make(**arguments)
+
+
+def statistics_dataset(method: Cfg, source: Cfg | None) -> str | None:
+    """Return the short name of the dataset of CDDA's statistics: what `uda` says, or its source."""
+    name, kind = method.get("dataset"), (source or {}).get("type")
+    return short_name(kind) if name is None and isinstance(kind, str) else name

@@ -48,9 +48,8 @@ class Options:
     draws_crops: bool = option(True, "reuse the crops on disk", names=("--not_get_images",))
     counts_bank: bool = option(True, "write no statistics", names=("--not_get_distributions",))
 
-    def completed(self: T, cfg: "Config | CropConfig") -> T:
+    def completed(self: T, read: "CropConfig") -> T:
         """Return the options with the config's dataset, folder and number where they name none."""
-        read = cfg if isinstance(cfg, CropConfig) else read_crop_config(cfg)
         folder, name, num = self.folder, self.dataset_name, self.num
         if read.bank_file is not None and (parts := BANK_NAME.fullmatch(Path(read.bank_file).name)):
             num = int(parts[2]) if num is None else num

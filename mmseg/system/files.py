@@ -146,6 +146,15 @@ def refuse_endless(path: str | Path, kind: str) -> None:
         )
 
 
+@contextmanager
+def advising(advice: str) -> Iterator[None]:
+    """Add what to do, one or more sentences, to the message of an `OSError` with a number."""
+    try:
+        yield
+    except OSError as error:
+        raise type(error)(error.errno, f"{error.strerror} {advice}") from error
+
+
 def remove_partials(folder: str | Path) -> list[Path]:
     """Delete temporary files of processes that no longer run, and return their paths."""
     removed = [file for file in Path(folder).glob(f".*{SUFFIX}") if _is_left_over(file)]

@@ -8,7 +8,6 @@ import numpy as np
 from mmseg.datasets.custom import CustomDataset
 from mmseg.datasets.depth.bins import read_depth
 from mmseg.datasets.image_files import read_color, read_label
-from mmseg.datasets.labels import PALETTE
 from mmseg.visualization.mosaic import Cell, mosaic
 from mmseg.visualization.palettes import colorize, heat
 
@@ -25,7 +24,7 @@ def contact_sheet(
     `predictions` are title -> folder of painted ones, as tools/test.py writes them; `depth_dir`,
     a folder of depth maps, adds a column of their bins, near is dark. `cell_width` is in pixels.
     """
-    rows, palette = [], dataset.PALETTE or PALETTE
+    rows, palette = [], dataset.PALETTE
     for index in indices:
         name = dataset.img_infos[index]["filename"]
         image = read_color(dataset.img_dir / name)[..., ::-1]

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from mmseg.datasets.labels import PALETTE
 from mmseg.datasets.pipelines.photometric import denormalize
 from mmseg.visualization.mosaic import Cell, mosaic
 from mmseg.visualization.palettes import colorize, heat, save_picture
@@ -92,7 +91,7 @@ def _cell(pictures: Pictures, title: str, key: str, image: int) -> Cell:
     is_class_map = key.endswith(CLASS_MAPS)
     array = _flat(torch.as_tensor(values).detach().float(), is_class_map).cpu().numpy()
     if is_class_map:
-        return Cell(title, colorize(array, pictures.get("palette") or PALETTE))
+        return Cell(title, colorize(array, pictures.get("palette")))
     high = 255.0 if key == "target_depth" else 1.0
     return Cell(f"{title} [{array.min():.3g}, {array.max():.3g}]", heat(array, 0.0, high))
 

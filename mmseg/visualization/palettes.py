@@ -16,13 +16,15 @@ from mmseg.system.files import atomic_write
 Colors = Sequence[Sequence[int]]  # rows of RGB, one for each train id
 
 
-def colorize(label: np.ndarray, palette: Colors = PALETTE) -> np.ndarray:
+def colorize(label: np.ndarray, palette: Colors | None = None) -> np.ndarray:
     """Return the RGB picture of a label map; values without a row in the palette are black.
+
+    None is the palette of street scenes.
 
     >>> colorize(np.array([[0, 255]])).tolist()
     [[[128, 64, 128], [0, 0, 0]]]
     """
-    lookup = np.zeros((256, 3), np.uint8)
+    palette, lookup = palette or PALETTE, np.zeros((256, 3), np.uint8)
     lookup[: len(palette)] = palette
     return lookup[np.asarray(label).clip(-1, 255).astype(np.uint8)]
 

@@ -17,7 +17,7 @@ from mmseg.config import Config
 from mmseg.datasets import build_dataset
 from mmseg.datasets.crop_store import CropStore
 from mmseg.preprocessing import plan
-from mmseg.preprocessing.choices import Options
+from mmseg.preprocessing.choices import Options, read_crop_config
 from mmseg.preprocessing.preprocess import preprocess
 from mmseg.system.errors import ConfigError
 
@@ -269,7 +269,7 @@ def test_the_config_chooses_what_the_command_line_leaves_open(cfg, made, tmp_pat
     bank = run(cfg, None, dataset_name=None, num=None)
     assert bank == tmp_path / f"crops/gta_{NUM}_distribution.pth"
     assert contents(bank.parent) == contents(made)
-    usual = Options().completed(Config({**cfg, "uda": None}))
+    usual = Options().completed(read_crop_config(Config({**cfg, "uda": None})))
     assert usual.bank_file == Path("preprocessed/gta_daformer/gta_24966_distribution.pth")
 
 

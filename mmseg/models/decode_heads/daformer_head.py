@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-import torch
 from torch import Tensor, nn
 
 from mmseg.config.checking import checked
@@ -15,7 +14,7 @@ from mmseg.config.registry import HEADS
 from mmseg.config.values import Count, Counts, Section
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.decode_heads.fusion_layers import FusionCfg, build_fusion_layer
-from mmseg.models.layers import resize
+from mmseg.models.layers import join
 from mmseg.system.errors import ConfigError
 
 SAME = "same_as_embed_cfg"
@@ -66,10 +65,6 @@ class DAFormerHead(BaseDecodeHead):
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """Map the levels' features to logits (N, C, h, w)."""
-        features = self.select_inputs(inputs)
-        size = (features[0].shape[2], features[0].shape[3])
-        embedded = [
-            resize(layer(feature), size, self.align_corners)
-            for layer, feature in zip(self.embed_layers, features, strict=True)
-        ]
-        return self.cls_seg(self.fuse_layer(torch.cat(embedded, dim=1)))
+        levels = zip(self.embed_layers, self.select_inputs(inputs), strict=True)
+        embedded = [layer(feature) for layer, feature in levels]
+        return self.cls_seg(self.fuse_layer(join(embedded, self.align_corners)))

@@ -7,12 +7,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-import torch
 from torch import Tensor, nn
 
 from mmseg.config.registry import LOSSES
 from mmseg.config.values import Count, Counts, Label, Part, Section
-from mmseg.models.layers import RELU, ActCfg, ConvCfg, NormCfg, resize
+from mmseg.models.layers import RELU, ActCfg, ConvCfg, NormCfg, join, resize
 from mmseg.models.losses import PIXEL_SAMPLERS, SamplerCfg, accuracy
 from mmseg.system.errors import ConfigError
 
@@ -140,8 +139,7 @@ class BaseDecodeHead(nn.Module, ABC):
             )
         if self.input_transform != "resize_concat":
             return features
-        size = (features[0].shape[2], features[0].shape[3])
-        return [torch.cat([resize(x, size, self.align_corners) for x in features], dim=1)]
+        return [join(features, self.align_corners)]
 
     def _transform_inputs(self, inputs: Sequence[Tensor]) -> list[Tensor] | Tensor:
         """Return the selected features as heads of forks expect them: a list, or the only one."""

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-import torch
 from torch import Tensor, nn
 
 from mmseg.config.checking import checked
@@ -15,7 +14,7 @@ from mmseg.config.registry import HEADS
 from mmseg.config.values import Count, Section
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.decode_heads.fusion_layers import MLP
-from mmseg.models.layers import ConvModule, resize
+from mmseg.models.layers import ConvModule, join
 
 
 @dataclass(frozen=True)
@@ -56,11 +55,7 @@ class SegFormerHead(BaseDecodeHead):
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """Map the levels' features to logits (N, C, h, w)."""
-        features = self.select_inputs(inputs)
-        size = (features[0].shape[2], features[0].shape[3])
-        embedded = [
-            resize(layer(feature), size, self.align_corners)
-            for layer, feature in zip(self.linear_c, features, strict=True)
-        ]
-        fused = self.linear_fuse(torch.cat(embedded, dim=1))
+        levels = zip(self.linear_c, self.select_inputs(inputs), strict=True)
+        embedded = [layer(feature) for layer, feature in levels]
+        fused = self.linear_fuse(join(embedded, self.align_corners))
         return self.linear_pred(fused if self.dropout is None else self.dropout(fused))

@@ -14,7 +14,7 @@ from mmseg.config.registry import HEADS
 from mmseg.config.values import Counts
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.decode_heads.pooling import pyramid
-from mmseg.models.layers import ConvModule, resize
+from mmseg.models.layers import ConvModule, join, resize
 
 
 @HEADS.register()
@@ -53,10 +53,7 @@ class UPerHead(BaseDecodeHead):
         top = self.bottleneck(torch.cat([last, *pooled], dim=1))
         levels = [conv(x) for conv, x in zip(self.lateral_convs, finer, strict=True)] + [top]
         for below, above in reversed(list(pairwise(range(len(levels))))):
-            levels[below] = levels[below] + self._resized(levels[above], levels[below])
+            size = (levels[below].shape[2], levels[below].shape[3])
+            levels[below] = levels[below] + resize(levels[above], size, self.align_corners)
         outputs = [conv(x) for conv, x in zip(self.fpn_convs, levels[:-1], strict=True)] + [top]
-        fused = torch.cat([self._resized(output, outputs[0]) for output in outputs], dim=1)
-        return self.cls_seg(self.fpn_bottleneck(fused))
-
-    def _resized(self, x: Tensor, like: Tensor) -> Tensor:
-        return resize(x, (like.shape[2], like.shape[3]), self.align_corners)
+        return self.cls_seg(self.fpn_bottleneck(join(outputs, self.align_corners)))

@@ -3,6 +3,9 @@
 Legend: N images, C channels, H×W pixels, L = H·W tokens.
 """
 
+from collections.abc import Sequence
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -14,6 +17,12 @@ def resize(x: Tensor, size: tuple[int, int], align_corners: bool = False) -> Ten
     if x.shape[2:] == size:
         return x
     return F.interpolate(x, size=size, mode="bilinear", align_corners=align_corners)
+
+
+def join(maps: Sequence[Tensor], align_corners: bool = False) -> Tensor:
+    """Resize maps (N, C, H, W) of any C to the size of the first, and join their channels."""
+    size = (maps[0].shape[2], maps[0].shape[3])
+    return torch.cat([resize(x, size, align_corners) for x in maps], dim=1)
 
 
 def cut(x: Tensor, box: Box) -> Tensor:
