@@ -16,6 +16,9 @@ def require_finite(network: nn.Module, updates: Updates, iteration: int) -> None
     whose square is too large for float32 leaves finite weights, which are never updated again.
     """
     weights = [("weights", *named) for named in network.named_parameters()]
+    for own, optimizer in updates.own_optimizers.items():
+        members = [p for group in optimizer.param_groups for p in group["params"]]
+        weights += [("weights", f"{own}.{i}", p) for i, p in enumerate(members)]
     states = [
         ("states of the optimizer", name, tensor)
         for own, optimizer in {"state": updates.optimizer, **updates.own_optimizers}.items()

@@ -103,7 +103,9 @@ def build(
         **changes: keys of `uda`; `dropout` of the head.
     """
     model = copy.deepcopy(entry["model"])
-    model["decode_head"]["dropout_ratio"] = changes.pop("dropout", 0)
+    dropout = changes.pop("dropout", 0)
+    if "dropout_ratio" in model["decode_head"]:
+        model["decode_head"]["dropout_ratio"] = dropout
     uda = {**entry["uda"], **changes}
     if entry["cdda"]:
         uda.update(
@@ -115,6 +117,8 @@ def build(
     method: Any = init_dacs(build_train_model(cfg))
     if method.mic is not None and method.mic.teacher is not None:
         init_module(method.mic.teacher.ema_model, "ema:")
+    if hasattr(method, "model_D"):
+        init_module(method.model_D, "D:")
     return method.to(device, dtype)
 
 
@@ -158,14 +162,15 @@ SECOND = Tolerance(losses=1e-5, modules=2e-3, checksums=5e-7, pixels=1)
 # The same where ReLUs are close to 0 (cdda_hrda_syn). Measured: parameters 8e-4, losses 1.2e-4, six
 # pixels.
 NEAR_RELUS = (replace(FIRST, parameters=2.5e-3), replace(SECOND, losses=4e-4, pixels=12))
-# The recording is in float64, too. Measured: 4e-14 at most.
+# The recording is in float64, too. Measured: 4e-14 at most; after a step of AdamW 6e-13.
 EXACT = Tolerance(losses=1e-12, modules=1e-12, checksums=1e-13, parameters=1e-12)
+EXACT_SECOND = Tolerance(losses=1e-11, modules=1e-11, checksums=1e-12)
 
 
 def double_tolerances(name: str, case: str) -> tuple[Tolerance, Tolerance]:
     """Return how far two steps in float64 may be from a case of the recording `name`."""
     if name == "J2 float64":
-        return EXACT, EXACT
+        return EXACT, EXACT_SECOND
     return NEAR_RELUS if case == "cdda_hrda_syn" else (FIRST, SECOND)
 
 
@@ -219,7 +224,8 @@ def check_steps(
         draws.device = parameter.device
         logged = uda.train_step(batch, optimizer, iteration, draws)
         _expect_equal("detail boxes", draws.num_boxes, recorded["n_crop_calls"])
-        ours = sorted(key for key in logged if not key.startswith("cdda."))
+        unrecorded = ("masked.",) if entry["uda"]["type"] == "MinEnt" else ()  # not logged there
+        ours = sorted(key for key in logged if not key.startswith(("cdda.", *unrecorded)))
         _expect_equal("logged values", ours, sorted(recorded["log_vars"]))
         for key, value in recorded["log_vars"].items():
             kind, negligible = "losses", 0.0

@@ -94,7 +94,7 @@ class EncoderDecoder(nn.Module):
     def init_weights(self) -> None:
         """Load `pretrained` into the backbone and draw the initial weights of the other parts."""
         parts: list[Any] = [self.backbone, self.neck, self.decode_head]
-        for part in parts + list(self._auxiliary_heads().values()):
+        for part in parts + list(self.auxiliary_heads().values()):
             if hasattr(part, "init_weights"):
                 part.init_weights()
 
@@ -140,7 +140,8 @@ class EncoderDecoder(nn.Module):
             gt_semantic_seg: (N, 1, H, W) int64 class indices or 255.
             seg_weight: (N, H, W) weight per pixel of the loss.
             return_feat: add `features`, the input of `feature_views`.
-            return_logits: add `decode.logits`, the head's output (N, C, h, w).
+            return_logits: add `decode.logits`, the head's output (N, C, h, w), and the same per
+                auxiliary head.
             draws: unused here; networks that look at a part of the image choose it from these.
         """
         features = self.extract_feat(img)
@@ -151,8 +152,8 @@ class EncoderDecoder(nn.Module):
         wanted = {"return_logits": True} if return_logits else {}
         values = self.decode_head.forward_train(*arguments, **weights, **wanted)
         result |= {f"decode.{key}": value for key, value in values.items()}
-        for name, head in self._auxiliary_heads().items():
-            values = head.forward_train(*arguments, **weights)
+        for name, head in self.auxiliary_heads().items():
+            values = head.forward_train(*arguments, **weights, **wanted)
             result |= {f"{name}.{key}": value for key, value in values.items()}
         return result
 
@@ -162,6 +163,19 @@ class EncoderDecoder(nn.Module):
         """Return the logits (N, C, h, w) that `forward_train` computes its loss from."""
         return self.encode_decode(img, img_metas, upscale_pred=False)
 
+    def train_outputs(
+        self, img: Tensor, img_metas: Metas | None = None, draws: BoxDraws | None = None
+    ) -> dict[str, Tensor]:
+        """Return the logits (N, C, h, w) of all heads, named as by `forward_train`."""
+        features = self.extract_feat(img)
+        heads = {"decode": self.decode_head, **self.auxiliary_heads()}
+        arguments = (features, img_metas, self.test_cfg)
+        return {f"{name}.logits": head.forward_test(*arguments) for name, head in heads.items()}
+
+    def at_output_size(self, logits: Tensor, img: Tensor) -> Tensor:
+        """Resize logits to where methods compare those of two images: the size of the image."""
+        return self._upscale(logits, img)
+
     def feature_views(self, features: Any, img: Tensor, label: Tensor) -> list[FeatureView]:
         """Return what to compare with the features of another backbone.
 
@@ -170,7 +184,7 @@ class EncoderDecoder(nn.Module):
         """
         return [FeatureView(features[-1], img, label)]
 
-    def _auxiliary_heads(self) -> dict[str, Any]:
+    def auxiliary_heads(self) -> dict[str, Any]:
         """Return the auxiliary heads by the prefix of their losses."""
         if self.auxiliary_head is None:
             return {}

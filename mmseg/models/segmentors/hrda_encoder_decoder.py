@@ -169,6 +169,16 @@ class HRDAEncoderDecoder(EncoderDecoder):
         """Return the fused logits (N, C, h, w) that `forward_train` computes its loss from."""
         return self._fuse(self._features(img, self.draw_box(img, draws)), img).fused
 
+    def train_outputs(
+        self, img: Tensor, img_metas: Metas | None = None, draws: BoxDraws | None = None
+    ) -> dict[str, Tensor]:
+        """Return the fused logits (N, C, h, w), named as by `forward_train`."""
+        return {"decode.logits": self.train_logits(img, img_metas, draws)}
+
+    def at_output_size(self, logits: Tensor, img: Tensor) -> Tensor:
+        """Resize logits to where methods compare those of two images: half of its size."""
+        return resize(logits, (img.shape[2] // 2, img.shape[3] // 2), self.align_corners)
+
     def _fuse(self, features: HRDAFeatures, img: Tensor) -> ScaleLogits:
         return self.decode_head(
             features.context,

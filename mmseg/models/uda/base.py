@@ -3,6 +3,7 @@
 Legend: B images, C classes, H×W pixels.
 """
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -93,6 +94,8 @@ class StepOutput:
     def show_prediction(self, losses: dict[str, Any], phase: str) -> None:
         """Move what `return_logits` added to the losses to the debug panel, prefixed by `phase`."""
         logits = losses.pop("decode.logits", None)  # (B, C, h, w)
+        for key in [key for key in losses if key.endswith(".logits")]:
+            del losses[key]  # of auxiliary heads
         pictures = losses.pop("decode.pictures", {})
         if logits is not None:
             pictures = {"prediction": logits.detach().argmax(1), **pictures}
@@ -184,6 +187,11 @@ class TrainingMethod(nn.Module, ABC):
         """Return an empty output that keeps pictures if they are due at this iteration."""
         is_due = self.picture_interval > 0 and iteration % self.picture_interval == 0
         return StepOutput(pictures={} if is_due else None, scale_loss=self.scale_loss)
+
+
+def build_twin(model: Mapping[str, Any]) -> Any:
+    """Build another network like the student, which never gets gradients."""
+    return SEGMENTORS.build(copy.deepcopy(model)).requires_grad_(False)
 
 
 @UDA.register()

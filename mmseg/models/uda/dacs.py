@@ -5,7 +5,6 @@
 Legend: B images, C classes, H×W pixels.
 """
 
-import copy
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -13,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmseg.config.registry import SEGMENTORS, UDA
-from mmseg.models.uda.base import Step, StepOutput, TrainingMethod, UDABatch
+from mmseg.config.registry import UDA
+from mmseg.models.uda.base import Step, StepOutput, TrainingMethod, UDABatch, build_twin
 from mmseg.models.uda.depthmetric import CDDA
 from mmseg.models.uda.depthmetric.source_crops import load_source_crops
 from mmseg.models.uda.draws import Draws
@@ -50,14 +49,14 @@ class DACS(TrainingMethod):
         self.augment = StrongAugmentation(*jitter, s.blur)
         self.teacher: Teacher | None = None
         if not s.source_only:
-            self.ema_model = _build_twin(model)
+            self.ema_model = build_twin(model)
             self.teacher = Teacher(self.ema_model, s.alpha, s.pseudo_threshold)
         self.mic: MaskedConsistency | None = None
         if s.mask_mode is not None:
-            self.mic = MaskedConsistency(s, lambda: _build_twin(model))
+            self.mic = MaskedConsistency(s, lambda: build_twin(model))
         self.feature_distance: FeatureDistance | None = None
         if s.imnet_feature_dist_lambda > 0:
-            self.imnet_model = _build_twin(model)
+            self.imnet_model = build_twin(model)
             self.feature_distance = FeatureDistance(
                 s.imnet_feature_dist_lambda,
                 s.imnet_feature_dist_classes,
@@ -178,8 +177,3 @@ class DACS(TrainingMethod):
         output.show(domain_mask=mask[:, 0].to(image.dtype))
         output.show_prediction(losses, "mixed")
         output.backward(losses, "mix.")
-
-
-def _build_twin(model: Mapping[str, Any]) -> Any:
-    """Build another network like the student, which never gets gradients."""
-    return SEGMENTORS.build(copy.deepcopy(model)).requires_grad_(False)

@@ -79,11 +79,16 @@ class MaskedConsistency(nn.Module):
 
     `mask_mode` chooses labeled source images (`separatesrc`), pseudo-labeled target images
     (`separatetrg`) or the first half of each (`separate`); `…aug` augments them first. The first
-    teacher labels them, unless `mask_alpha` or `mask_pseudo_threshold` ask for another one, whose
-    network `make_network` builds.
+    teacher labels them, unless `mask_alpha` or `mask_pseudo_threshold` ask for another one, or the
+    method has none (`has_own_teacher`); `make_network` builds the network of its own.
     """
 
-    def __init__(self, settings: SelfTrainingSettings, make_network: Callable[[], Any]) -> None:
+    def __init__(
+        self,
+        settings: SelfTrainingSettings,
+        make_network: Callable[[], Any],
+        has_own_teacher: bool = False,
+    ) -> None:
         super().__init__()
         assert settings.mask_mode is not None and settings.mask_generator is not None
         self.mode = settings.mask_mode.removesuffix(AUGMENTED)
@@ -94,7 +99,7 @@ class MaskedConsistency(nn.Module):
             jitter = (settings.color_jitter_probability, settings.color_jitter_strength)
             self.augment = StrongAugmentation(*jitter, blur=True, is_shared=True)
         self.teacher: SecondTeacher | None = None
-        if settings.has_second_teacher and self.mode != SOURCE:
+        if (settings.has_second_teacher or has_own_teacher) and self.mode != SOURCE:
             self.teacher = SecondTeacher(make_network(), *settings.second_teacher)
         self.settings = settings
 
@@ -104,7 +109,7 @@ class MaskedConsistency(nn.Module):
         labels = "the source" if self.mode == SOURCE else "the first teacher"
         if self.teacher is not None:
             alpha, threshold = s.second_teacher
-            labels = f"a second teacher (alpha {alpha}, threshold {threshold})"
+            labels = f"its own teacher (alpha {alpha}, threshold {threshold})"
         masks = f"mask_mode={s.mask_mode!r}, {self.hide_blocks}"
         lines = [f"Masked consistency (MIC): {masks}, labels of {labels}"]
         if self.loss_weight == 0:
@@ -118,10 +123,10 @@ class MaskedConsistency(nn.Module):
         if self.teacher is not None:
             self.teacher.average.update(student, iteration)
 
-    def relabel(self, step: Step, pseudo: PseudoLabel, trust: Tensor) -> PseudoLabel:
-        """Return the pseudo-labels of masked images: `pseudo`, or the second teacher's own.
+    def relabel(self, step: Step, pseudo: PseudoLabel | None, trust: Tensor) -> PseudoLabel | None:
+        """Return the pseudo-labels of masked images: `pseudo`, or those of a teacher of its own.
 
-        The margins, `trust` (B, H, W) of 0/1, apply to the second teacher's weights too.
+        The margins, `trust` (B, H, W) of 0/1, apply to its weights too.
         """
         if self.teacher is None:
             return pseudo

@@ -1,12 +1,13 @@
 """The keys of a config's `uda` section."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from mmseg.config.checking import checked
 from mmseg.config.registry import MASK_GENERATORS
-from mmseg.config.values import Index, Indices, NonNegative, Section, Share, Text
+from mmseg.config.values import Index, Indices, NonNegative, Positive, Section, Share, Text
 from mmseg.system.errors import ConfigError
 
 SAME = "same"  # as the first teacher's
@@ -95,3 +96,40 @@ class DACSSettings(SelfTrainingSettings):
     def uses_depth(self) -> bool:
         """Whether this is CDDA."""
         return self.matrix_path is not None and not self.source_only
+
+
+@dataclass(frozen=True)
+class OutputWeights:
+    """The weights of the losses of a network's outputs."""
+
+    main: NonNegative = 0.001  # of the decode head
+    aux: NonNegative = 0.0002  # of the auxiliary head
+
+
+Weights = Annotated[Section, checked(OutputWeights, "weights of outputs")]
+
+
+@dataclass(frozen=True)
+class MinEntSettings(SelfTrainingSettings):
+    """The keys of `uda` in a config with `type='MinEnt'`."""
+
+    lambda_ent: Weights = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class AdvSegSettings(SelfTrainingSettings):
+    """The keys of `uda` in a config with `type='AdvSeg'`."""
+
+    discriminator_type: Literal["LS", "Vanilla"] = "LS"  # squared error, or cross-entropy
+    lr_D: Positive = 1e-4
+    lr_D_power: NonNegative = 0.9
+    lr_D_min: NonNegative = 0.0
+    lambda_adv_target: Weights = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.lr_D_min > self.lr_D:
+            raise ConfigError(
+                f"expected uda.lr_D_min to be at most uda.lr_D, {self.lr_D}, from which the rate "
+                f"falls, got {self.lr_D_min}. Change one of them."
+            )

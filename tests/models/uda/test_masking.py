@@ -400,7 +400,7 @@ def test_the_log_says_what_is_masked_and_who_labels() -> None:
     assert "'separatesrcaug', 70% of blocks of 32 pixels hidden, labels of the source" in lines[1]
     assert "labels of the first teacher" in masking().describe()[0]
     line = masking(mask_pseudo_threshold=None).describe()[0]
-    assert "second teacher (alpha 0.99, threshold None)" in line
+    assert "its own teacher (alpha 0.99, threshold None)" in line
     assert "no weight" in masking(mask_lambda=0).describe()[1]
 
 
