@@ -29,6 +29,11 @@ data = dict(workers_per_gpu=0, train=dict(rare_class_sampling=dict(min_pixels=1)
 CDDA = SOURCE_ONLY.replace("source_only", "cdda_daformer")
 TRAIN = "python tools/train.py configs/mine --work-dir work_dirs/run"
 TEST = "python tools/test.py configs/mine latest.pth"
+TRAIN_CDDA = (
+    f"{TRAIN} --cfg-options uda.matrix_path=made/gta_3_distribution.pth uda.dataset=gta "
+    "uda.croped_images_path=made/images uda.croped_labels_path=made/labels "
+    "uda.reweight_threshold=0.2 uda.relabel_threshold=0.2 uda.source_only=False"
+)
 RUN_SEG = "python run_seg.py --config configs/mine --source_preprocessed_path crops --num 3"
 
 
@@ -45,6 +50,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
             draw(job, seed=0)
     convert_gta(root / "data/demo/gta", processes=1)
     convert_cityscapes(root / "data/demo/cityscapes", processes=1)
+    assert run(root, RUN_SEG.replace("crops", "made")).status == 0
     return root
 
 
@@ -89,7 +95,7 @@ SPOILED: dict[str, tuple[Callable[[Path], object], str, str]] = {
     ),
     "image without depth": (
         lambda data: (data / "gta/depth_any/00001.png").unlink(),
-        TRAIN,
+        TRAIN_CDDA,
         r"got none for 1 of 2: image 'data/demo/gta/images/00001\.png', missing "
         r"'data/demo/gta/depth_any/00001\.png'. Make them with: python tools/make_depth\.py "
         r"data/demo/gta/images --out data/demo/gta/depth_any --layout gta --model small .* or set "
@@ -97,7 +103,7 @@ SPOILED: dict[str, tuple[Callable[[Path], object], str, str]] = {
     ),
     "target image without depth": (
         lambda data: shutil.rmtree(data / "cityscapes/depth_any/train"),
-        TRAIN,
+        TRAIN_CDDA,
         r"a depth map for every image of 'data/demo/cityscapes/leftImg8bit/train' in "
         r"'data/demo/cityscapes/depth_any/train', got no such folder. Make them with: "
         r"python tools/make_depth\.py data/demo/cityscapes/leftImg8bit/train --out "
@@ -105,7 +111,7 @@ SPOILED: dict[str, tuple[Callable[[Path], object], str, str]] = {
     ),
     "depth of another size": (
         lambda data: spoil_sizes(data / "gta/depth_any"),
-        TRAIN,
+        TRAIN_CDDA,
         r"ValueError: expected depth of 96x64 pixels for the image 'data/demo/gta/images/0000\d\."
         r"png', got 56x40 in 'data/demo/gta/depth_any/0000\d\.png'. Make it from the image",
     ),
@@ -150,7 +156,7 @@ def test_a_loaders_worker_says_no_more_than_the_sentence(project: Path) -> None:
     """The whole command, in a process of its own, as a user sees it."""
     spoil_sizes(project / "data/demo/cityscapes/depth_any")
     done = subprocess.run(
-        [sys.executable, *TRAIN.split()[1:], "--cfg-options", "data.workers_per_gpu=1"],
+        [sys.executable, *TRAIN_CDDA.split()[1:], "data.workers_per_gpu=1"],
         cwd=project,
         capture_output=True,
         text=True,

@@ -34,7 +34,7 @@ from mmseg.engine.seed import determinism_lines, nondeterminism_in_log, set_rand
 from mmseg.engine.trackers import build_trackers
 from mmseg.engine.trainer import Progress, RunOutput, Trainer
 from mmseg.evaluation.report import final_lines
-from mmseg.models.builder import build_method
+from mmseg.models.builder import build_method, reads_depth
 from mmseg.models.layers import synchronize_batch_norm
 from mmseg.system import processes
 from mmseg.system.errors import ConfigError
@@ -97,7 +97,7 @@ def _train(
     model = build_initial_method(run)
     for line in model.describe():
         logger.info(line)
-    dataset = build_dataset(run.data.train or {})
+    dataset = build_dataset(training_data(run))
     logger.info(f"Work folder: {work_dir}; seed {run.seed}; {len(dataset)} training samples")
     if run.notice is not None:
         logger.log(*run.notice)
@@ -108,6 +108,15 @@ def _train(
     output = RunOutput(work_dir, interruption=interruption, command=command)
     trainer = _build_trainer(model, dataset, run, options.validate, timestamp, output)
     return _run(trainer, dataset, run)
+
+
+def training_data(run: RunConfig) -> dict[str, Any]:
+    """Return the section of the training data, without depth maps if the method uses none."""
+    train: Any = copy.deepcopy(run.data.train or {})
+    if not reads_depth(run.uda):
+        for section in (train, train.get("source") or {}, train.get("target") or {}):
+            section.pop("dep_dir", None)
+    return train
 
 
 def build_initial_method(run: RunConfig) -> Any:

@@ -16,6 +16,7 @@ def training_steps(
     crop_size: Size,
     img_norm_cfg: dict[str, Any],
     labeled: bool = True,
+    distorts_colors: bool = False,
     **crop: Any,
 ) -> Steps:
     """Return the steps from the files of an image to a training sample.
@@ -26,6 +27,7 @@ def training_steps(
         img_norm_cfg: options of `Normalize`.
         labeled: whether the sample has a label. A target needs none, and of a pipeline with labels,
             a `UDADataset` leaves out for its target what reads them.
+        distorts_colors: whether brightness, contrast, saturation and hue are changed at random.
         crop: further options of `RandomCrop`.
     """
     return [
@@ -34,6 +36,7 @@ def training_steps(
         {"type": "Resize", "img_scale": img_scale},
         {"type": "RandomCrop", "crop_size": crop_size, **crop},
         {"type": "RandomFlip", "prob": 0.5},
+        *([{"type": "PhotoMetricDistortion"}] if distorts_colors else []),
         {"type": "Normalize", **img_norm_cfg},
         {"type": "Pad", "size": crop_size, "pad_val": 0, "seg_pad_val": 255},
         {"type": "DefaultFormatBundle"},

@@ -34,6 +34,7 @@ class CityscapesDataset(CustomDataset):
         [0, 0, 142],
     ]  # fmt: skip
     DEPTH_LAYOUT = "cityscapes"
+    NUM_CROPS = 2975
 
     @staticmethod
     def depth_name(filename: str) -> str:

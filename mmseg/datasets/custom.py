@@ -74,6 +74,7 @@ class CustomDataset:
     CONVERTER: str | None = None  # file in tools/convert_datasets that makes labels and statistics
     DEPTH_LAYOUT: str | None = None  # --layout of tools/make_depth.py; None: names are kept
     NUM_CROPS: int | None = None  # how many source crops run_seg.py draws by default
+    part: str | None = None  # a folder that the images' relative names pass through
 
     def __init__(
         self,
@@ -114,7 +115,7 @@ class CustomDataset:
             self.label_rule = LabelRule(len(self.CLASSES), ignore_index, self.remedy("labels"))
         self.is_proven = test_mode  # whether labels are known to show a class, or need not
         parts = (self.img_dir, self.split, self.img_suffix, self.seg_map_suffix)
-        self.img_infos = ImageList(self._name, *parts).read()
+        self.img_infos = ImageList(self._name, *parts, part=self.part).read()
         if not test_mode:
             self._check_files()
 

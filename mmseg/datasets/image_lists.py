@@ -14,7 +14,7 @@ from mmseg.system.files import refuse_endless
 class ImageList:
     """The images of a folder, or those of them that a file lists.
 
-    `name` is that of the dataset, for errors; suffixes are as in `CustomDataset`.
+    `name` is that of the dataset, for errors; suffixes and `part` are as in `CustomDataset`.
     """
 
     name: str
@@ -22,6 +22,7 @@ class ImageList:
     split: Path | None
     img_suffix: str
     seg_map_suffix: str
+    part: str | None = None
 
     def read(self) -> list[dict[str, Any]]:
         """List the images with their labels' names, sorted; an error if there are none."""
@@ -37,6 +38,8 @@ class ImageList:
                 f"those of others in the spelling of the suffix alone, as '{twins[0]}' does.",
                 stacklevel=2,
             )
+        if self.part is not None:
+            present = {k: v for k, v in present.items() if self.part in k.split("/")[:-1]}
         stems = present if self.split is None else self._select(present, self.split)
         if not stems:
             raise FileNotFoundError(

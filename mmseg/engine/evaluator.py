@@ -22,7 +22,14 @@ from mmseg.engine.memory_advice import explains_full_evaluation
 from mmseg.evaluation.collapse import ClassBest, find_collapse
 from mmseg.evaluation.confusion import ConfusionMatrix
 from mmseg.evaluation.metrics import class_metrics, summarize
-from mmseg.evaluation.report import log_subsets, log_tables, result_record, subset_miou
+from mmseg.evaluation.report import (
+    condition_records,
+    log_conditions,
+    log_subsets,
+    log_tables,
+    result_record,
+    subset_miou,
+)
 from mmseg.system import processes
 from mmseg.system.files import atomic_write
 from mmseg.system.interruption import RunInterrupted
@@ -98,10 +105,10 @@ class Evaluator:
         Returns None, on every process, if `should_stop` was True on any of them. `WorkerError` on
         every process if the workers of any cannot go on.
         """
-        matrix = ConfusionMatrix(len(self.dataset.CLASSES), self.dataset.ignore_index)
+        parts = self._matrices()
         lost, is_stopped = None, False
         try:
-            is_stopped = self._count(matrix, segmentor, on_prediction, should_stop or _never)
+            is_stopped = self._count(parts, segmentor, on_prediction, should_stop or _never)
         except RunInterrupted:  # while it waited for an image
             is_stopped = True
         except WorkerError as error:
@@ -110,7 +117,10 @@ class Evaluator:
             raise lost or WorkerError(losses[0])
         if processes.any_process(is_stopped):
             return None
-        matrix.reduce()
+        matrix = self._new_matrix()
+        for part in parts.values():
+            part.reduce()
+            matrix.add(part)
         names, split = self.dataset.CLASSES, split_name(self.dataset)
         if not matrix.label_pixels.any():
             raise ValueError(
@@ -126,11 +136,27 @@ class Evaluator:
             summary |= {k: round(v, 4) for k, v in subset_miou(values["IoU"]).items()}
         details = {"split": split, **details}
         record = result_record(values, names, matrix.images, self.with_subsets, **details)
+        if conditions := {name: part for name, part in parts.items() if name is not None}:
+            record["conditions"] = condition_records(conditions, names)
+            log_conditions(record["conditions"], get_logger())
         return Evaluation(values, summary, record)
+
+    def _new_matrix(self) -> ConfusionMatrix:
+        return ConfusionMatrix(len(self.dataset.CLASSES), self.dataset.ignore_index)
+
+    def _condition(self, index: int) -> str | None:
+        """Return the condition of an image, such as rain, if the dataset tells it."""
+        find = getattr(self.dataset, "condition_of", None)
+        return find and find(self.dataset.img_infos[index]["filename"])
+
+    def _matrices(self) -> dict[str | None, ConfusionMatrix]:
+        """Return an empty matrix for the images of each condition, in one order everywhere."""
+        found = {self._condition(index) for index in range(len(self.dataset))}
+        return {name: self._new_matrix() for name in sorted(found, key=str)}
 
     def _count(
         self,
-        matrix: ConfusionMatrix,
+        parts: Mapping[str | None, ConfusionMatrix],
         segmentor: nn.Module,
         on_prediction: Callable[[int, np.ndarray], None] | None,
         should_stop: Callable[[], bool],
@@ -142,7 +168,7 @@ class Evaluator:
         with closing(images):  # on an early stop, it restores the network's mode and ends workers
             for index, prediction in images:
                 beat(f"image {index} of an evaluation")
-                matrix.update(prediction, self.dataset.gt_label(index))
+                parts[self._condition(index)].update(prediction, self.dataset.gt_label(index))
                 if on_prediction is not None:
                     on_prediction(index, prediction)
                 if should_stop():
@@ -233,6 +259,7 @@ def _on_device(segmentor: nn.Module, images: Iterable[torch.Tensor]) -> list[tor
 def split_name(dataset: Any) -> str:
     """Name what is evaluated: the folder of the images, and the file that lists them, if any."""
     folder = str(getattr(dataset, "img_dir", None) or type(dataset).__name__)
+    folder += f"/*/{part}" if (part := getattr(dataset, "part", None)) else ""
     split = getattr(dataset, "split", None)
     return f"{folder} ({split})" if split else folder
 

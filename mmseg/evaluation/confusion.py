@@ -66,6 +66,11 @@ class ConfusionMatrix:
         self._all += np.bincount(rows * size + columns, minlength=size**2).reshape(size, size)
         self.images += 1
 
+    def add(self, other: "ConfusionMatrix") -> None:
+        """Add the counts of other images."""
+        self._all += other._all
+        self.images += other.images
+
     def reduce(self) -> None:
         """Add up the counts of all processes; call it once, after the last image."""
         flat = np.append(self._all.reshape(-1), self.images)

@@ -92,6 +92,29 @@ def result_record(
     return {**details, "num_images": images, **means, "per_class": classes}
 
 
+def condition_records(
+    matrices: Mapping[str, ConfusionMatrix], class_names: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """Return a short record, as `result_record` has it, for the images of each condition."""
+    records = {}
+    for name, matrix in matrices.items():
+        record = result_record(class_metrics(matrix, "mIoU"), class_names, matrix.images)
+        per_class = {key: value["IoU"] for key, value in record["per_class"].items()}
+        records[name] = {"num_images": matrix.images, "mIoU": record["mIoU"], "IoU": per_class}
+    return records
+
+
+def log_conditions(records: Mapping[str, Mapping[str, Any]], logger: logging.Logger) -> None:
+    """Log mIoU and IoU per class of each condition (what `condition_records` returned)."""
+    names = list(next(iter(records.values()))["IoU"])
+    columns: dict[str, Sequence[Any]] = {"Class": [*names, "mIoU", "images"]}
+    for condition, record in records.items():
+        values = percent([*map(_nan, record["IoU"].values()), _nan(record["mIoU"])])
+        columns[condition] = [*values, record["num_images"]]
+    logger.info("IoU per condition:")
+    logger.info("\n" + text_table(columns))
+
+
 def final_lines(last: Mapping[str, Any] | None, best: Mapping[str, Any] | None) -> list[str]:
     """Return the log's last lines: the last and the best record with 'iteration', side by side."""
     records = {title: r for title, r in (("last", last), ("best", best)) if r is not None}

@@ -18,7 +18,7 @@ from mmseg.models.legacy import with_present_names
 
 __all__ = ["BACKBONES", "HEADS", "LOSSES", "NECKS", "SEGMENTORS", "UDA"]
 __all__ += ["build_backbone", "build_head", "build_loss", "build_method", "build_neck"]
-__all__ += ["build_segmentor", "build_train_model"]
+__all__ += ["build_segmentor", "build_train_model", "reads_depth", "statistics_dataset"]
 
 Cfg = Mapping[str, Any]
 
@@ -83,6 +83,13 @@ def build_method(
     parts = {"model": with_present_names(model), "max_iters": max_iters}
     make, arguments = UDA.prepare(section, **parts)
     return make(**arguments)
+
+
+def reads_depth(method: Cfg | None) -> bool:
+    """Tell whether a `uda` section, or plain supervision, uses depth maps; a user's own does."""
+    section = method or {"type": "Supervised"}
+    decide = getattr(UDA.class_of(section), "reads_depth", None)
+    return decide is None or decide(section)
 
 
 def statistics_dataset(method: Cfg, source: Cfg | None) -> str | None:

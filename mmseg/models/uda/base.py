@@ -126,6 +126,11 @@ class TrainingMethod(nn.Module, ABC):
         self.picture_interval = log_config.get("img_interval", DEFAULT_PICTURE_INTERVAL)
         self.scale_loss: Callable[[Tensor], Tensor] = unscaled  # set by the engine
 
+    @classmethod
+    def reads_depth(cls, section: Mapping[str, Any]) -> bool:
+        """Tell whether the method that a `uda` section describes uses depth maps of its batches."""
+        return True
+
     @abstractmethod
     def accumulate_gradients(
         self, batch: Mapping[str, Any], iteration: int, draws: Draws
@@ -197,6 +202,11 @@ def build_twin(model: Mapping[str, Any]) -> Any:
 @UDA.register()
 class Supervised(TrainingMethod):
     """Train on labeled images alone (a config without `uda`)."""
+
+    @classmethod
+    def reads_depth(cls, section: Mapping[str, Any]) -> bool:
+        """Return False."""
+        return False
 
     def describe(self) -> list[str]:
         """Return the line for the head of the log."""

@@ -68,6 +68,11 @@ class DACS(TrainingMethod):
             self.cdda = CDDA(s, *load_source_crops(s, self.model.num_classes))
         self.train()
 
+    @classmethod
+    def reads_depth(cls, section: Mapping[str, Any]) -> bool:
+        """Tell whether the section describes CDDA."""
+        return bool(section.get("matrix_path")) and not section.get("source_only")
+
     def init_weights(self) -> None:
         """Initialize the student and the ImageNet copy; the teacher copies at iteration 0."""
         super().init_weights()

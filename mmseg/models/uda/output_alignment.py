@@ -27,7 +27,8 @@ class OutputAlignment(TrainingMethod):
 
     `model` is the student (trained and evaluated). The outputs are those of the decode head,
     `main`, and of the auxiliary head, `aux`, if there is one. `mic` may hold a teacher, which
-    labels masked images; there is no other one. The keys of its config are those of `settings_class`.
+    labels masked images; there is no other one. The keys of its config are those of
+    `settings_class`.
     """
 
     settings_class: ClassVar[type[SelfTrainingSettings]]
@@ -43,6 +44,11 @@ class OutputAlignment(TrainingMethod):
         if self.settings.mask_mode is not None:
             make_twin = partial(build_twin, model)
             self.mic = MaskedConsistency(self.settings, make_twin, has_own_teacher=True)
+
+    @classmethod
+    def reads_depth(cls, section: Mapping[str, Any]) -> bool:
+        """Return False."""
+        return False
 
     @abstractmethod
     def align(self, step: Step, target: Outputs) -> dict[str, Tensor]:
