@@ -1,95 +1,26 @@
 """Two processes: an interrupted and resumed run is the uninterrupted one, bit by bit.
 
-One pair of processes does all runs. Four iterations without interruption are compared with two, a
-signal that only process 1 gets, and two more after `--resume auto`.
+Four iterations without interruption are compared with two, a signal that only process 1 gets, and
+two more after `--resume auto`.
 """
 
-import hashlib
 import json
-import multiprocessing
-import os
-import signal
-import socket
 from pathlib import Path
-from typing import Any
 
+import paired_runs
 import pytest
 import small_runs
 import tiny_run
 import torch
-import torch.multiprocessing as mp
+from paired_runs import BREAK, END, PROCESSES, outcomes
 from threads import one_thread
 
 from mmseg.apis.test import TestOptions, run_test
-from mmseg.apis.train import run_training
-from mmseg.apis.train_options import TrainOptions
-from mmseg.config import load_config
 from mmseg.engine.checkpoint import read_checkpoint
-from mmseg.engine.trainer import Trainer
-from mmseg.system import processes
-from mmseg.system.interruption import RunInterrupted
 
-PROCESSES, BREAK, END = 2, 2, 4
 WORKERS = {**dict.fromkeys(small_runs.METHODS, (0, 2)), "mic_teacher": (0,)}
 METHODS = tuple(WORKERS)
 CASES = [(method, workers) for method in METHODS for workers in WORKERS[method]]
-
-
-class WatchedTrainer:
-    """Sends process 1 a signal in iteration `BREAK`, and notes what the student has become."""
-
-    def __init__(self, patch: pytest.MonkeyPatch) -> None:
-        self.is_interrupted = False
-        self.digest = ""
-        step = Trainer.step
-
-        def watched(trainer: Trainer, batch: Any) -> None:
-            step(trainer, batch)
-            done = trainer.progress.iteration
-            if self.is_interrupted and done == BREAK and processes.rank() == 1:
-                os.kill(os.getpid(), signal.SIGUSR1)
-            if done == END:
-                values = [p.detach().numpy() for p in trainer.method.parameters()]
-                self.digest = hashlib.sha256(b"".join(v.tobytes() for v in values)).hexdigest()
-
-        patch.setattr(Trainer, "step", watched)
-
-    def train(self, config: Path, work_dir: Path, workers: int, is_interrupted: bool) -> str:
-        """Train, and return a digest of all parameters, or what interrupted the run."""
-        cfg = load_config(config)
-        cfg.merge_options({"data.workers_per_gpu": workers})
-        self.is_interrupted = is_interrupted
-        options = TrainOptions(work_dir=str(work_dir), resume="auto")
-        try:
-            run_training(cfg, options)
-        except RunInterrupted as interruption:
-            return str(interruption)
-        return self.digest
-
-
-def work(rank: int, port: int, root: Path) -> None:
-    torch.set_num_threads(1)
-    # A spawned process would spawn its loader workers too, and each would import torch anew.
-    multiprocessing.set_start_method("fork", force=True)
-    place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": PROCESSES, "MASTER_PORT": port}
-    os.environ.update({k: str(v) for k, v in place.items()}, MASTER_ADDR="127.0.0.1")
-    os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    outcomes = {}
-    with pytest.MonkeyPatch.context() as patch:
-        trainer = WatchedTrainer(patch)
-        for method in METHODS:
-            config = root / f"{method}.py"
-            whole = trainer.train(config, root / method / "whole", 0, False)
-            outcomes[method] = {"whole": whole}
-            for workers in WORKERS[method]:
-                folder = root / method / f"broken{workers}"
-                outcomes[method][workers] = [
-                    trainer.train(config, folder, workers, is_interrupted)
-                    for is_interrupted in (True, False)
-                ]
-    (root / f"{rank}.json").write_text(json.dumps(outcomes))
-    processes.barrier()
-    processes.shut_down()
 
 
 @pytest.fixture(scope="module")
@@ -105,15 +36,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         values["model"]["decode_head"]["in_channels"] = backbone["embed_dims"]
         values["model"]["pretrained"] = str(root / "small.pth")
         tiny_run.write_config(root / f"{method}.py", values)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    mp.spawn(work, (port, root), nprocs=PROCESSES)
+    paired_runs.run(root, WORKERS)
     return root
-
-
-def outcomes(root: Path, rank: int, method: str) -> dict[str, Any]:
-    return json.loads((root / f"{rank}.json").read_text())[method]
 
 
 @pytest.mark.parametrize(("method", "workers"), CASES)

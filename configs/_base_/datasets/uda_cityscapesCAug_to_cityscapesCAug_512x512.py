@@ -1,4 +1,4 @@
-"""Cityscapes as source and as target, at half size, with distorted colors: what masking alone changes."""
+"""Cityscapes as source and as target at half size, with distorted colors."""
 
 from mmseg.config import training_steps
 

@@ -1,4 +1,4 @@
-"""Cityscapes as source and as target, at half size: what masking alone changes."""
+"""Cityscapes as source and as target at half size, to mask labeled images of the target."""
 
 from mmseg.config import training_steps
 

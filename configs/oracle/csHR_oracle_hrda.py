@@ -1,0 +1,22 @@
+"""HRDA's network on the labeled images of Cityscapes at full size."""
+
+_base_ = [
+    "../_base_/default_runtime.py",
+    "../_base_/models/hrda_daformer_sepaspp_mitb5.py",
+    "../_base_/datasets/cityscapesHR_1024x1024.py",
+    "../_base_/schedules/adamw_poly10warm_40k.py",
+]
+
+gpu_model = "NVIDIATITANRTX"
+seed = 0
+checkpoint_config = dict(max_keep_ckpts=1)
+evaluation = dict(interval=4000)
+
+name = "csHR_oracle_hrda_s0"
+exp = "basic"
+name_dataset = "cityscapesHR_1024x1024"
+name_architecture = "hrda1-512-0.1_daformer_sepaspp_sl_mitb5"
+name_encoder = "mitb5"
+name_decoder = "hrda1-512-0.1_daformer_sepaspp_sl"
+name_uda = "target-only"
+name_opt = "adamw_6e-05_pmTrue_poly10warm_1x2_40k"
