@@ -25,8 +25,8 @@ MODULE_OF = {
     "pyyaml": "yaml",
 }  # others: the name itself
 # Imported only when a config or a command asks for them; running needs none of them.
-# The last two come with transformers.
-ON_REQUEST = {"wandb", "transformers", "huggingface_hub", "safetensors"}
+# `huggingface_hub` comes with transformers.
+ON_REQUEST = {"wandb", "transformers", "huggingface_hub", "safetensors", "timm"}
 OWN = {"mmseg", "demo", "tools", "experiments"}
 
 

@@ -22,6 +22,7 @@ from mmseg.datasets.class_statistics import IMAGES_FILE, STATISTICS_FILE
 from mmseg.datasets.fingerprint import dataset_fingerprint
 from mmseg.engine.logs import get_logger
 from mmseg.engine.seed import CUBLAS_WORKSPACE
+from mmseg.models.backbones.weight_names import path_of
 from mmseg.system import processes
 from mmseg.system.files import atomic_write
 
@@ -129,7 +130,7 @@ def git_revision(folder: Path = PROGRAM) -> str | None:
 
 def files_of_run(run: RunConfig, dataset: Any) -> Iterator[tuple[str, Path]]:
     """Yield (config key, path) of the files whose content decides what is computed."""
-    yield from _pretrained(run.model, "model")
+    yield from ((name, path_of(path)) for name, path in pretrained_files(run.model, "model"))
     uda = run.uda or {}
     named: dict[str, Any] = {"load_from": run.load_from, "resume_from": run.resume_from}
     named["uda.matrix_path"] = uda.get("matrix_path")
@@ -140,6 +141,15 @@ def files_of_run(run: RunConfig, dataset: Any) -> Iterator[tuple[str, Path]]:
     if getattr(dataset, "rare_class_sampling", None) is not None and root is not None:
         for name in (STATISTICS_FILE, IMAGES_FILE):
             yield f"data.train.source: {name}", Path(root) / name
+
+
+def pretrained_files(section: Any, name: str) -> Iterator[tuple[str, str]]:
+    """Yield (key, path or known name) of every `pretrained` in a section, however deep."""
+    for key, value in section.items():
+        if key == "pretrained" and isinstance(value, str):
+            yield f"{name}.{key}", value
+        elif isinstance(value, Mapping):
+            yield from pretrained_files(value, f"{name}.{key}")
 
 
 def file_hash(path: Path) -> dict[str, Any]:
@@ -174,15 +184,6 @@ def _data_fingerprints(dataset: Any) -> dict[str, Any]:
     if not all(hasattr(dataset, name) for name in names):
         return {"train": dataset_fingerprint(dataset)}
     return {name: dataset_fingerprint(getattr(dataset, name)) for name in names}
-
-
-def _pretrained(section: Any, name: str) -> Iterator[tuple[str, Path]]:
-    """Yield (key, path) of every `pretrained` in a section, however deep."""
-    for key, value in section.items():
-        if key == "pretrained" and isinstance(value, str):
-            yield f"{name}.{key}", Path(value)
-        elif isinstance(value, Mapping):
-            yield from _pretrained(value, f"{name}.{key}")
 
 
 def _earlier_starts(path: Path) -> list[Any]:

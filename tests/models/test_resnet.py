@@ -381,9 +381,7 @@ class TestPretrainedFile:
         with pytest.raises(FileNotFoundError, match=r"pretrained/no.pth.*ImageNet.*torchvision"):
             self.load("pretrained/no.pth")
 
-    @pytest.mark.parametrize(
-        "name", ["open-mmlab://resnet50_v1c", "torchvision://resnet50", "https://host/a/r.pth"]
-    )
+    @pytest.mark.parametrize("name", ["mmcls://resnet50_v1c", "https://host/a/r.pth"])
     def test_that_would_have_to_be_fetched_says_how_to_give_a_path(self, name):
         file = name.split("/")[-1].removesuffix(".pth")
         with pytest.raises(ConfigError) as error:

@@ -4,5 +4,7 @@ from mmseg.models.backbones.mix_transformer import MixVisionTransformer
 from mmseg.models.backbones.resnest import ResNeSt
 from mmseg.models.backbones.resnet import ResNet, ResNetV1c, ResNetV1d
 from mmseg.models.backbones.resnext import ResNeXt
+from mmseg.models.backbones.timm_backbone import TIMMBackbone
 
 __all__ = ["MixVisionTransformer", "ResNeSt", "ResNeXt", "ResNet", "ResNetV1c", "ResNetV1d"]
+__all__ += ["TIMMBackbone"]

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from mmseg.config.registry import BACKBONES
 from mmseg.config.values import Count, Counts, Part, Positive, Text
+from mmseg.models.backbones.hub_mit import with_our_names
 from mmseg.models.backbones.pretrained import load_pretrained
 from mmseg.models.layers import DropPath, map_to_tokens, tokens_to_map
 from mmseg.system.errors import ConfigError
@@ -143,7 +144,8 @@ class MixVisionTransformer(nn.Module):
         in_chans: channels of the image.
         drop_rate, attn_drop_rate: dropout after linear layers and on attention weights.
         drop_path_rate: stochastic depth of the last block; it grows linearly from 0 at the first.
-        pretrained: file with SegFormer's ImageNet weights, read by `init_weights`.
+        pretrained: file with SegFormer's ImageNet weights, read by `init_weights`; the model hub's
+            files (nvidia/mit-b0 … b5) fit as well.
     """
 
     default_dims: Sequence[int] = SMALL
@@ -191,7 +193,8 @@ class MixVisionTransformer(nn.Module):
     def init_weights(self) -> None:
         """Load `pretrained`, or draw SegFormer's initial weights when there is none."""
         if self.pretrained is not None:
-            load_pretrained(self, self.pretrained, WHERE_TO_GET)
+            classifiers = ("head.", "classifier.")  # of SegFormer's file and of the hub's
+            load_pretrained(self, self.pretrained, WHERE_TO_GET, classifiers, with_our_names)
             return
         for module in self.modules():
             if isinstance(module, nn.Linear):

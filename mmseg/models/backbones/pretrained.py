@@ -1,18 +1,20 @@
 """Load a backbone's ImageNet weights from a file, and say exactly what does not fit."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from mmseg.models.backbones.weight_names import checked_file, is_known_kind
 from mmseg.system.errors import ConfigError
 from mmseg.system.files import refuse_endless
 from mmseg.system.safe_loading import UnreadableFileError, load_safely
 from mmseg.system.soundness import faults_in, misfits
 
 SHOWN = 4  # names per list in an error message
+Arrange = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
 
 
 def load_pretrained(
@@ -20,20 +22,29 @@ def load_pretrained(
     path: str | Path,
     where_to_get: str,
     ignored: Sequence[str] = ("head.",),
+    arrange: Arrange = dict,
 ) -> None:
     """Fill `backbone` from the file at `path`; every key and shape must fit.
 
-    `torch.save` made the file; nothing in it is executed. The keys are at its top level or under
-    `state_dict` or `model`. Batch counts of batch norms, which old files lack, start at 0; keys
-    with the prefixes `ignored`, those of the image classifier, are left out. `where_to_get`, the
-    end of a sentence, says what to do if there is no such file.
+    `torch.save` or safetensors made the file; nothing in it is executed. The keys are at its top
+    level or under `state_dict` or `model`. Batch counts of batch norms, which old files lack, start
+    at 0.
+
+    Args:
+        backbone: to fill.
+        path: of the file, or a name of `weight_names`, such as 'torchvision://resnet50'.
+        where_to_get: what to do if there is no such file, as the end of a sentence.
+        ignored: prefixes of keys that are left out, those of the image classifier.
+        arrange: returns the other weights under the backbone's names.
 
     Raises:
         FileNotFoundError: if there is no such file.
         UnsafeFileError: if it contains more than tensors and plain values.
         ConfigError: if it cannot be read or does not fit, or if `path` is a URL.
     """
-    if "://" in str(path):
+    if is_known_kind(str(path)):
+        path = checked_file(str(path))
+    if "://" in str(path) or str(path).startswith("hf-hub:"):
         name = str(path).rsplit("/", 1)[-1].removesuffix(".pth")
         raise ConfigError(
             f"expected the path of a file as `pretrained`, got '{path}', and nothing is "
@@ -48,6 +59,7 @@ def load_pretrained(
             f"expected pretrained weights at '{path}', got no such file; {where_to_get}."
         )
     found = {k: v for k, v in _read_state(path).items() if not k.startswith(tuple(ignored))}
+    found = dict(arrange(found))
     expected = backbone.state_dict()
     for key in expected:
         if key.endswith(".num_batches_tracked"):
@@ -62,13 +74,8 @@ def load_pretrained(
 
 def _read_state(path: Path) -> Mapping[str, Tensor]:
     """Return the state dict in a file."""
-    try:
-        content: Any = load_safely(path, "pretrained weights")
-    except UnreadableFileError as error:
-        raise ConfigError(
-            f"expected a file of tensors saved by torch.save at '{path}', got one that cannot be "
-            f"read ({error}); fetch the file again."
-        ) from error
+    is_safetensors = path.suffix == ".safetensors"
+    content: Any = _read_safetensors(path) if is_safetensors else _read_torch_file(path)
     for key in ("state_dict", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
@@ -83,6 +90,34 @@ def _read_state(path: Path) -> Mapping[str, Tensor]:
             "again."
         )
     return content
+
+
+def _read_torch_file(path: Path) -> Any:
+    try:
+        return load_safely(path, "pretrained weights")
+    except UnreadableFileError as error:
+        raise ConfigError(
+            f"expected a file of tensors saved by torch.save at '{path}', got one that cannot be "
+            f"read ({error}); fetch the file again."
+        ) from error
+
+
+def _read_safetensors(path: Path) -> Mapping[str, Tensor]:
+    try:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+    except ImportError as error:
+        raise ImportError(
+            f"expected the package safetensors to read '{path}', got: {error}. Install it: "
+            'pip install "cdda-seg[vfm]" (or pip install safetensors).'
+        ) from error
+    try:
+        return load_file(path)
+    except (SafetensorError, ValueError) as error:
+        raise ConfigError(
+            f"expected a file of tensors saved by safetensors at '{path}', got one that cannot be "
+            f"read ({error}). Fetch the file again."
+        ) from error
 
 
 def _differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:

@@ -4,6 +4,9 @@ from torch import Tensor, nn
 
 from mmseg.system.errors import ConfigError
 
+# Classes of ours and of timm, which is not imported for the sake of their names.
+RANDOM_LAYERS = ("DropPath", "DropBlock2d", "PatchDropout", "PatchDropoutWithIndices")
+
 
 class DropPath(nn.Module):
     """In training mode, zero samples with probability `drop_prob` and scale the others up.
@@ -31,3 +34,9 @@ class DropPath(nn.Module):
     def extra_repr(self) -> str:
         """Show the rate when the network is printed."""
         return f"drop_prob={self.drop_prob:.3f}"
+
+
+def is_random_layer(module: nn.Module) -> bool:
+    """Tell whether a layer draws random numbers in training mode, as dropout does."""
+    is_dropout = isinstance(module, nn.modules.dropout._DropoutNd)
+    return is_dropout or type(module).__name__ in RANDOM_LAYERS

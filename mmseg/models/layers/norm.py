@@ -112,5 +112,9 @@ def synchronize_batch_norm(method: nn.Module, is_wanted: bool, device: torch.dev
             "torch has no synchronized batch norm; set sync_bn=False and norm_cfg type='BN', or "
             "start one process."
         )
-    if is_wanted:
+    if is_wanted and any(type(m).__module__.startswith("timm.") for m in method.modules()):
+        from timm.layers.norm_act import convert_sync_batchnorm
+
+        convert_sync_batchnorm(method)  # torch's would drop activations that are part of a norm
+    elif is_wanted:
         nn.SyncBatchNorm.convert_sync_batchnorm(method)

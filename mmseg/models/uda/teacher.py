@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmseg.models.layers import DropPath, at_least_single
+from mmseg.models.layers import at_least_single, is_random_layer
 from mmseg.system.processes import all_reduce_mean
 
 
@@ -61,7 +61,7 @@ class Teacher:
         """Set the mode in which the network labels."""
         self.network.train()
         for module in self.network.modules():
-            if isinstance(module, nn.modules.dropout._DropoutNd | DropPath):
+            if is_random_layer(module):
                 module.eval()
 
     @torch.no_grad()
