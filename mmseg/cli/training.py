@@ -1,13 +1,23 @@
 """What `run_experiments.py` and `tools/train.py` start."""
 
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-from mmseg.apis.run_names import child_of_experiment, child_of_file
+from mmseg.apis.run_names import child_of_file
+from mmseg.apis.series import Series, plan_table, run_series
+from mmseg.apis.series_runs import (
+    chosen,
+    folder_of,
+    folder_of_config,
+    runs_of_config,
+    runs_of_experiment,
+)
 from mmseg.apis.train import run_training
 from mmseg.apis.train_options import TrainOptions
 from mmseg.config import load_config
+from mmseg.config.values import Seed
 from mmseg.system import processes
 from mmseg.system.errors import ConfigError
 from mmseg.system.options import CfgOptions, ConfigOptions, option
@@ -38,10 +48,31 @@ class ExperimentOptions(RunOptions):
     """The choices of `run_experiments.py`."""
 
     work_dir: str | None = None  # no option: each run has its own
-    resume: str | None = None  # no option: each run is a new one
+    resume: str | None = option(
+        None,
+        "of a series. auto, the default: go on with the first unfinished run; none: all anew",
+        choices=("auto", "none"),
+    )
     config: str | None = option(None, "path of the config, with or without .py", one_of="runs")
     exp: int | None = option(None, "id of an experiment, see experiments.py", one_of="runs")
+    seeds: list[Seed] = option(
+        default_factory=list, help="a run with each, and their mean and deviation", metavar="SEED"
+    )
+    only: str | None = option(
+        None, "of a series: runs whose name holds this, or fits a pattern", metavar="PATTERN"
+    )
+    dry_run: bool = option(False, "list the runs with what this machine lacks; start none")
     startup_test: bool = option(False, "two iterations, to see whether it runs")
+
+    def __post_init__(self) -> None:
+        """Refuse two ways to say the same."""
+        if self.seed is not None and self.seeds:
+            raise ConfigError("expected --seed or --seeds, got both. Leave one of them out.")
+
+    @property
+    def is_series(self) -> bool:
+        """Whether the runs belong together, and the same command goes on with them."""
+        return self.exp is not None or bool(self.seeds)
 
 
 def train_command(options: ConfigRunOptions) -> None:
@@ -53,30 +84,78 @@ def train_command(options: ConfigRunOptions) -> None:
 
 
 def experiment_command(options: ExperimentOptions) -> None:
-    """Write the child configs of a config or an experiment, and train them one after the other."""
+    """Train a config, or what is unfinished of an experiment or of a config with several seeds."""
     processes.init_from_environment(options.launcher, options.local_rank)
     options = replace(options, validate=options.validate and not options.startup_test)
-    for child in _children(options):
+    if not (options.is_series or options.dry_run):
+        _refuse_options_of_a_series(options)
+        file = child_of_file(options.config or "", _changes(options), options.startup_test)
         with trusting_files(options.trust_checkpoint):
-            run_training(load_config(child), options)
+            run_training(load_config(file), options)
+        return
+    series = _series(options)
+    if not options.dry_run:
+        with trusting_files(options.trust_checkpoint):
+            run_series(series)
+    elif processes.is_main():
+        sys.stdout.write(f"{plan_table(series)}\n")
 
 
-def _children(options: ExperimentOptions) -> list[Path]:
-    """Write one child config per run."""
-    changes = options.changes()
-    if options.seed is not None:
-        changes["seed"] = options.seed
+def _series(options: ExperimentOptions) -> Series:
+    """Return the runs that the options ask for."""
+    changes = _changes(options)
+    if options.is_series:
+        _refuse_shared_values(changes, options)
     if options.config is not None:
-        return [child_of_file(options.config, changes, options.startup_test)]
-    number: Any = options.exp  # one of both is given
-    if shared := [f"{key}={changes[key]}" for key in OF_ONE_RUN if key in changes]:
+        runs = runs_of_config(options.config, changes, options.seeds)
+        folder = folder_of_config(options.config, changes)
+        file = f"summary_{runs[0].group}.json"  # other configs' runs lie there, too
+    else:
+        from experiments import generate_experiment_cfgs  # a file of the repository
+
+        number: Any = options.exp  # one of both is given
+        seeds = options.seeds if options.seed is None else [options.seed]
+        changes.pop("seed", None)
+        runs = runs_of_experiment(generate_experiment_cfgs(number), number, changes, seeds)
+        folder, file = folder_of(f"exp{number}"), "summary.json"
+    return Series(
+        chosen(runs, options.only),
+        folder,
+        options,
+        options.startup_test,
+        goes_on=options.is_series and options.resume != "none",
+        known=runs,
+        summary_file=folder / file,
+    )
+
+
+def _changes(options: ExperimentOptions) -> dict[str, Any]:
+    """Return the values that the command line changes, with the seed."""
+    changes = options.changes()
+    return changes if options.seed is None else {**changes, "seed": options.seed}
+
+
+def _refuse_options_of_a_series(options: ExperimentOptions) -> None:
+    """Raise for options that would have no effect on a single run."""
+    given = {"--resume": options.resume, "--only": options.only}
+    if names := [name for name, value in given.items() if value is not None]:
         raise ConfigError(
-            f"expected --exp without --cfg-options {' '.join(shared)}, got both: all runs of the "
+            f"expected {' and '.join(names)} with --exp or --seeds, got a single run, which is "
+            "always a new one. Continue one with tools/train.py and --resume auto."
+        )
+
+
+def _refuse_shared_values(changes: Mapping[str, Any], options: ExperimentOptions) -> None:
+    """Raise for values that tell the runs of a series apart."""
+    alone = OF_ONE_RUN if options.exp is not None else ("work_dir",)
+    if shared := [f"{key}={changes[key]}" for key in alone if key in changes]:
+        way = "--exp" if options.exp is not None else "--seeds"
+        raise ConfigError(
+            f"expected {way} without --cfg-options {' '.join(shared)}, got both: all runs of the "
             "series would share it. Choose it for a single run, with --config."
         )
-    from experiments import generate_experiment_cfgs  # a file of the repository
-
-    return [
-        child_of_experiment(own, number, changes, options.startup_test)
-        for own in generate_experiment_cfgs(number)
-    ]
+    if "seed" in options.cfg_options:
+        raise ConfigError(
+            "expected the seeds of a series as --seeds, got --cfg-options "
+            f"seed={options.cfg_options['seed']}. Use --seeds {options.cfg_options['seed']}."
+        )

@@ -34,7 +34,7 @@ class ACDCDataset(CityscapesDataset):
         data_root: str | None = None,
         **options: Any,
     ) -> None:
-        self.part = _part_of_archive(Path(data_root or "", img_dir))
+        self.part = part_of_archive(Path(data_root or "", img_dir))
         if self.part is not None:
             img_dir, ann_dir, dep_dir = map(_parent, (img_dir, ann_dir, dep_dir))
         super().__init__(pipeline, img_dir, ann_dir, dep_dir, data_root, **options)
@@ -49,8 +49,8 @@ class ACDCDataset(CityscapesDataset):
         return next((p for p in PurePosixPath(filename).parts[:-1] if p in CONDITIONS), None)
 
 
-def _part_of_archive(folder: Path) -> str | None:
-    """Return the last name of a folder that the archives have once for each condition."""
+def part_of_archive(folder: Path) -> str | None:
+    """Return the last name of a folder that is not there, but in an archive for each condition."""
     is_archive = any((folder.parent / name / folder.name).is_dir() for name in CONDITIONS)
     return folder.name if is_archive and not folder.is_dir() else None
 

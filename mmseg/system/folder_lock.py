@@ -50,6 +50,15 @@ def only_writer(folder: Path) -> Iterator[None]:
                 place.rmdir()
 
 
+def is_in_use(folder: Path) -> bool:
+    """Tell whether another process writes into a folder now; nothing is changed."""
+    try:
+        with (folder / LOCK_FILE).open("r+", encoding="utf-8") as stream:
+            return not _lock(stream)  # closing it releases the lock
+    except OSError:  # there is no such file, or others own it
+        return False
+
+
 def _locked(path: Path) -> IO[str]:
     """Open and lock the file, and write into it who we are."""
     for _ in range(RETRIES):

@@ -10,14 +10,13 @@ import torch
 
 from mmseg.apis.run_folder import choose_start, continue_command
 from mmseg.apis.train_options import TrainOptions
-from mmseg.cli import endings, training
+from mmseg.cli import endings
 from mmseg.config import load_config
 from mmseg.engine.checkpoint import read_checkpoint
 from mmseg.system.interruption import EXIT_STATUS, RunInterrupted
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
-import run_experiments  # noqa: E402
 from tools import train as train_tool  # noqa: E402
 
 
@@ -79,30 +78,6 @@ def test_an_interrupted_command_has_a_status_of_its_own(capsys: Any) -> None:
         raise RunInterrupted("SIGTERM ended the run")
     assert caught.value.code == EXIT_STATUS == 75
     assert capsys.readouterr() == ("", "SIGTERM ended the run\n")
-
-
-def test_an_interrupted_run_ends_the_whole_series(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Experiment 80 has twelve configs; the signal arrives in the second."""
-    started = []
-
-    def run_training(cfg: Any, options: TrainOptions) -> None:
-        started.append(cfg)
-        if len(started) == 2:
-            raise RunInterrupted("SIGTERM ended the run")
-
-    monkeypatch.setattr(training, "run_training", run_training)
-    monkeypatch.setattr(training, "load_config", lambda file: file)
-    monkeypatch.setattr(training, "child_of_experiment", lambda own, *_: own["name"])
-    monkeypatch.setattr("experiments.generate_experiment_cfgs", series)
-    with pytest.raises(SystemExit) as caught:
-        run_experiments.main(["--exp", "80"])
-    assert caught.value.code == EXIT_STATUS
-    assert started == ["run 0", "run 1"]
-
-
-def series(number: int) -> list[dict[str, str]]:
-    assert number == 80
-    return [{"name": f"run {i}"} for i in range(12)]
 
 
 def test_a_work_folder_that_cannot_be_written_ends_the_command_first(
