@@ -59,6 +59,20 @@ def test_the_log_of_a_training_holds_every_warning_once_before_the_first_iterati
     assert max(lines.index(line) for line in warnings) < first
 
 
+@pytest.mark.parametrize("method", ["source_only", "daformer"])
+def test_methods_without_depth_train_where_no_maps_are(
+    root: Path, tmp_path: Path, method: str
+) -> None:
+    """The config names a folder of maps, as those of CDDA do."""
+    values = small_runs.config(root, method, runner={"max_iters": 1})
+    values["data"]["train"]["target"]["dep_dir"] = str(root / "nowhere")
+    train.run_training(Config(values), train.TrainOptions(str(tmp_path), validate=False))
+    values = small_runs.config(root, "cdda")
+    values["data"]["train"]["target"]["dep_dir"] = str(root / "nowhere")
+    with pytest.raises(FileNotFoundError, match="expected a depth map for every image"):
+        train.run_training(Config(values), train.TrainOptions(str(tmp_path / "cdda")))
+
+
 @pytest.mark.parametrize("dataset", [None, "GTA"])
 def test_the_source_names_the_dataset_of_the_statistics(root: Path, dataset: str | None) -> None:
     values = small_runs.config(root, "cdda")
