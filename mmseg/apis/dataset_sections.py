@@ -1,12 +1,14 @@
 """What the section of a dataset says about its classes and labels, before it is built."""
 
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from mmseg.config.checking import named, origin
 from mmseg.config.registry import DATASETS
 from mmseg.config.sections import DataConfig
 from mmseg.config.values import Section
-from mmseg.datasets import CustomDataset
+from mmseg.datasets import CustomDataset, FolderDataset
+from mmseg.datasets.class_table import read_class_table
 from mmseg.datasets.labels import Palette, with_palette
 from mmseg.system.errors import ConfigError
 
@@ -30,8 +32,8 @@ def classes_and_palette(data: DataConfig) -> tuple[Names, Palette | None] | None
     """Return the classes that a network of a config is tested on, and their colors, if it says."""
     for section in (data.test, data.val, data.target, data.source):
         if section and (names := class_names(section)):
-            palette = section.get("palette") or getattr(DATASETS.class_of(section), "PALETTE", None)
-            return with_palette(names, palette)
+            usual = getattr(DATASETS.class_of(section), "PALETTE", None)
+            return with_palette(names, section.get("palette") or _colors(section) or usual)
     return None
 
 
@@ -43,6 +45,8 @@ def class_names(section: Section) -> Names:
     names = section.get("classes")
     if names is None:
         names = getattr(DATASETS.class_of(section), "CLASSES", None) or ()
+    if _is_table(names):
+        return read_class_table(names).names
     try:
         return with_palette(names, section.get("palette"))[0]
     except ValueError as error:
@@ -51,13 +55,25 @@ def class_names(section: Section) -> Names:
         raise ConfigError(f"{place}: {error}") from None
 
 
+def _is_table(classes: Any) -> bool:
+    """Tell whether classes are a table of more than names, or the file of one."""
+    return isinstance(classes, str) or any(isinstance(one, Mapping) for one in classes)
+
+
+def _colors(section: Section) -> Palette | None:
+    """Return the colors in the table of a section's classes."""
+    classes = section.get("classes") or ()
+    return read_class_table(classes).colors if _is_table(classes) else None
+
+
 def check_labels(section: Section | None) -> None:
     """Raise `ConfigError` for a dataset that is trained or evaluated on without classes or labels.
 
     A class of the user's own may have both from elsewhere.
     """
     kind = DATASETS.class_of(section) if section else None
-    if getattr(kind, "__init__", None) is not CustomDataset.__init__:
+    own = (CustomDataset.__init__, FolderDataset.__init__)
+    if getattr(kind, "__init__", None) not in own:
         return
     if not class_names(section or {}):
         advice = "Set classes=[…] in this section, the names in the order of the train ids."

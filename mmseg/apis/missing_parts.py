@@ -21,6 +21,7 @@ from mmseg.datasets.class_statistics import IMAGES_FILE, STATISTICS_FILE
 from mmseg.datasets.unlabeled import without_labels
 from mmseg.engine.provenance import PROGRAM, pretrained_files
 from mmseg.models.backbones.weight_names import FILES, path_of
+from mmseg.system.archives import has_folder
 from mmseg.system.errors import is_for_user
 
 SHOWN = 90  # characters of an error in a table
@@ -60,7 +61,7 @@ class _Part:
             key = f"{self.key.rpartition('.')[0]}.data_root"
             return _missing(str(root), key, FOLDER, f"no such {FOLDER}", self.page)
         path = Path(self.path)
-        is_folder = path.is_dir() or part_of_archive(path) is not None
+        is_folder = has_folder(path) or part_of_archive(path) is not None
         if is_folder if self.kind == FOLDER else path.is_file():
             return None
         return _missing(str(path), self.key, self.kind, f"no such {self.kind}", self.page)

@@ -6,6 +6,7 @@ from mmseg.datasets.cityscapes import CityscapesDataset
 from mmseg.datasets.crop_store import CropStore
 from mmseg.datasets.custom import CustomDataset, build_dataset
 from mmseg.datasets.dark_zurich import DarkZurichDataset
+from mmseg.datasets.folder import FolderDataset
 from mmseg.datasets.gta import GTADataset
 from mmseg.datasets.loader import build_test_loader, build_train_loader, collate
 from mmseg.datasets.short_names import short_name, unlabeled_classes_of
@@ -14,6 +15,7 @@ from mmseg.datasets.uda_dataset import UDADataset
 
 __all__ = [
     "DATASETS", "PIPELINES", "ACDCDataset", "CityscapesDataset", "CropStore", "CustomDataset",
-    "DarkZurichDataset", "GTADataset", "SynthiaDataset", "UDADataset", "build_dataset",
-    "build_test_loader", "build_train_loader", "collate", "short_name", "unlabeled_classes_of",
+    "DarkZurichDataset", "FolderDataset", "GTADataset", "SynthiaDataset", "UDADataset",
+    "build_dataset", "build_test_loader", "build_train_loader", "collate", "short_name",
+    "unlabeled_classes_of",
 ]  # fmt: skip

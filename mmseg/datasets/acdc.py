@@ -6,6 +6,7 @@ from typing import Any
 from mmseg.config.registry import DATASETS
 from mmseg.datasets.cityscapes import CityscapesDataset
 from mmseg.datasets.pipelines.compose import Steps
+from mmseg.system.archives import has_folder
 
 CONDITIONS = ("fog", "night", "rain", "snow")
 
@@ -22,8 +23,8 @@ class ACDCDataset(CityscapesDataset):
     IMG_SUFFIX = "_rgb_anon.png"
     SEG_MAP_SUFFIX = "_gt_labelTrainIds.png"
     CONVERTER = None
+    RAW_LABELS = ()  # the archives have train ids
     DEPTH_LAYOUT = None
-    NUM_CROPS = None
 
     def __init__(
         self,
@@ -51,8 +52,8 @@ class ACDCDataset(CityscapesDataset):
 
 def part_of_archive(folder: Path) -> str | None:
     """Return the last name of a folder that is not there, but in an archive for each condition."""
-    is_archive = any((folder.parent / name / folder.name).is_dir() for name in CONDITIONS)
-    return folder.name if is_archive and not folder.is_dir() else None
+    is_archive = any(has_folder(folder.parent / name / folder.name) for name in CONDITIONS)
+    return folder.name if is_archive and not has_folder(folder) else None
 
 
 def _parent(folder: Any) -> Any:

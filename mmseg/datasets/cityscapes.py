@@ -1,7 +1,12 @@
 """Cityscapes and the datasets laid out like it."""
 
+from pathlib import Path
+
+import numpy as np
+
 from mmseg.config.registry import DATASETS
 from mmseg.datasets.custom import CustomDataset
+from mmseg.datasets.label_formats import LabelFormat, LabelIds
 from mmseg.datasets.labels import CLASSES, PALETTE
 
 # Names of the label ids 0…33, as polygon files have them. All but the 19 classes are ignored.
@@ -14,9 +19,19 @@ ID_NAMES = (
 )
 
 
+def _draw(path: Path) -> np.ndarray:
+    """Return the train ids that polygons show."""
+    from mmseg.datasets.polygons import draw_polygons  # which needs the facts of this class
+
+    return draw_polygons(path)
+
+
 @DATASETS.register()
 class CityscapesDataset(CustomDataset):
-    """Images `<city>/<x>_leftImg8bit.png`, labels `<city>/<x>_gtFine_labelTrainIds.png`."""
+    """Images `<city>/<x>_leftImg8bit.png`, labels `<city>/<x>_gtFine_labelTrainIds.png`.
+
+    Labels as downloaded are `…_labelIds.png` or `…_polygons.json`.
+    """
 
     CLASSES, PALETTE = CLASSES, PALETTE
     IMG_SUFFIX = "_leftImg8bit.png"
@@ -26,6 +41,10 @@ class CityscapesDataset(CustomDataset):
     # The test server takes these, not train ids.
     LABEL_IDS = {name: ID_NAMES.index(name) for name in CLASSES}
     ID_TO_TRAIN_ID = {id_: CLASSES.index(name) for name, id_ in LABEL_IDS.items()}
+    RAW_LABELS = (
+        LabelFormat("_gtFine_labelIds.png", LabelIds(ID_TO_TRAIN_ID)),
+        LabelFormat(POLYGON_SUFFIX, _draw),
+    )
     # Colors of the label ids 0…33 and, last, of the license plate (id -1).
     ID_PALETTE = [
         *[[0, 0, 0]] * 5, [111, 74, 0], [81, 0, 81], *PALETTE[0:2], [250, 170, 160],
@@ -34,7 +53,6 @@ class CityscapesDataset(CustomDataset):
         [0, 0, 142],
     ]  # fmt: skip
     DEPTH_LAYOUT = "cityscapes"
-    NUM_CROPS = 2975
 
     @staticmethod
     def depth_name(filename: str) -> str:

@@ -1,7 +1,8 @@
 """The class statistics that a converter leaves in the folder of a dataset, and whether they fit it.
 
 They may be of other files, or older than the labels: rare classes would be drawn from images that
-do not hold them. So the files are compared by name, and a few labels are counted again.
+do not hold them. So the files are compared by name, and a few labels are counted again. Where no
+converter has left any, the labels are counted here.
 """
 
 import json
@@ -14,7 +15,7 @@ import numpy as np
 
 from mmseg.datasets.custom import CustomDataset
 from mmseg.datasets.depth.inspection import sampled
-from mmseg.datasets.image_files import read_label
+from mmseg.datasets.label_counts import label_counts
 from mmseg.datasets.pipelines.reading import LoadAnnotations
 from mmseg.system.files import refuse_endless
 
@@ -37,6 +38,11 @@ class ClassStatistics:
         self.source = source
         self.remedy = source.remedy("statistics")
         self.path = Path(source.data_root or ".", STATISTICS_FILE)
+        files = (self.path, self.path.with_name(IMAGES_FILE))
+        self.warnings: list[str] = []
+        if not any(file.exists() for file in files) and source.ann_dir is not None:
+            self._count()
+            return
         self.entries: list[dict[str, Any]] = self._load(STATISTICS_FILE, _is_statistics)
         self.by_class: dict[str, list] = self._load(IMAGES_FILE, _is_index)
         listed = dict.fromkeys(file for entries in self.by_class.values() for file, _ in entries)
@@ -48,6 +54,17 @@ class ClassStatistics:
         self._check_all(labels)
         self._count_again()
         self.warnings = [] if source.split else self._absent(listed)
+
+    def _count(self) -> None:
+        """Take the counts of the labels themselves: no converter has left any."""
+        self.entries = label_counts(self.source)
+        self.by_class = {}
+        for entry in self.entries:
+            for chosen in entry.keys() - {"file"}:
+                self.by_class.setdefault(chosen, []).append([entry["file"], entry[chosen]])
+        self.image_of = {entry["file"]: index for index, entry in enumerate(self.entries)}
+        if not self.by_class:
+            self.source.require_labeled()
 
     def _load(self, name: str, is_right: Callable[[Any], bool]) -> Any:
         path = self.path.with_name(name)
@@ -114,7 +131,7 @@ class ClassStatistics:
         infos = self.source.img_infos
         for index in sampled(len(infos)):
             path, entry = folder / infos[index]["ann"]["seg_map"], entry_of[index]
-            label = read_label(path, self.source.remedy("labels"))
+            label = self.source.label_format.read(path)
             counts = np.bincount(label.ravel(), minlength=NUM_VALUES)[:num_classes].tolist()
             for chosen, found in enumerate(counts):
                 if found != entry.get(str(chosen), 0):

@@ -11,20 +11,22 @@ from pydantic import Field
 from mmseg.config.registry import DATASETS
 from mmseg.config.values import Index, Label, Text
 from mmseg.datasets.depth.bins import make_command, png_name
+from mmseg.datasets.file_checks import require_files
 from mmseg.datasets.image_files import (
     files_below,
     picture_size,
     read_color,
-    read_label,
     write_label,
 )
 from mmseg.datasets.image_lists import ImageList
+from mmseg.datasets.label_formats import LabelFormat, TrainIds
 from mmseg.datasets.labels import IGNORE, LabelRule, Palette, is_labeled, with_palette
 from mmseg.datasets.pipelines import Compose
 from mmseg.datasets.pipelines.compose import Steps
 from mmseg.datasets.pipelines.fields import Results
-from mmseg.datasets.pipelines.reading import LoadAnnotations, fit_label, reduce_zero
+from mmseg.datasets.pipelines.reading import fit_label, reduce_zero
 from mmseg.evaluation import evaluate_dataset
+from mmseg.system.archives import has_file, has_folder
 from mmseg.system.outputs import png_names
 
 Sample = dict[str, Any]
@@ -68,6 +70,7 @@ class CustomDataset:
     PALETTE: Palette | None = None
     UNLABELED_CLASSES: tuple[int, ...] = ()  # train ids that never occur in the labels
     ID_TO_TRAIN_ID: Mapping[int, int] = {}  # of the raw label files
+    RAW_LABELS: tuple[LabelFormat, ...] = ()  # as they are downloaded, used if none is converted
     ID_PALETTE: Palette | None = None  # of label ids, if a public test server takes them
     IMG_SUFFIX = ".jpg"
     SEG_MAP_SUFFIX = ".png"
@@ -104,7 +107,6 @@ class CustomDataset:
         self.img_suffix = self.IMG_SUFFIX if img_suffix is None else img_suffix
         layout = self.DEPTH_LAYOUT if self.img_suffix == self.IMG_SUFFIX else None
         self.depth_command = make_command(self.img_dir, self.dep_dir, layout)
-        self.seg_map_suffix = self.SEG_MAP_SUFFIX if seg_map_suffix is None else seg_map_suffix
         self.test_mode, self.ignore_index = test_mode, ignore_index
         self.reduce_zero_label = reduce_zero_label
         self.crop_pseudo_margins = None if test_mode else crop_pseudo_margins
@@ -114,10 +116,11 @@ class CustomDataset:
         if self.CLASSES:
             self.label_rule = LabelRule(len(self.CLASSES), ignore_index, self.remedy("labels"))
         self.is_proven = test_mode  # whether labels are known to show a class, or need not
-        parts = (self.img_dir, self.split, self.img_suffix, self.seg_map_suffix)
+        self.label_format = self._choose_format(seg_map_suffix)
+        parts = (self.img_dir, self.split, self.img_suffix, self.label_format.suffix)
         self.img_infos = ImageList(self._name, *parts, part=self.part).read()
         if not test_mode:
-            self._check_files()
+            require_files(self)
 
     def __len__(self) -> int:
         return len(self.img_infos)
@@ -140,10 +143,12 @@ class CustomDataset:
         """Return the label of image `index` at the image's size, (H, W) uint8 train ids."""
         if self.ann_dir is None:
             raise ValueError(f"expected labels of {self._name}, got none. Set ann_dir.")
-        path, remedy = self.ann_dir / self.img_infos[index]["ann"]["seg_map"], self.remedy("labels")
-        if not path.is_file():
-            raise FileNotFoundError(f"expected the label '{path}', got no such file. {remedy}")
-        label = read_label(path, remedy)
+        path = self.ann_dir / self.img_infos[index]["ann"]["seg_map"]
+        if not has_file(path):
+            raise FileNotFoundError(
+                f"expected the label '{path}', got no such file. {self.remedy('labels')}"
+            )
+        label = self.label_format.read(path)
         label = reduce_zero(label) if self.reduce_zero_label else label
         if self.label_rule is not None:
             self.label_rule.check(label, path)
@@ -239,6 +244,18 @@ class CustomDataset:
         command = f"python tools/convert_datasets/{self.CONVERTER}.py {root} --nproc 8"
         return f"Make the {product} with: {command}"
 
+    def _choose_format(self, suffix: str | None) -> LabelFormat:
+        """Return how labels are named and read; raw ones are mapped if none is converted."""
+        usual = LabelFormat(
+            self.SEG_MAP_SUFFIX if suffix is None else suffix,
+            TrainIds(self.remedy("labels")),
+        )
+        if suffix is not None or self.ann_dir is None or not has_folder(self.ann_dir):
+            return usual
+        names = files_below(self.ann_dir) if self.RAW_LABELS else []
+        ways = (usual, *self.RAW_LABELS)
+        return next((way for way in ways if any(n.endswith(way.suffix) for n in names)), usual)
+
     def _describe(self, index: int) -> Results:
         info = self.img_infos[index]
         depth = self.dep_dir and str(self.dep_dir / self.depth_name(info["filename"]))
@@ -249,6 +266,7 @@ class CustomDataset:
             "seg_prefix": None if self.ann_dir is None else str(self.ann_dir),
             "seg_fields": [],
             "label_rule": self.label_rule,
+            "read_label": self.label_format.read,
             "depth_file": depth,
             "depth_command": self.depth_command,
             "crop_pseudo_margins": self.crop_pseudo_margins,
@@ -262,37 +280,6 @@ class CustomDataset:
                 self.require_labeled()
             self.is_proven = True
         return sample
-
-    def _check_files(self) -> None:
-        """Raise if a training image lacks its label or its depth map."""
-        if any(isinstance(step, LoadAnnotations) for step in self.pipeline.steps):
-            names = [info["ann"]["seg_map"] for info in self.img_infos]
-            if self.ann_dir is None:
-                raise ValueError(
-                    f"expected ann_dir of {self._name}, whose pipeline has LoadAnnotations, got "
-                    f"none. Set ann_dir or drop that step."
-                )
-            self._check_folder("label", self.ann_dir, names, self.remedy("labels"))
-        if self.dep_dir is not None:
-            names = [self.depth_name(info["filename"]) for info in self.img_infos]
-            remedy = f"Make them with: {self.depth_command} (docs/depth_maps.md), or set "
-            remedy += "dep_dir=None to train without depth (CDDA needs it)."
-            self._check_folder("depth map", self.dep_dir, names, remedy)
-
-    def _check_folder(self, kind: str, folder: Path, names: list[str], remedy: str) -> None:
-        if not folder.is_dir():
-            raise FileNotFoundError(
-                f"expected a {kind} for every image of '{self.img_dir}' in '{folder}', got no such "
-                f"folder. {remedy}"
-            )
-        present = set(files_below(folder))
-        if missing := [i for i, name in enumerate(names) if name not in present]:
-            image = self.img_dir / self.img_infos[missing[0]]["filename"]
-            raise FileNotFoundError(
-                f"expected a {kind} for every image of {self._name}, got none for {len(missing)} "
-                f"of {len(names)}: image '{image}', missing '{folder / names[missing[0]]}'. "
-                f"{remedy}"
-            )
 
 
 def build_dataset(cfg: Mapping[str, Any], test_mode: bool = False) -> Any:

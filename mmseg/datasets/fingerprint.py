@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mmseg.system.archives import file_size
+
 SIZES_IN_FINGERPRINT = 64
 
 
@@ -17,8 +19,7 @@ def add_files(digest: Any, folder: str | Path, names: Sequence[str]) -> None:
     digest.update("\n".join(names).encode(errors="surrogateescape"))
     step = max(1, len(names) // SIZES_IN_FINGERPRINT)
     for name in names[::step]:
-        path = Path(folder) / name
-        digest.update(str(path.stat().st_size if path.is_file() else None).encode())
+        digest.update(str(file_size(Path(folder) / name)).encode())
 
 
 def folder_fingerprint(folder: str | Path, names: Sequence[str]) -> dict[str, Any]:

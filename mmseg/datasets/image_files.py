@@ -12,10 +12,12 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from mmseg.datasets.integrity import PNG_START, damage_of, is_jpeg
+from mmseg.system import archives
 from mmseg.system.files import atomic_write, refuse_endless
 
 # How else people and cameras spell the ending of an image's name, in any case.
 SPELLINGS = {".jpg": r"\.jpe?g", ".jpeg": r"\.jpe?g", ".png": r"\.png"}
+HIDDEN = re.compile(r"(^|/)(\.|__MACOSX/)")  # of a system, in an archive
 # Pillow stretches gray values of 2 and 4 bits to 0…255; a label means the values themselves.
 PNG_BITS = len(PNG_START) + 16  # where a PNG says how many bits a value has
 STRETCH = {2: 85, 4: 17}
@@ -24,7 +26,13 @@ LEAST_OF_16_BITS = 1 << 12
 
 
 def files_below(folder: Path, suffix: str = "") -> list[str]:
-    """List the files below `folder` (one scan), as relative names with '/'."""
+    """List the files below `folder` (one scan), as relative names with '/'.
+
+    It may lie in an archive, see `mmseg.system.archives`.
+    """
+    if archives.is_inside(folder):
+        names = archives.names_below(folder)
+        return [n for n in names if n.endswith(suffix) and not HIDDEN.search(n)]
     found = []
     for parent, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):
         folders[:] = [n for n in folders if not n.startswith(".") and not _loops(Path(parent, n))]
@@ -178,7 +186,7 @@ def read_bytes(path: str | Path, kind: str) -> bytes:
     """Read a whole file and verify that it is intact; `kind` says what it should be."""
     refuse_endless(path, kind)
     try:
-        data = Path(path).read_bytes()
+        data = archives.read(path) if archives.is_inside(path) else Path(path).read_bytes()
     except FileNotFoundError:
         raise FileNotFoundError(f"expected {kind} at '{path}', got no such file.") from None
     except OSError as error:  # a bad disk's message would not name the file
@@ -203,6 +211,11 @@ def unreadable(path: str | Path, kind: str, reason: str) -> str:
     return f"expected {kind} at '{path}', got a broken file: {reason}. Copy or make it again."
 
 
+def _opened(path: str | Path) -> io.BytesIO | str | Path:
+    """Return what Pillow opens: the path, or the content of a file in an archive."""
+    return io.BytesIO(archives.read(path)) if archives.is_inside(path) else path
+
+
 def picture_size(path: str | Path) -> tuple[int, int] | None:
     """Return (H, W) of a file from its first bytes.
 
@@ -210,7 +223,7 @@ def picture_size(path: str | Path) -> tuple[int, int] | None:
     """
     try:
         refuse_endless(path, "an image file")
-        with Image.open(path) as picture:
+        with Image.open(_opened(path)) as picture:
             return None if "exif" in picture.info else (picture.height, picture.width)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return None
@@ -220,7 +233,7 @@ def picture_mode(path: Path) -> str | None:
     """Return the kind of pixels in a file, as Pillow calls it; None of a broken one."""
     try:
         refuse_endless(path, "an image file")
-        with Image.open(path) as picture:
+        with Image.open(_opened(path)) as picture:
             return picture.mode
     except (OSError, SyntaxError, ValueError):
         return None

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mmseg.datasets.image_files import images_below
+from mmseg.system.archives import has_folder
 from mmseg.system.files import refuse_endless
 
 
@@ -26,7 +27,7 @@ class ImageList:
 
     def read(self) -> list[dict[str, Any]]:
         """List the images with their labels' names, sorted; an error if there are none."""
-        if not self.folder.is_dir():
+        if not has_folder(self.folder):
             raise FileNotFoundError(
                 f"expected the images of {self.name} in '{self.folder}', got no such folder. "
                 f"Download them (docs/data.md) or correct data_root and img_dir."

@@ -2,12 +2,13 @@
 
 from mmseg.config.registry import DATASETS
 from mmseg.datasets.custom import CustomDataset
+from mmseg.datasets.label_formats import FirstChannelIds, LabelFormat
 from mmseg.datasets.labels import CLASSES, PALETTE
 
 
 @DATASETS.register()
 class SynthiaDataset(CustomDataset):
-    """Images `<x>.png` with labels `<x>_labelTrainIds.png`."""
+    """Images `<x>.png` with labels `<x>_labelTrainIds.png`, or `<x>.png` as downloaded."""
 
     CLASSES, PALETTE = CLASSES, PALETTE
     IMG_SUFFIX = ".png"
@@ -21,6 +22,7 @@ class SynthiaDataset(CustomDataset):
         "motorcycle": 12, "bicycle": 11,
     }  # fmt: skip
     ID_TO_TRAIN_ID = {id_: CLASSES.index(name) for name, id_ in LABEL_IDS.items()}
+    RAW_LABELS = (LabelFormat(".png", FirstChannelIds(ID_TO_TRAIN_ID)),)
     NUM_CROPS = 9400
     UNLABELED_CLASSES = (9, 14, 16)  # terrain, truck, train
     DEPTH_LAYOUT = "synthia"

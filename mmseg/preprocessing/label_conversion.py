@@ -16,10 +16,10 @@ from tqdm import tqdm
 
 from mmseg.datasets import CityscapesDataset, GTADataset, SynthiaDataset
 from mmseg.datasets.class_statistics import IMAGES_FILE, STATISTICS_FILE
-from mmseg.datasets.image_files import files_below, read_label, read_unchanged, write_label
-from mmseg.datasets.labels import CLASSES, IGNORE, id_to_train_id
+from mmseg.datasets.image_files import files_below, write_label
+from mmseg.datasets.labels import CLASSES, IGNORE
 from mmseg.datasets.loader import Mapped, each_item
-from mmseg.preprocessing.polygons import draw_polygons
+from mmseg.datasets.polygons import draw_polygons
 from mmseg.system.files import atomic_write, remove_partials, require_writable
 from mmseg.system.interruption import Interruption, Watch
 
@@ -72,19 +72,13 @@ def convert_cityscapes(
 
 def convert_gta_label(path: Path) -> Statistics:
     """Convert one label file and return its statistics."""
-    label = id_to_train_id(read_label(path), GTADataset.ID_TO_TRAIN_ID)
+    label = GTADataset.RAW_LABELS[0].read(path)
     return _write_converted(path, label, path.stem + GTADataset.SEG_MAP_SUFFIX)
 
 
 def convert_synthia_label(path: Path) -> Statistics:
     """Convert one label file and return its statistics; the red channel holds the class."""
-    stored = read_unchanged(path, lossless=True)
-    if stored.ndim != 3:
-        raise ValueError(
-            f"expected a three-channel PNG (class, instance, unused) at '{path}', got one channel. "
-            f"Use the files of GT/LABELS as they are downloaded."
-        )
-    label = id_to_train_id(stored[..., 2], SynthiaDataset.ID_TO_TRAIN_ID)
+    label = SynthiaDataset.RAW_LABELS[0].read(path)
     return _write_converted(path, label, path.stem + SynthiaDataset.SEG_MAP_SUFFIX)
 
 

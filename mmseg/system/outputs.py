@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mmseg.system.archives import archives_of
 from mmseg.system.errors import ConfigError
 
 PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")  # how PNG and JPEG files begin
@@ -73,6 +74,8 @@ def is_pickle(file: Path) -> bool:
 def data_folders(section: Mapping[str, Any]) -> list[Path]:
     """Return the folders of images, labels and depth in a section of a config, at any depth.
 
+    With folders in archives come the archives themselves.
+
     >>> data_folders({'source': {'data_root': 'gta', 'img_dir': 'images'}})[0].as_posix()
     'gta/images'
     """
@@ -80,6 +83,7 @@ def data_folders(section: Mapping[str, Any]) -> list[Path]:
     roots = {"img_dir": root or "", "ann_dir": root or "", "dep_dir": ""}
     own = [(roots[key], section.get(key)) for key in roots]
     folders = [Path(above, name) for above, name in own if name and isinstance(name, str)]
+    folders += [archive for folder in folders for archive in archives_of(folder)]
     parts = [part for part in section.values() if isinstance(part, Mapping)]
     return folders + [folder for part in parts for folder in data_folders(part)]
 

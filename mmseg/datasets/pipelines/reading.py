@@ -1,5 +1,6 @@
 """Files -> fields of a sample."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -67,7 +68,10 @@ class LoadImageFromFile:
 
 @PIPELINES.register(inert=("file_client_args", "imdecode_backend"))
 class LoadAnnotations:
-    """Read `gt_semantic_seg` (H, W) uint8 train ids; a `label_rule` in `results` checks them."""
+    """Read `gt_semantic_seg` (H, W) uint8 train ids.
+
+    In `results`, `read_label` makes them of a file, and a `label_rule` checks them.
+    """
 
     is_random = False
 
@@ -78,7 +82,8 @@ class LoadAnnotations:
         """Return the sample with its label."""
         path = Path(results.get("seg_prefix") or "", results["ann_info"]["seg_map"])
         rule = results.get("label_rule")
-        label = read_label(path, None if rule is None else rule.remedy)
+        read = results.get("read_label") or partial(read_label, remedy=rule and rule.remedy)
+        label = read(path)
         label = reduce_zero(label) if self.reduce_zero_label else label
         if rule is not None:
             rule.check(label, path)

@@ -14,8 +14,8 @@ from demo.writers import CITYSCAPES_IDS
 from demo.writers import PALETTE as DEMO_PALETTE
 from mmseg.datasets import CityscapesDataset
 from mmseg.datasets.cityscapes import ID_NAMES
+from mmseg.datasets.polygons import TRAIN_IDS, draw_polygons
 from mmseg.preprocessing.label_conversion import convert_cityscapes_label
-from mmseg.preprocessing.polygons import TRAIN_IDS, draw_polygons
 
 WIDTH, HEIGHT = 61, 37
 TRIANGLE = [[5, 3], [50, 9], [20, 33]]
