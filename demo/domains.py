@@ -3,8 +3,8 @@
 GTA and SYNTHIA are the sources: clean renderings in the sun, one in warm, contrasty colors and
 rich texture, the other flat, saturated and seen from higher up. Cityscapes is the target: an
 overcast day, a camera close to the road behind the car's hood, haze, faded greenish colors, coarser
-texture, blur, noise and another mix of traffic. Streets, shapes and sizes are the same
-everywhere: they are what a network can carry over.
+texture, blur, noise, other clothes and another mix of traffic. Streets, shapes and sizes are the
+same everywhere: they are what a network can carry over.
 """
 
 from dataclasses import dataclass, field
@@ -72,13 +72,13 @@ GTA = Domain(
     name="gta",
     number=1,
     traffic={
-        "car": 3.0, "parked car": 3.5, "truck": 0.35, "bus": 0.2, "train": 0.15, "person": 3.5,
-        "rider": 0.25, "motorcycle rider": 0.25, "bicycle": 0.3, "motorcycle": 0.3,
-        "traffic light": 1.3, "traffic sign": 1.4, "lamp post": 2.5, "bollard": 1.5, "tree": 3.0,
+        "car": 3.0, "parked car": 3.5, "truck": 0.35, "bus": 0.2, "train": 0.15, "person": 5.0,
+        "rider": 0.4, "motorcycle rider": 0.35, "bicycle": 0.6, "motorcycle": 0.6,
+        "traffic light": 1.6, "traffic sign": 1.4, "lamp post": 2.5, "bollard": 1.5, "tree": 3.0,
         "bush": 1.0, "litter bin": 0.6, "guide sign": 0.25,
     },
     guests=(*RARE, "train"),
-    frontages={"building": 0.5, "wall": 0.12, "fence": 0.1, "hedge": 0.06, "park": 0.22},
+    frontages={"building": 0.46, "wall": 0.14, "fence": 0.16, "hedge": 0.06, "park": 0.2},
     view=View(eye=(1.4, 1.9), horizon=(0.44, 0.52)),
     light=Light(exposure=(0.85, 1.1)),
     absent=frozenset({"lane marking"}),
@@ -116,20 +116,20 @@ CITYSCAPES = Domain(
     number=3,
     traffic={
         "car": 2.5, "parked car": 5.0, "truck": 0.3, "bus": 0.25, "train": 0.2, "person": 6.0,
-        "rider": 0.9, "motorcycle rider": 0.12, "bicycle": 1.4, "motorcycle": 0.2,
+        "rider": 0.9, "motorcycle rider": 0.2, "bicycle": 1.4, "motorcycle": 0.4,
         "traffic light": 1.4, "traffic sign": 2.5, "lamp post": 1.5, "bollard": 2.5, "tree": 4.5,
         "bush": 1.5, "litter bin": 0.4, "guide sign": 0.05,
     },
     guests=(*RARE, "train"),
-    frontages={"building": 0.58, "wall": 0.1, "fence": 0.1, "hedge": 0.07, "park": 0.15},
+    frontages={"building": 0.5, "wall": 0.13, "fence": 0.16, "hedge": 0.07, "park": 0.16},
     view=View(focal=(0.7, 0.85), horizon=(0.4, 0.46), eye=(1.15, 1.3), has_hood=True),
     light=Light(
         ambient=0.86, sun=0.12, shadow=0.72, shadow_reach=(0.0, 0.06), shadow_blur=3.0,
-        haze_distance=150.0, haze=(0.72, 0.76, 0.73), cast=(0.88, 1.0, 0.9), saturation=0.7,
-        contrast=0.82, exposure=(0.8, 1.0), vignette=0.3, blur=0.5, noise=0.02, roughness=1.4,
+        haze_distance=140.0, haze=(0.72, 0.76, 0.73), cast=(0.88, 1.0, 0.9), saturation=0.68,
+        contrast=0.8, exposure=(0.78, 1.0), vignette=0.3, blur=0.5, noise=0.02, roughness=1.4,
     ),
     looks=repaint(
-        sky={"colors": ((214, 220, 220), (190, 200, 205)), "mark": (236, 238, 236)},
+        sky={"colors": ((200, 214, 228), (180, 198, 216)), "mark": (236, 240, 242)},
         road={"colors": ((102, 102, 102), (92, 91, 92))},
         sidewalk={"colors": ((172, 160, 150), (180, 160, 146)), "scale": 1.8},
         building={
@@ -137,13 +137,18 @@ CITYSCAPES = Domain(
             "scale": 7.2,
         },
         terrain={"colors": ((120, 128, 70), (140, 126, 84)), "scale": 4.0},
-        leaves={"colors": ((62, 92, 44), (86, 100, 50), (52, 80, 48)), "scale": 4.4},
+        leaves={"colors": ((64, 112, 44), (84, 122, 52), (52, 96, 46)), "scale": 3.8},
         car={
             "colors": ((52, 54, 60), (150, 154, 160), (200, 204, 206), (40, 54, 96), (120, 40, 44))
         },
-        bus={"colors": ((226, 176, 60), (190, 190, 184), (206, 130, 50))},
+        bus={"colors": ((226, 176, 60), (206, 182, 120), (206, 130, 50))},
         train={"colors": ((70, 140, 140), (120, 150, 140)), "spread": 0.12},
-        shirt={"colors": ((60, 62, 74), (140, 60, 60), (170, 164, 150), (70, 90, 120))},
+        wall={"colors": ((118, 110, 98), (138, 132, 124)), "mark": (176, 170, 156), "scale": 4.0},
+        fence={"colors": ((150, 112, 76), (120, 88, 60), (196, 188, 168))},
+        bicycle={"colors": ((60, 150, 96), (70, 140, 160), (180, 70, 120), (70, 72, 76))},
+        vest={"colors": ((214, 116, 50), (186, 196, 70))},
+        shirt={"colors": ((58, 60, 72), (140, 60, 60), (182, 176, 160), (70, 90, 124))},
+        trousers={"colors": ((50, 56, 76), (42, 42, 46), (92, 86, 78))},
     ),
     absent=frozenset({"lane marking"}),
 )  # fmt: skip

@@ -76,21 +76,22 @@ def wall(stretch: Stretch, palette: Palette) -> list[Face]:
         Face(gable, rectangle(start, 0, start + 0.4, height), paint, "wall"),
         Face(stretch.front, rectangle(0, 0, stretch.length, height), paint, "wall"),
     ]
-    top = rectangle(0, height - 0.16, stretch.length, height)
+    top = rectangle(0, height - 0.24, stretch.length, height)
     return [*faces, Face(stretch.front, top, coping)]
 
 
 def fence(stretch: Stretch, palette: Palette) -> list[Face]:
-    """Draw pales on two rails; one sees through between them, and yet all of it is `fence`."""
-    height = palette.rng.uniform(1.3, 2.0)
+    """Draw boards on posts; one sees through between them, and yet all of it is `fence`.
+
+    The boards lie flat because the street foreshortens what stands upright to less than a pixel.
+    """
+    height = palette.rng.uniform(1.7, 2.3)
     paint = palette.pick("fence")
-    front = stretch.front
+    front, pitch = stretch.front, height / 4
     faces = [Face(front, rectangle(0, 0, stretch.length, height), None, "fence")]
-    gap = max(0.32, stretch.near * 0.02)
-    pales = np.arange(0, stretch.length, gap)
-    faces += [Face(front, rectangle(s, 0, s + 0.55 * gap, height), paint) for s in pales]
-    rails = [rectangle(0, t, stretch.length, t + 0.12) for t in (0.25 * height, 0.85 * height)]
-    return faces + [Face(front, rail, paint) for rail in rails]
+    boards = [rectangle(0, t, stretch.length, t + 0.65 * pitch) for t in pitch * np.arange(0.3, 4)]
+    posts = [rectangle(s, 0, s + 0.3, height) for s in np.arange(0, stretch.length, 2.0)]
+    return faces + [Face(front, outline, paint) for outline in boards + posts]
 
 
 def hedge(stretch: Stretch, palette: Palette) -> list[Face]:

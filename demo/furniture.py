@@ -36,15 +36,18 @@ def bollard(x: float, z: float, palette: Palette) -> Thing:
 
 
 def _lamps(frame: Frame, palette: Palette, s: float, bottom: float) -> list[Face]:
-    """Draw a box of 0.44 m x 1.15 m with three lenses, one of them lit."""
-    housing, off = palette.pick_all("housing", "dark lens")
+    """Draw a box of 0.5 m x 1.15 m with a pale rim and three lenses, one of them lit."""
+    housing, rim, off = palette.pick_all("housing", "sign white", "dark lens")
     lit = int(palette.rng.integers(3))
     faces = [
-        Face(frame, rectangle(s - 0.22, bottom, s + 0.22, bottom + 1.15), housing, "traffic light")
+        Face(
+            frame, rectangle(s - 0.32, bottom - 0.08, s + 0.32, bottom + 1.23), rim, "traffic light"
+        ),
+        Face(frame, rectangle(s - 0.25, bottom, s + 0.25, bottom + 1.15), housing),
     ]
     for i, name in enumerate(("green light", "amber light", "red light")):
         lens = palette.pick(name) if i == lit else off
-        faces.append(Face(frame, disc(s, bottom + 0.2 + 0.37 * i, 0.16, 10), lens))
+        faces.append(Face(frame, disc(s, bottom + 0.2 + 0.37 * i, 0.18, 10), lens))
     return faces
 
 

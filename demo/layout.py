@@ -18,6 +18,12 @@ from demo.street import (
     draw_street,
 )
 
+FARTHEST = {
+    "person": 18.0, "rider": 20.0, "motorcycle rider": 20.0, "bicycle": 15.0, "motorcycle": 15.0,
+    "traffic light": 26.0, "traffic sign": 30.0,
+}  # fmt: skip
+"""Where small things end, in meters, so that most of them are large enough to be learned."""
+
 AT_CURB = ("traffic light", "traffic sign", "guide sign", "lamp post", "bollard", "tree")
 """Things that stand beside each other along the curb, never in front of each other."""
 
@@ -76,16 +82,17 @@ class _Arranger:
         if name in ("wall", "fence"):
             return  # part of the frontage
         for _ in range(8):
-            if self.add(name, (6.0, 16.0)):
+            if self.add(name, (5.0, 13.0)):
                 return
 
-    def add(self, name: str, reach: Range = (4.0, 60.0)) -> bool:
+    def add(self, name: str, reach: Range | None = None) -> bool:
         """Add a thing of this kind at a random distance; False if there was no room."""
+        reach = reach or (4.0, FARTHEST.get(name, 60.0))
         if name in ("car", "bus", "truck", "train"):
             return self._drive(name, reach)
         if name == "parked car":
             return self._park(reach)
-        if name in ("rider", "motorcycle rider") or (name == "person" and self.rng.random() < 0.12):
+        if name in ("rider", "motorcycle rider") or (name == "person" and self.rng.random() < 0.2):
             return self._on_road(name, reach)
         return self._on_sidewalk(name, reach)
 

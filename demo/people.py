@@ -32,13 +32,13 @@ def person(x: float, z: float, palette: Palette) -> Thing:
     skin, hair, shirt, trousers = palette.pick_all("skin", "hair", "shirt", "trousers")
     chest = [(-0.17, 0.8), (0.17, 0.8), (0.25, 1.42), (0.1, 1.5), (-0.1, 1.5), (-0.25, 1.42)]
     parts = [
-        (bar((-0.07, 0.86), (-0.06 - stride, 0.0), 0.17), trousers),
-        (bar((0.07, 0.86), (0.06 + stride, 0.0), 0.17), trousers),
-        (bar((-0.22, 1.4), (-0.28 - swing, 0.82), 0.11), shirt),
-        (bar((0.22, 1.4), (0.28 + swing, 0.82), 0.11), shirt),
+        (bar((-0.07, 0.86), (-0.06 - stride, 0.0), 0.2), trousers),
+        (bar((0.07, 0.86), (0.06 + stride, 0.0), 0.2), trousers),
+        (bar((-0.22, 1.4), (-0.28 - swing, 0.82), 0.13), shirt),
+        (bar((0.22, 1.4), (0.28 + swing, 0.82), 0.13), shirt),
         (np.array(chest), shirt),
-        (disc(0, 1.62, 0.125, 9), skin),
-        (disc(0.01, 1.68, 0.1, 8), hair),
+        (disc(0, 1.62, 0.14, 9), skin),
+        (disc(0.01, 1.69, 0.11, 8), hair),
     ]
     scale = tall / 1.75
     frame = upright_frame(x, z, rng.uniform(-0.5, 0.5))
@@ -53,10 +53,10 @@ def _bicycle_side(frame: Frame, palette: Palette) -> list[Face]:
     hull = np.array([rear, (-0.25, 0.92), (0.36, 0.95), front, (0.05, 0.28)])
     faces = [Face(frame, disc(*hub, radius), None, "bicycle") for hub in (rear, front)]
     faces.append(Face(frame, hull, None, "bicycle"))
-    faces += [Face(frame, ring(*hub, radius, 0.075), tyre) for hub in (rear, front)]
+    faces += [Face(frame, ring(*hub, radius, 0.1), tyre) for hub in (rear, front)]
     tubes = [(rear, (-0.18, 0.78)), ((-0.18, 0.78), (0.0, 0.3)), ((0.0, 0.3), (0.38, 0.8)),
              ((-0.18, 0.74), (0.36, 0.78)), (rear, (0.0, 0.3)), (front, (0.36, 0.98))]  # fmt: skip
-    faces += [Face(frame, bar(a, b, 0.065), paint) for a, b in tubes]
+    faces += [Face(frame, bar(a, b, 0.09), paint) for a, b in tubes]
     faces += [Face(frame, rectangle(-0.3, 0.84, -0.06, 0.9), tyre, "bicycle")]
     return [*faces, Face(frame, bar((0.3, 1.0), (0.46, 1.04), 0.06), tyre, "bicycle")]
 
@@ -65,8 +65,8 @@ def _bicycle_end(frame: Frame, palette: Palette) -> list[Face]:
     """Draw a bicycle seen from behind or from the front."""
     tyre, paint, lamp = palette.pick_all("tyre", "bicycle", "tail light")
     parts = [
-        (rectangle(-0.045, 0, 0.045, 0.7), tyre),
-        (rectangle(-0.07, 0.6, 0.07, 0.95), paint),
+        (rectangle(-0.07, 0, 0.07, 0.7), tyre),
+        (rectangle(-0.1, 0.6, 0.1, 0.95), paint),
         (rectangle(-0.05, 0.62, 0.05, 0.72), lamp),
         (bar((-0.3, 1.0), (0.3, 1.0), 0.06), paint),
     ]
@@ -143,7 +143,7 @@ def _rider_end(frame: Frame, palette: Palette, seat: float, with_vest: bool) -> 
 def two_wheeler(x: float, z: float, palette: Palette, kind: str, is_ridden: bool) -> Thing:
     """Draw a bicycle or motorcycle (`kind`), ridden or not, from the side or from behind."""
     rng = palette.rng
-    from_side = rng.random() < 0.6
+    from_side = rng.random() < 0.75
     turn = rng.uniform(-0.6, 0.6) + np.pi * rng.integers(2) if from_side else rng.uniform(-0.3, 0.3)
     frame = upright_frame(x, z, turn)
     machine = {
@@ -156,6 +156,6 @@ def two_wheeler(x: float, z: float, palette: Palette, kind: str, is_ridden: bool
     seat = 0.95 if kind == "bicycle" else 0.86
     if is_ridden:
         draw = _rider_side if from_side else _rider_end
-        faces += draw(frame, palette, seat, kind == "motorcycle" or rng.random() < 0.3)
+        faces += draw(frame, palette, seat, kind == "motorcycle" or rng.random() < 0.7)
     half = 0.9 if from_side else 0.35
     return _thing(frame, faces, half, 1.75 if is_ridden else 1.05)
