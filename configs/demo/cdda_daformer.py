@@ -8,8 +8,8 @@ uda = dict(
     matrix_path=f"{_preprocessed}/gta_500_distribution.pth",
     croped_images_path=f"{_preprocessed}/images",
     croped_labels_path=f"{_preprocessed}/labels",
-    reweight_threshold=0.23,  # half of the demo images reach it
-    relabel_threshold=0.22,
+    reweight_threshold=0.21,  # half of the demo images reach it
+    relabel_threshold=0.20,
     threshold_decay=0.0025,
 )
 

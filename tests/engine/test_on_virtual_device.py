@@ -42,6 +42,11 @@ PARTS = {
 }
 NO_DEPTH = {"matrix_path": None}
 AS_RELEASED = {"reference_quirks": True}
+MASKED = {
+    "mask_mode": "separatetrgaug",
+    "mask_lambda": 1,
+    "mask_generator": {"type": "block", "mask_ratio": 0.7, "mask_block_size": 16},
+}
 SECOND_TEACHER = {"mask_alpha": 0.4, "mask_pseudo_threshold": 0.054}
 
 
@@ -64,7 +69,12 @@ HRDA, MIC = ("decode.hr.loss_seg",), ("masked.decode.loss_seg",)
 METHODS = {
     "source_only": Case("source_only", terms=("decode.loss_seg", "src.loss_imnet_feat_dist")),
     "source_pretraining": Case("source_pretraining", terms=("decode.loss_seg",)),
+    "minent": Case("minent", terms=("decode.loss_seg", "ent.loss.main")),
+    "minent with MIC": Case("minent", MASKED, ("ent.loss.main", *MIC)),
+    "advseg": Case("advseg", terms=("G_trg.loss.main", "D_src.loss.main", "D_trg.loss.main")),
+    "dacs": Case("dacs", terms=MIX),
     "daformer": Case("daformer", terms=MIX),
+    "mic on daformer": Case("mic", terms=MIX + MIC),
     "hrda": Case("cdda_hrda", NO_DEPTH, MIX + HRDA),
     "mic": Case("cdda_mic", {**NO_DEPTH, "mask_mode": "separateaug"}, MIX + HRDA + MIC),
     "cdda_daformer": Case("cdda_daformer", terms=CDDA),
@@ -92,7 +102,7 @@ def make_trainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[C
     def build(case: Case, device: str) -> Trainer:
         def config(name: str, folder: Path) -> Any:
             cfg = config_of(name, folder)
-            cfg.uda.update({**PARTS, **case.uda})
+            cfg.uda.update({**(PARTS if cfg.uda.type == "DACS" else {}), **case.uda})
             cfg.model.backbone = small_runs.SMALL_BACKBONE
             cfg.model.decode_head.update(
                 in_channels=small_runs.SMALL_BACKBONE["embed_dims"],

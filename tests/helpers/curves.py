@@ -87,7 +87,7 @@ def demo_trainer(
     if cfg.uda.get("matrix_path"):
         _write_crops(Path(folder))
     method = init_module(build_initial_method(run).to(dtype))
-    if method.cdda is not None:  # its norms were computed in float32
+    if getattr(method, "cdda", None) is not None:  # its norms were computed in float32
         bank = load_bank(cfg.uda.matrix_path, cfg.uda.dataset)
         method.cdda.metric.bank = Bank(bank.to(dtype))
     _draw_from_numpy(method.model)
@@ -256,7 +256,7 @@ def _measures(method: Any) -> dict[str, float]:
     """Return the norm of the student's gradient and how far the teacher's weights are from it."""
     student = list(method.model.parameters())
     measures = {GRADIENT: _norm(p.grad for p in student if p.grad is not None)}
-    if method.teacher is not None:
+    if getattr(method, "teacher", None) is not None:
         pairs = zip(method.teacher.network.parameters(), student, strict=True)
         measures[TEACHER] = _norm(theirs - ours.detach() for theirs, ours in pairs)
     return measures
