@@ -16,6 +16,7 @@ from mmseg.cli.command import command  # noqa: E402
 from mmseg.config import load_config  # noqa: E402
 from mmseg.config.run_config import read_parts  # noqa: E402
 from mmseg.datasets import build_dataset  # noqa: E402
+from mmseg.datasets.joint import plain
 from mmseg.system.errors import ConfigError, nearest  # noqa: E402
 from mmseg.system.options import option  # noqa: E402
 from mmseg.system.outputs import check_output_file, data_folders, is_picture  # noqa: E402
@@ -44,12 +45,20 @@ def main(options: Options) -> None:
     data = read_parts(cfg).data
     section: Any = {"train": data.train, "val": data.val, "test": data.test}
     for part in options.split.split("."):
+        if isinstance(section, list | tuple) and part.isdecimal() and int(part) < len(section):
+            section = plain(section[int(part)])
+            continue
         if not isinstance(section, dict) or section.get(part) is None:
             raise ConfigError(
                 f"{options.config}: unknown part {part!r} in --split {options.split}"
                 f"{nearest(part, section or ())}"
             )
         section = section[part]
+    if isinstance(section, list | tuple):
+        raise ConfigError(
+            f"expected one dataset for --split, got the {len(section)} of {options.split}. Choose "
+            f"one: --split {options.split}.0, for example."
+        )
     dataset = build_dataset(section, test_mode=True)
     folders = [folder for part in data.sections for folder in data_folders(part)]
     read = [*folders, str(cfg.filename), *_label_maps(dataset, options.preds)]

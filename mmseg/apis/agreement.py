@@ -12,8 +12,8 @@ from typing import Any
 from mmseg.apis.dataset_sections import check_labels, classes_of, is_dataset, refuse
 from mmseg.config.checking import keys_of, origin
 from mmseg.config.registry import UDA
-from mmseg.config.run_config import RunConfig
-from mmseg.config.sections import DataConfig
+from mmseg.config.run_config import ConfigParts, RunConfig
+from mmseg.config.sections import DataConfig, each
 from mmseg.config.values import Section
 from mmseg.datasets import CustomDataset, UDADataset, unlabeled_classes_of
 from mmseg.datasets.crop_store import SETTINGS_FILE, read_settings
@@ -59,10 +59,12 @@ def check_agreement(run: RunConfig) -> None:
         refuse(run.optimizer, "lr", expected, rate, "Change one of them.")
     uda = run.uda or {}
     source, target = sample_size(run, run.data.source), sample_size(run, run.data.target)
-    if run.data.target and not uda.get("source_only") and source and target and source != target:
-        expected = f"samples of {_text(source)} like the source's, because both are mixed"
-        advice = "End both pipelines with RandomCrop and Pad to the same size."
-        refuse(run.data.train, "target", expected, _text(target), advice)
+    others = [] if uda.get("source_only") else run.data.targets
+    for size in (sample_size(run, section) for section in [*run.data.sources[1:], *others]):
+        if source and size and source != size:
+            expected = f"samples of {_text(source)} like the source's, because both are mixed"
+            advice = "End both pipelines with RandomCrop and Pad to the same size."
+            refuse(run.data.train, "target", expected, _text(size), advice)
     if size := target or source:
         check_details(run, size)
         check_margins(run, uda, size)
@@ -117,6 +119,11 @@ def check_method(run: RunConfig) -> None:
     keys, _ = keys_of(settings_class)
     values = {key: value for key, value in uda.items() if key in keys}
     if uda.get("matrix_path"):
+        if len({section["type"] for section in run.data.sources}) > 1 and not uda.get("dataset"):
+            advice = (
+                "Set it to the name of a dataset that annotates as many classes, such as 'gta'."
+            )
+            refuse(uda, "dataset", "a name for the statistics of several sources", "none", advice)
         values["dataset"] = statistics_dataset(uda, run.data.source)
     try:
         settings = settings_class(**values)
@@ -159,15 +166,15 @@ def check_training_data(run: RunConfig) -> None:
         advice = "Change it, or add or remove the section uda."
         expected = f"{kind} {way} a section uda"
         refuse(run.data.train, "type", expected, run.data.train["type"], advice)
-    check_labels(run.data.source)
+    check_labels(run.data.sources)
     check_labels(run.data.val)
-    for section in (run.data.source, run.data.target):
-        if section and section.get("test_mode"):
+    for section in (*run.data.sources, *run.data.targets):
+        if section.get("test_mode"):
             expected = "False for a dataset that is trained on"
             refuse(section, "test_mode", expected, True, "Leave it out.")
     head = run.model.get("decode_head") or {}
-    for section in (head, run.data.source, run.data.target, run.data.val):
-        ignored = (section or {}).get("ignore_index", IGNORE)
+    for section in (head, *run.data.sources, *run.data.targets, *each(run.data.val)):
+        ignored = section.get("ignore_index", IGNORE)
         if ignored != head.get("ignore_index", IGNORE):
             expected = f"{head.get('ignore_index', IGNORE)}, as of model.decode_head"
             refuse(section, "ignore_index", expected, ignored, "Set all to the same label.")
@@ -175,19 +182,17 @@ def check_training_data(run: RunConfig) -> None:
 
 def check_pipelines(data: DataConfig) -> None:
     """Raise unless the pipelines end in what a training or an evaluation needs."""
-    wanted = (
-        (data.source, ("img", "gt_semantic_seg")),
-        (data.target, ("img",)),
-        (data.val, ("img",)),
-        (data.test, ("img",)),
-    )
+    tests = [*each(data.val), *each(data.test)]
+    wanted = [(section, ("img", "gt_semantic_seg")) for section in data.sources]
+    wanted += [(section, ("img",)) for section in [*data.targets, *tests]]
     for section, keys in wanted:
-        steps: Any = (section or {}).get("pipeline") or ()
+        steps: Any = section.get("pipeline") or ()
         types = [step["type"] if isinstance(step, Mapping) else None for step in steps]
         if not steps or not all(kind in OWN_STEPS for kind in types):
             continue  # steps of the user's own may do anything
-        is_test = section is data.val or section is data.test
-        if section is data.source and "LoadAnnotations" not in types:
+        is_test = any(section is one for one in tests)
+        is_source = any(section is one for one in data.sources)
+        if is_source and "LoadAnnotations" not in types:
             expected, got = "LoadAnnotations among the steps of a labeled dataset", "none"
             refuse(section, "pipeline", expected, got, "Add it behind LoadImageFromFile.")
         end = "MultiScaleFlipAug" if is_test else "Collect"
@@ -202,7 +207,7 @@ def check_pipelines(data: DataConfig) -> None:
             refuse(last, "keys", f"{missing[0]!r} among them", last["keys"], "Add it.")
 
 
-def sample_size(run: RunConfig, section: Section | None) -> Size | None:
+def sample_size(run: ConfigParts, section: Section | None) -> Size | None:
     """Return the size of the training samples of a dataset, if its pipeline fixes one."""
     if size := (run.data.train or {}).get("sync_crop_size"):
         return size[0], size[1]

@@ -15,6 +15,8 @@ from mmseg.apis.train_options import TrainOptions
 from mmseg.config import Config
 from mmseg.config.registry import DATASETS, SEGMENTORS, UDA
 from mmseg.config.run_config import ConfigParts, RunConfig, read_parts, read_run
+from mmseg.config.sections import each
+from mmseg.datasets.joint import plain
 from mmseg.engine.checkpoint_folder import CheckpointFolder
 from mmseg.engine.optimizer import OPTIMIZERS
 from mmseg.engine.trackers import TRACKERS
@@ -34,7 +36,7 @@ def check_run(cfg: Config) -> RunConfig:
     if run.uda:
         UDA.check(run.uda)
     for section in run.data.sections:
-        DATASETS.check(section)
+        DATASETS.check(plain(section))
     OPTIMIZERS.check(run.optimizer)
     for hook in run.logging.hooks or ():
         TRACKERS.check(hook)
@@ -69,7 +71,8 @@ def check_test(cfg: Config) -> ConfigParts:
     """Read a config and check what a test of a network on `data.test` builds."""
     parts = read_parts(cfg)
     SEGMENTORS.check(with_present_names(parts.model))
-    DATASETS.check(parts.data.test or {})
+    for section in each(parts.data.test) or [{}]:
+        DATASETS.check(plain(section))
     data = replace(parts.data, train=None, val=None)
     check_pipelines(data)
     for section, classes in classes_of(data):

@@ -5,9 +5,10 @@ from typing import Any, NoReturn
 
 from mmseg.config.checking import named, origin
 from mmseg.config.registry import DATASETS
-from mmseg.config.sections import DataConfig
+from mmseg.config.sections import DataConfig, Sections, each
 from mmseg.config.values import Section
 from mmseg.datasets import CustomDataset, FolderDataset
+from mmseg.datasets.class_maps import ClassMap
 from mmseg.datasets.class_table import read_class_table
 from mmseg.datasets.labels import Palette, with_palette
 from mmseg.system.errors import ConfigError
@@ -23,15 +24,21 @@ def refuse(section: Any, key: str, expected: str, got: object, advice: str) -> N
 
 def classes_of(data: DataConfig) -> list[tuple[Section, Names]]:
     """Return the sections that say which classes their datasets have, and these classes."""
-    sections = [s for s in (data.source, data.target, data.val, data.test) if s]
-    named_classes = [(section, class_names(section)) for section in sections]
+    named_classes = [(section, class_names(section)) for section in sections_of(data)]
     return [(section, names) for section, names in named_classes if names]
+
+
+def sections_of(data: DataConfig) -> list[Section]:
+    """Return the sections of all datasets of images, those of lists one by one."""
+    return [*data.sources, *data.targets, *each(data.val), *each(data.test)]
 
 
 def classes_and_palette(data: DataConfig) -> tuple[Names, Palette | None] | None:
     """Return the classes that a network of a config is tested on, and their colors, if it says."""
-    for section in (data.test, data.val, data.target, data.source):
-        if section and (names := class_names(section)):
+    for section in (*each(data.test), *each(data.val), *data.targets, *data.sources):
+        if names := class_names(section):
+            if class_map := section.get("class_map"):
+                return with_palette(*ClassMap(**class_map).classes())
             usual = getattr(DATASETS.class_of(section), "PALETTE", None)
             return with_palette(names, section.get("palette") or _colors(section) or usual)
     return None
@@ -42,6 +49,8 @@ def class_names(section: Section) -> Names:
 
     `ConfigError` if classes and palette do not go together.
     """
+    if class_map := section.get("class_map"):
+        return ClassMap(**class_map).classes()[0]
     names = section.get("classes")
     if names is None:
         names = getattr(DATASETS.class_of(section), "CLASSES", None) or ()
@@ -66,19 +75,24 @@ def _colors(section: Section) -> Palette | None:
     return read_class_table(classes).colors if _is_table(classes) else None
 
 
-def check_labels(section: Section | None) -> None:
-    """Raise `ConfigError` for a dataset that is trained or evaluated on without classes or labels.
+def check_labels(sections: Sections | None) -> None:
+    """Raise `ConfigError` for datasets that are trained or evaluated on without classes or labels.
 
     A class of the user's own may have both from elsewhere.
     """
-    kind = DATASETS.class_of(section) if section else None
+    for section in each(sections):
+        _check_labels(section)
+
+
+def _check_labels(section: Section) -> None:
+    kind = DATASETS.class_of(section)
     own = (CustomDataset.__init__, FolderDataset.__init__)
     if getattr(kind, "__init__", None) not in own:
         return
-    if not class_names(section or {}):
+    if not class_names(section):
         advice = "Set classes=[…] in this section, the names in the order of the train ids."
         refuse(section, "classes", "the names of the classes", "none", advice)
-    if (section or {}).get("ann_dir") is None:
+    if section.get("ann_dir") is None:
         refuse(section, "ann_dir", "the folder of the labels", "none", "Set ann_dir.")
 
 

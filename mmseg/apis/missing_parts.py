@@ -18,6 +18,7 @@ from mmseg.config.values import Section
 from mmseg.datasets import CustomDataset
 from mmseg.datasets.acdc import part_of_archive
 from mmseg.datasets.class_statistics import IMAGES_FILE, STATISTICS_FILE
+from mmseg.datasets.joint import listed
 from mmseg.datasets.unlabeled import without_labels
 from mmseg.engine.provenance import PROGRAM, pretrained_files
 from mmseg.models.backbones.weight_names import FILES, path_of
@@ -112,19 +113,19 @@ def broken(error: Exception) -> Missing:
 def _data_parts(run: RunConfig, validates: bool) -> Iterator[_Part]:
     train = training_data(run)
     name = "data.train.source" if train.get("source") else "data.train"
-    source = train.get("source") or train
-    yield from _dataset_parts(source, name, _reads_labels(source))
-    if train.get("rare_class_sampling"):
-        root = run.data.source.get("data_root")
+    sources = listed(train.get("source") or train)
+    for source in sources:
+        yield from _dataset_parts(source, name, _reads_labels(source))
+    for source in sources if train.get("rare_class_sampling") else ():
+        root = source.get("data_root")
         for file in (STATISTICS_FILE, IMAGES_FILE):
             key = "data.train.source.rare_class_sampling"
             yield _Part(key, str(Path(root or ".", file)), FILE, root)
-    if target := train.get("target"):
+    for target in listed(train.get("target")):
         has_labels = _reads_labels(without_labels(target))
         yield from _dataset_parts(target, "data.train.target", has_labels)
-    if validates and run.data.val:
-        val = {**run.data.val, "dep_dir": None}
-        yield from _dataset_parts(val, "data.val", True)
+    for section in listed(run.data.val) if validates else ():
+        yield from _dataset_parts({**section, "dep_dir": None}, "data.val", True)
 
 
 def _dataset_parts(section: Section, name: str, has_labels: bool) -> Iterator[_Part]:

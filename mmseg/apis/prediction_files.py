@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from mmseg.datasets.image_files import read_color, write_label
+from mmseg.datasets.joint import parts_of
 from mmseg.datasets.labels import PALETTE
 from mmseg.engine.logs import get_logger
 from mmseg.system import processes
@@ -142,10 +143,11 @@ def check_written(
 
 def _read_files(dataset: Any) -> Iterator[Path]:
     """Yield the images of a dataset and their labels."""
-    for info in dataset.img_infos:
-        yield Path(dataset.img_dir, info["filename"])
-        if dataset.ann_dir is not None:
-            yield Path(dataset.ann_dir, info["ann"]["seg_map"])
+    for part in parts_of(dataset):
+        for info in part.img_infos:
+            yield Path(part.img_dir, info["filename"])
+            if part.ann_dir is not None:
+                yield Path(part.ann_dir, info["ann"]["seg_map"])
 
 
 def _picture_names(dataset: Any) -> list[str]:
@@ -155,4 +157,5 @@ def _picture_names(dataset: Any) -> list[str]:
 
 def _read_rgb(dataset: Any, index: int) -> np.ndarray:
     """Read image `index` of a dataset as (H, W, 3) uint8 RGB."""
-    return read_color(Path(dataset.img_dir) / dataset.img_infos[index]["filename"])[..., ::-1]
+    part, inner = dataset.locate(index) if hasattr(dataset, "locate") else (dataset, index)
+    return read_color(Path(part.img_dir) / part.img_infos[inner]["filename"])[..., ::-1]

@@ -19,8 +19,9 @@ from mmseg.apis.test_options import (
 )
 from mmseg.config import Config, load_config
 from mmseg.config.run_config import read_parts
-from mmseg.config.sections import DataConfig
+from mmseg.config.sections import DataConfig, each
 from mmseg.datasets import build_dataset
+from mmseg.datasets.joint import joined
 from mmseg.datasets.labels import PALETTE, Palette, distinct_colors
 from mmseg.engine.checkpoint import NETWORKS
 from mmseg.engine.evaluator import (
@@ -69,7 +70,7 @@ def run_test(options: TestOptions) -> dict[str, Any]:
         check_writable(options, work_dir)
     logger = start_logging(work_dir / f"test_{time.strftime('%Y%m%d_%H%M%S')}.log")
     try:
-        dataset = build_dataset(data.test or {}, test_mode=True)
+        dataset = build_dataset(joined(data.test), test_mode=True)
         for own in chosen.values():
             server_dir = own.eval_options.get("imgfile_prefix") if own.format_only else None
             if own.format_only:
@@ -95,19 +96,8 @@ def prepare_test_config(cfg: Config, options: TestOptions) -> Config:
     cfg.merge_options(options.cfg_options)
     if not read_parts(cfg).data.test:
         raise ConfigError(f"{cfg.filename}: expected a dataset in data.test, got none. Add it.")
-    test = cfg.data.test
-    if options.test_set:
-        for key, value in test.items():
-            if isinstance(value, str) and key not in ("type", "data_root"):
-                test[key] = WORD_VAL.sub("test", value)
-    if options.aug_test:
-        steps = [s for s in test.pipeline if s["type"] == "MultiScaleFlipAug"]
-        if not steps:
-            raise ConfigError(
-                "expected a step MultiScaleFlipAug in data.test.pipeline for --aug-test, got none. "
-                "Add it."
-            )
-        steps[0].update(img_ratios=AUG_RATIOS, flip=True)
+    for test in each(cfg.data.test):
+        _change_section(test, options)
     mode = options.inference_mode
     if mode is None:
         return cfg
@@ -121,6 +111,22 @@ def prepare_test_config(cfg: Config, options: TestOptions) -> Config:
         )
     cfg.model["test_cfg"] = chosen
     return cfg
+
+
+def _change_section(test: Any, options: TestOptions) -> None:
+    """Change the section of a test set as the options say."""
+    if options.test_set:
+        for key, value in test.items():
+            if isinstance(value, str) and key not in ("type", "data_root", "name"):
+                test[key] = WORD_VAL.sub("test", value)
+    if options.aug_test:
+        steps = [s for s in test.pipeline if s["type"] == "MultiScaleFlipAug"]
+        if not steps:
+            raise ConfigError(
+                "expected a step MultiScaleFlipAug in data.test.pipeline for --aug-test, got none. "
+                "Add it."
+            )
+        steps[0].update(img_ratios=AUG_RATIOS, flip=True)
 
 
 def _choose_output(network: Any, hrda_out: str | None) -> None:

@@ -22,8 +22,10 @@ from mmseg.apis.run_folder import (
 from mmseg.apis.train_options import TrainOptions
 from mmseg.config import Config
 from mmseg.config.run_config import RunConfig, read_run
+from mmseg.config.sections import each
 from mmseg.datasets import build_dataset, build_train_loader
 from mmseg.datasets.depth.fit import training_warnings
+from mmseg.datasets.joint import joined
 from mmseg.engine.checkpoint import load_start
 from mmseg.engine.evaluator import Evaluator, has_synthia_source
 from mmseg.engine.logs import get_logger, stop_logging
@@ -114,7 +116,8 @@ def training_data(run: RunConfig) -> dict[str, Any]:
     """Return the section of the training data, without depth maps if the method uses none."""
     train: Any = copy.deepcopy(run.data.train or {})
     if not reads_depth(run.uda):
-        for section in (train, train.get("source") or {}, train.get("target") or {}):
+        sections: list[Any] = [train, *each(train.get("source")), *each(train.get("target"))]
+        for section in sections:
             section.pop("dep_dir", None)
     return train
 
@@ -211,7 +214,7 @@ def _build_trainer(
     meta = {"cfg_text": run.text, "classes": classes, "palette": palette, **output.meta}
     evaluator = None
     if validate and run.data.val:
-        val = build_dataset(run.data.val, test_mode=True)
+        val = build_dataset(joined(run.data.val), test_mode=True)
         with_subsets = has_synthia_source(run.data)
         evaluator = Evaluator(val, run.evaluation.metrics, run.data.workers, with_subsets)
     return Trainer(

@@ -18,6 +18,7 @@ MAX_SAMPLES = 4096  # per process: no device holds more
 MAX_WORKERS = 256  # per process of the run: more only fill the memory
 Keys = tuple[str, ...]
 Metrics = Annotated[Sequence[Metric], Field(min_length=1)]
+Sections = Section | Annotated[Sequence[Section], Field(min_length=1)]  # one dataset, or several
 NotByEpoch = Literal[False]  # runs are counted in iterations
 
 
@@ -158,8 +159,8 @@ class DataConfig:
     """The datasets, which `type` builds, and how their samples are loaded."""
 
     train: Section | None = None
-    val: Section | None = None
-    test: Section | None = None
+    val: Sections | None = None  # of several, the first decides which checkpoint is the best
+    test: Sections | None = None
     # images of each domain that a process trains on at once
     samples_per_gpu: Annotated[int, Field(ge=1, le=MAX_SAMPLES)] = 1
     # processes that read images
@@ -167,16 +168,33 @@ class DataConfig:
 
     @property
     def sections(self) -> list[Section]:
-        """All datasets."""
-        return [section for section in (self.train, self.val, self.test) if section]
+        """All datasets; those of a list one by one."""
+        return [part for section in (self.train, self.val, self.test) for part in each(section)]
+
+    @property
+    def sources(self) -> list[Section]:
+        """The labeled datasets that are trained on."""
+        train = self.train or {}
+        return each(train.get("source") or train)
+
+    @property
+    def targets(self) -> list[Section]:
+        """The unlabeled datasets that are trained on."""
+        return each((self.train or {}).get("target"))
 
     @property
     def source(self) -> Section:
-        """The labeled dataset that is trained on."""
-        train = self.train or {}
-        return train.get("source") or train
+        """The labeled dataset that is trained on, or the first of them."""
+        return next(iter(self.sources), {})
 
     @property
     def target(self) -> Section | None:
-        """The unlabeled dataset that is trained on, if there is one."""
-        return (self.train or {}).get("target")
+        """The unlabeled dataset that is trained on, or the first of them, if there is any."""
+        return next(iter(self.targets), None)
+
+
+def each(section: Sections | None) -> list[Section]:
+    """Return the sections of a list of datasets, or the one section, without what is missing."""
+    if isinstance(section, list | tuple):
+        return list(section)
+    return [section] if section else []  # pyright: ignore[reportReturnType]

@@ -8,8 +8,10 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
+from mmseg.config.checking import checked
 from mmseg.config.registry import DATASETS
-from mmseg.config.values import Index, Label, Text
+from mmseg.config.values import Index, Label, Section, Text
+from mmseg.datasets.class_maps import ClassMap, MappedLabels
 from mmseg.datasets.depth.bins import make_command, png_name
 from mmseg.datasets.file_checks import require_files
 from mmseg.datasets.image_files import (
@@ -61,6 +63,7 @@ class CustomDataset:
         classes: names in the order of the train ids; None takes the class's own.
         palette: a color (red, green, blue) for each class; None takes the class's own, or distinct
             colors if that has another number of them.
+        class_map: the classes of the network where they differ, see `ClassMap`.
 
     `CLASSES` and `PALETTE` are what the arguments say. `ValueError` if they do not go together,
     and, when a sample is drawn, if no label has a pixel of any class.
@@ -95,6 +98,7 @@ class CustomDataset:
         crop_pseudo_margins: Margins | None = None,
         classes: Names | None = None,
         palette: Sequence[Color] | None = None,
+        class_map: Annotated[Section, checked(ClassMap, "class_map")] | None = None,
     ) -> None:
         self._name = type(self).__name__
         root = data_root or ""
@@ -112,11 +116,13 @@ class CustomDataset:
         self.crop_pseudo_margins = None if test_mode else crop_pseudo_margins
         names = self.CLASSES if classes is None else classes
         self.CLASSES, self.PALETTE = with_palette(names, palette, self.PALETTE)
+        self.label_format = self._choose_format(seg_map_suffix)
+        if class_map is not None:
+            self._map_classes(ClassMap(**class_map))
         self.label_rule = None  # without CLASSES, any value is allowed
         if self.CLASSES:
             self.label_rule = LabelRule(len(self.CLASSES), ignore_index, self.remedy("labels"))
         self.is_proven = test_mode  # whether labels are known to show a class, or need not
-        self.label_format = self._choose_format(seg_map_suffix)
         parts = (self.img_dir, self.split, self.img_suffix, self.label_format.suffix)
         self.img_infos = ImageList(self._name, *parts, part=self.part).read()
         if not test_mode:
@@ -243,6 +249,13 @@ class CustomDataset:
         root = str(self.data_root or "data/…").rstrip("/")
         command = f"python tools/convert_datasets/{self.CONVERTER}.py {root} --nproc 8"
         return f"Make the {product} with: {command}"
+
+    def _map_classes(self, class_map: ClassMap) -> None:
+        """Take the classes that `class_map` leads to, and read labels as theirs."""
+        train_ids = tuple(class_map.lookup(self.CLASSES))
+        read = MappedLabels(self.label_format.read, train_ids)
+        self.label_format = LabelFormat(self.label_format.suffix, read)
+        self.CLASSES, self.PALETTE = with_palette(*class_map.classes())
 
     def _choose_format(self, suffix: str | None) -> LabelFormat:
         """Return how labels are named and read; raw ones are mapped if none is converted."""

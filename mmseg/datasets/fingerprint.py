@@ -34,6 +34,9 @@ def dataset_fingerprint(dataset: Any) -> dict[str, Any]:
 
     Other datasets have none.
     """
+    if hasattr(dataset, "parts"):
+        pairs = zip(dataset.names, dataset.parts, strict=True)
+        return {name: dataset_fingerprint(part) for name, part in pairs}
     infos = getattr(dataset, "img_infos", None)
     if infos is None:
         return {}

@@ -38,15 +38,16 @@ def endings(names: Sequence[str]) -> list[str]:
 def find_endings(images: Sequence[str], labels: Sequence[str]) -> tuple[str, str] | None:
     """Return the endings of images and labels with which most of them pair; None if none do.
 
-    Names are relative to their folders; endings of names of another suffix do not count.
+    Names are relative to their folders; endings of names of another suffix do not count. Of several
+    that are as good, the shortest: what else all names have in common says nothing of later ones.
 
     >>> find_endings(["a_rgb.jpg", "b_rgb.jpg"], ["a_mask.png", "b_mask.png", "c_mask.png"])
     ('_rgb.jpg', '_mask.png')
     """
     best, most = None, 0
-    for image_ending in _candidates(images):
+    for image_ending in sorted(_candidates(images), key=len):
         stems = {n.removesuffix(image_ending) for n in images if n.endswith(image_ending)}
-        for label_ending in _candidates(labels):
+        for label_ending in sorted(_candidates(labels), key=len):
             own = {n.removesuffix(label_ending) for n in labels if n.endswith(label_ending)}
             if len(stems & own) > most:
                 best, most = (image_ending, label_ending), len(stems & own)

@@ -5,14 +5,15 @@ P(c) = softmax((1 - f_c) / T). A class is drawn, then an image with enough pixel
 of the image until one holds enough of them.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 
 from mmseg.config.values import Index, NonNegative, Positive
 from mmseg.datasets.class_statistics import ClassStatistics, class_pixels
-from mmseg.datasets.custom import CustomDataset, Sample
+from mmseg.datasets.custom import Sample
+from mmseg.datasets.joint import parts_of
 
 MAX_TRIES = 10  # further crops of an image
 
@@ -39,7 +40,7 @@ class RareClassSampling:
     """Draw samples of `source` by rare class.
 
     Args:
-        source: a labeled dataset whose converter wrote its class statistics into `data_root`.
+        source: a labeled dataset with class statistics (`ClassStatistics`), or several as one.
         min_pixels: an image counts as holding a class when it has more pixels of it.
         class_temp: temperature T.
         min_crop_ratio: a crop must hold more than this many times `min_pixels` of the class; the
@@ -48,24 +49,26 @@ class RareClassSampling:
 
     def __init__(
         self,
-        source: CustomDataset,
+        source: Any,
         min_pixels: Index,
         class_temp: Positive,
         min_crop_ratio: NonNegative,
     ) -> None:
         self.source = source
         self.min_pixels, self.min_crop_ratio = min_pixels, min_crop_ratio
-        statistics = ClassStatistics(source)
-        self.warnings = statistics.warnings
-        self.classes, self.probabilities = class_probabilities(statistics.entries, class_temp)
+        statistics = [ClassStatistics(part) for part in parts_of(source)]
+        self.warnings = [line for found in statistics for line in found.warnings]
+        weights = getattr(source, "weights", None)
+        entries = _weighted([found.entries for found in statistics], weights)
+        self.classes, self.probabilities = class_probabilities(entries, class_temp)
         self._cumulative = np.cumsum(self.probabilities, dtype=np.float64)
         self.candidates = self._find_candidates(statistics)
+        self._odds = {} if weights is None else self._find_odds(weights)
 
     def sample(self, rng: np.random.Generator) -> Sample:
         """Draw a class, an image that holds it and a crop that holds it."""
         chosen = self.draw_class(rng)
-        candidates = self.candidates[chosen]
-        draw = self.source.sampler(candidates[int(rng.integers(len(candidates)))])
+        draw = self.source.sampler(self.draw_image(chosen, rng))
         sample = draw(rng)
         for _ in range(MAX_TRIES if self.min_crop_ratio > 0 else 0):
             pixels = int((sample["gt_semantic_seg"] == chosen).sum())
@@ -79,37 +82,80 @@ class RareClassSampling:
         position = np.searchsorted(self._cumulative, rng.random() * self._cumulative[-1], "right")
         return self.classes[min(int(position), len(self.classes) - 1)]
 
-    def _find_candidates(self, statistics: ClassStatistics) -> dict[int, list[int]]:
+    def draw_image(self, chosen: int, rng: np.random.Generator) -> int:
+        """Draw one of the images that hold a class; of several datasets by their weights."""
+        candidates = self.candidates[chosen]
+        if not self._odds:
+            return candidates[int(rng.integers(len(candidates)))]
+        return candidates[int(rng.choice(len(candidates), p=self._odds[chosen]))]
+
+    def _find_candidates(self, statistics: Sequence[ClassStatistics]) -> dict[int, list[int]]:
         """Return, per class, the indices of the images with more than `min_pixels` of it."""
-        candidates, index = {}, statistics.image_of
+        starts = getattr(self.source, "starts", [0])
+        candidates: dict[int, list[int]] = {}
         for chosen in self.classes:
-            listed = statistics.by_class.get(str(chosen), [])
-            entries = [(index[file], n) for file, n in listed if file in index]
-            candidates[chosen] = [i for i, n in entries if n > self.min_pixels]
+            pixels, absent, candidates[chosen] = [], [], []
+            for start, found in zip(starts, statistics, strict=False):
+                index, listed = found.image_of, found.by_class.get(str(chosen), [])
+                entries = [(start + index[file], n) for file, n in listed if file in index]
+                candidates[chosen] += [i for i, n in entries if n > self.min_pixels]
+                pixels += [n for _, n in entries]
+                absent += [file for file, _ in listed if file not in index]
             if not candidates[chosen]:
-                absent = [file for file, _ in listed if file not in index]
-                self._refuse(chosen, [n for _, n in entries], absent)
+                self._refuse(chosen, pixels, absent)
         return candidates
+
+    def _find_odds(self, weights: np.ndarray) -> dict[int, np.ndarray]:
+        """Return, per class, how probable each candidate is: datasets by weight, images equally."""
+        odds = {}
+        for chosen, candidates in self.candidates.items():
+            numbers = np.array([self.source.number_of(index) for index in candidates])
+            counts = np.bincount(numbers, minlength=len(weights))
+            each = weights[numbers] / counts[numbers]
+            odds[chosen] = each / each.sum()
+        return odds
 
     def _refuse(self, chosen: int, pixels: list[int], absent: Collection[str]) -> None:
         """Raise for a class of which no image holds enough.
 
         `pixels` are those in each listed image, `absent` the listed labels without an image.
         """
+        source = parts_of(self.source)[0]
         expected = (
-            f"expected an image of '{self.source.img_dir}' with more than {self.min_pixels} pixels "
+            f"expected an image of '{source.img_dir}' with more than {self.min_pixels} pixels "
             f"of class {chosen}, got none"
         )
-        remedy = self.source.remedy("statistics")
+        remedy = source.remedy("statistics")
         if pixels or not absent:
             raise ValueError(
                 f"{expected} among the {len(pixels)} that the class statistics list (at most "
                 f"{max(pixels, default=0)} pixels). Lower rare_class_sampling.min_pixels. {remedy}"
             )
         # The converter counts labels: statistics made again from all would be the same.
-        place = self.source.split or self.source.img_dir
+        place = source.split or source.img_dir
         raise ValueError(
             f"{expected}: the class statistics list {len(absent)} labels that hold it, such as "
             f"'{min(absent)}', and all of their images are missing in '{place}'. Put these images "
             f"back, or move their labels to another folder first. {remedy}"
         )
+
+
+def _weighted(
+    parts: Sequence[list[dict[str, Any]]], weights: np.ndarray | None
+) -> list[dict[str, Any]]:
+    """Return the statistics of several datasets as one; with weights, each has its share of pixels.
+
+    >>> _weighted([[{"0": 4, "file": "a"}], [{"1": 2, "file": "b"}]], np.array([0.5, 0.5]))
+    [{'0': 3.0, 'file': 'a'}, {'1': 3.0, 'file': 'b'}]
+    """
+    if weights is None:
+        return [entry for part in parts for entry in part]
+    totals = [sum(class_pixels(part).values()) for part in parts]
+    factors = [
+        float(w) * sum(totals) / t if t else 0.0 for w, t in zip(weights, totals, strict=True)
+    ]
+    return [
+        {key: value if key == "file" else value * factor for key, value in entry.items()}
+        for part, factor in zip(parts, factors, strict=True)
+        for entry in part
+    ]

@@ -1,19 +1,22 @@
 """Pairs of a labeled source sample and an unlabeled target sample."""
 
-from collections.abc import Mapping
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
 from mmseg.config.checking import checked
 from mmseg.config.registry import DATASETS
 from mmseg.config.values import Pair, Section
 from mmseg.datasets.custom import CustomDataset, Sample
+from mmseg.datasets.joint import JointDataset, Part, joined
 from mmseg.datasets.rare_class_sampling import RareClassSampling
 from mmseg.datasets.unlabeled import without_labels
 from mmseg.system.errors import ConfigError
 
 Domain = Annotated[Section, DATASETS.checked] | CustomDataset
+Domains = Domain | JointDataset | Annotated[Sequence[Part], Field(min_length=1)]
 Sampling = Annotated[Section, checked(RareClassSampling, "rare_class_sampling", ("source",))]
 TARGET_FIELDS = ("target_img", "target_depth", "valid_pseudo_mask")
 MAP_FIELDS = ("img", "gt_semantic_seg", "depth", *TARGET_FIELDS)  # share the synchronous crop
@@ -32,7 +35,8 @@ class UDADataset:
     has none.
 
     Args:
-        source, target: config of each dataset, or the dataset.
+        source, target: config of each dataset, or the dataset. A list of configs is a
+            `JointDataset`: their images together, or drawn by `weight`.
         rare_class_sampling: dict(min_pixels, class_temp, min_crop_ratio), or None.
         sync_crop_size: (height, width) of a window that is cut from both at the same place.
         test_mode: must be False; pairs are for training.
@@ -40,8 +44,8 @@ class UDADataset:
 
     def __init__(
         self,
-        source: Domain,
-        target: Domain,
+        source: Domains,
+        target: Domains,
         rare_class_sampling: Sampling | None = None,
         sync_crop_size: Pair | None = None,
         test_mode: bool = False,
@@ -51,9 +55,8 @@ class UDADataset:
                 "expected a UDADataset for training, got it as val or test data. Set a dataset of "
                 "one domain there."
             )
-        self.source = DATASETS.build(source) if isinstance(source, Mapping) else source
-        is_section = isinstance(target, Mapping)
-        self.target = DATASETS.build(without_labels(target)) if is_section else target
+        self.source: Any = _built(source)
+        self.target: Any = _built(without_labels(target))
         self.target.is_proven = True  # nobody learns from its labels
         self.ignore_index = self.target.ignore_index
         self.CLASSES, self.PALETTE = self.source.CLASSES, self.source.PALETTE
@@ -75,10 +78,11 @@ class UDADataset:
         """Return one pair; every random choice comes from `rng`."""
         if self.rare_class_sampling is not None:
             source = self.rare_class_sampling.sample(rng)
-            target = self.target.sample(int(rng.integers(len(self.target))), rng)
+            target = self.target.sample(_draw(self.target, rng), rng)
         else:
-            source = self.source.sample(index // len(self.target), rng)
-            target = self.target.sample(index % len(self.target), rng)
+            first, second = divmod(index, len(self.target))
+            source = self.source.sample(_index(self.source, first, rng), rng)
+            target = self.target.sample(_index(self.target, second, rng), rng)
         pair = _join(source, target)
         return pair if self.sync_crop_size is None else self._crop_both(pair, rng)
 
@@ -86,7 +90,7 @@ class UDADataset:
         """Draw a source sample alone, by rare class if the dataset samples that way."""
         if self.rare_class_sampling is not None:
             return self.rare_class_sampling.sample(rng)
-        return self.source.sample(int(rng.integers(len(self.source))), rng)
+        return self.source.sample(_draw(self.source, rng), rng)
 
     def _check_classes(self) -> None:
         """Raise `ConfigError` unless source and target mean the same classes."""
@@ -127,6 +131,23 @@ class UDADataset:
         for key in ("img_metas", "target_img_metas"):
             cropped[key] = {**pair[key], "img_shape": shape, "pad_shape": shape}
         return cropped
+
+
+def _built(domain: Any) -> Any:
+    """Return a dataset of its section, or of a list of sections; a dataset as it is."""
+    domain = joined(domain)
+    return DATASETS.build(domain) if isinstance(domain, Mapping) else domain
+
+
+def _draw(dataset: Any, rng: np.random.Generator) -> int:
+    """Draw an image: of several datasets by their weights, of one uniformly."""
+    draw = getattr(dataset, "draw_index", None)
+    return int(rng.integers(len(dataset))) if draw is None else draw(rng)
+
+
+def _index(dataset: Any, index: int, rng: np.random.Generator) -> int:
+    """Return `index`, or a drawn one if weights say how often datasets are drawn from."""
+    return index if getattr(dataset, "weights", None) is None else _draw(dataset, rng)
 
 
 def _join(source: Sample, target: Sample) -> Sample:

@@ -12,12 +12,17 @@ OWN_STEPS = frozenset(pipelines.__all__)
 LABEL = "gt_semantic_seg"
 
 
-def without_labels(section: Section) -> Section:
+def without_labels(section: Any) -> Any:
     """Return the section of a dataset with a pipeline that does not read labels.
 
+    Of a list of sections, that is a list; a dataset stays as it is.
     Two kinds of pipelines stay as they are: those with steps of a user's own, which may need the
     labels, and those that read labels because a `RandomCrop` chooses its window by them.
     """
+    if isinstance(section, list | tuple):
+        return [without_labels(part) for part in section]
+    if not isinstance(section, Mapping):
+        return section
     steps = section.get("pipeline") or ()
     if not all(isinstance(step, Mapping) and step.get("type") in OWN_STEPS for step in steps):
         return section

@@ -16,6 +16,7 @@ from torch import nn
 
 from mmseg.config.sections import DataConfig
 from mmseg.datasets.custom import CustomDataset
+from mmseg.datasets.joint import Group, group_of, groups_of, parts_of
 from mmseg.datasets.labels import CLASSES
 from mmseg.engine.logs import get_logger
 from mmseg.engine.memory_advice import explains_full_evaluation
@@ -23,8 +24,8 @@ from mmseg.evaluation.collapse import ClassBest, find_collapse
 from mmseg.evaluation.confusion import ConfusionMatrix
 from mmseg.evaluation.metrics import class_metrics, summarize
 from mmseg.evaluation.report import (
-    condition_records,
-    log_conditions,
+    group_records,
+    log_groups,
     log_subsets,
     log_tables,
     result_record,
@@ -105,7 +106,7 @@ class Evaluator:
         Returns None, on every process, if `should_stop` was True on any of them. `WorkerError` on
         every process if the workers of any cannot go on.
         """
-        parts = self._matrices()
+        parts = {group: self._new_matrix() for group in groups_of(self.dataset)}
         lost, is_stopped = None, False
         try:
             is_stopped = self._count(parts, segmentor, on_prediction, should_stop or _never)
@@ -117,10 +118,10 @@ class Evaluator:
             raise lost or WorkerError(losses[0])
         if processes.any_process(is_stopped):
             return None
-        matrix = self._new_matrix()
         for part in parts.values():
             part.reduce()
-            matrix.add(part)
+        sets = {name: self._sum(parts, name) for name, _ in parts}
+        matrix = next(iter(sets.values()))
         names, split = self.dataset.CLASSES, split_name(self.dataset)
         if not matrix.label_pixels.any():
             raise ValueError(
@@ -136,27 +137,44 @@ class Evaluator:
             summary |= {k: round(v, 4) for k, v in subset_miou(values["IoU"]).items()}
         details = {"split": split, **details}
         record = result_record(values, names, matrix.images, self.with_subsets, **details)
-        if conditions := {name: part for name, part in parts.items() if name is not None}:
-            record["conditions"] = condition_records(conditions, names)
-            log_conditions(record["conditions"], get_logger())
+        groups = self._report(parts, sets, record)
+        summary |= {f"{name}.mIoU": group["mIoU"] for name, group in groups.items()}
         return Evaluation(values, summary, record)
+
+    def _report(
+        self,
+        parts: Mapping[Group, ConfusionMatrix],
+        sets: Mapping[str | None, ConfusionMatrix],
+        record: dict[str, Any],
+    ) -> dict[str, Any]:
+        """Add what each dataset and condition has to the record, log it, and return it."""
+        main, found = next(iter(sets)), {}
+        groups = {
+            ("val_sets", "dataset"): sets if len(sets) > 1 else {},
+            ("conditions", "condition"): {c: m for (s, c), m in parts.items() if s == main and c},
+        }
+        for (key, title), chosen in groups.items():
+            if chosen:
+                named = {str(name): matrix for name, matrix in chosen.items()}
+                record[key] = group_records(named, self.dataset.CLASSES)
+                log_groups(record[key], title, get_logger())
+                found |= record[key]
+        return found
 
     def _new_matrix(self) -> ConfusionMatrix:
         return ConfusionMatrix(len(self.dataset.CLASSES), self.dataset.ignore_index)
 
-    def _condition(self, index: int) -> str | None:
-        """Return the condition of an image, such as rain, if the dataset tells it."""
-        find = getattr(self.dataset, "condition_of", None)
-        return find and find(self.dataset.img_infos[index]["filename"])
-
-    def _matrices(self) -> dict[str | None, ConfusionMatrix]:
-        """Return an empty matrix for the images of each condition, in one order everywhere."""
-        found = {self._condition(index) for index in range(len(self.dataset))}
-        return {name: self._new_matrix() for name in sorted(found, key=str)}
+    def _sum(self, parts: Mapping[Group, ConfusionMatrix], name: str | None) -> ConfusionMatrix:
+        """Return the counts of all images of one dataset."""
+        total = self._new_matrix()
+        for (own, _), matrix in parts.items():
+            if own == name:
+                total.add(matrix)
+        return total
 
     def _count(
         self,
-        parts: Mapping[str | None, ConfusionMatrix],
+        parts: Mapping[Group, ConfusionMatrix],
         segmentor: nn.Module,
         on_prediction: Callable[[int, np.ndarray], None] | None,
         should_stop: Callable[[], bool],
@@ -168,7 +186,9 @@ class Evaluator:
         with closing(images):  # on an early stop, it restores the network's mode and ends workers
             for index, prediction in images:
                 beat(f"image {index} of an evaluation")
-                parts[self._condition(index)].update(prediction, self.dataset.gt_label(index))
+                parts[group_of(self.dataset, index)].update(
+                    prediction, self.dataset.gt_label(index)
+                )
                 if on_prediction is not None:
                     on_prediction(index, prediction)
                 if should_stop():
@@ -258,6 +278,7 @@ def _on_device(segmentor: nn.Module, images: Iterable[torch.Tensor]) -> list[tor
 
 def split_name(dataset: Any) -> str:
     """Name what is evaluated: the folder of the images, and the file that lists them, if any."""
+    dataset = parts_of(dataset)[0]
     folder = str(getattr(dataset, "img_dir", None) or type(dataset).__name__)
     folder += f"/*/{part}" if (part := getattr(dataset, "part", None)) else ""
     split = getattr(dataset, "split", None)
@@ -266,7 +287,7 @@ def split_name(dataset: Any) -> str:
 
 def has_synthia_source(data: DataConfig) -> bool:
     """Tell whether a run trains on SYNTHIA's labels."""
-    return data.source.get("type") == SYNTHIA
+    return all(section.get("type") == SYNTHIA for section in data.sources)
 
 
 def write_results(folder: str | Path, record: Mapping[str, Any], name: str = RESULTS) -> Path:

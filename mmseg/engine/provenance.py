@@ -137,10 +137,14 @@ def files_of_run(run: RunConfig, dataset: Any) -> Iterator[tuple[str, Path]]:
     crops = uda.get("croped_images_path")
     named["uda.croped_images_path"] = crops and Path(crops).parent / CROP_SETTINGS
     yield from ((name, Path(path)) for name, path in named.items() if path)
-    root = getattr(getattr(dataset, "source", None), "data_root", None)
-    if getattr(dataset, "rare_class_sampling", None) is not None and root is not None:
+    source = getattr(dataset, "source", None)
+    for part in getattr(source, "parts", [source]):
+        root = getattr(part, "data_root", None)
+        if getattr(dataset, "rare_class_sampling", None) is None or root is None:
+            continue
         for name in (STATISTICS_FILE, IMAGES_FILE):
-            yield f"data.train.source: {name}", Path(root) / name
+            if Path(root, name).exists() or part.CONVERTER is not None:
+                yield f"data.train.source: {name}", Path(root) / name
 
 
 def pretrained_files(section: Any, name: str) -> Iterator[tuple[str, str]]:

@@ -92,10 +92,10 @@ def result_record(
     return {**details, "num_images": images, **means, "per_class": classes}
 
 
-def condition_records(
+def group_records(
     matrices: Mapping[str, ConfusionMatrix], class_names: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
-    """Return a short record, as `result_record` has it, for the images of each condition."""
+    """Return a short record, as `result_record` has it, for each group of images."""
     records = {}
     for name, matrix in matrices.items():
         record = result_record(class_metrics(matrix, "mIoU"), class_names, matrix.images)
@@ -104,14 +104,16 @@ def condition_records(
     return records
 
 
-def log_conditions(records: Mapping[str, Mapping[str, Any]], logger: logging.Logger) -> None:
-    """Log mIoU and IoU per class of each condition (what `condition_records` returned)."""
+def log_groups(
+    records: Mapping[str, Mapping[str, Any]], title: str, logger: logging.Logger
+) -> None:
+    """Log mIoU and IoU per class of each group, a `title` (what `group_records` returned)."""
     names = list(next(iter(records.values()))["IoU"])
     columns: dict[str, Sequence[Any]] = {"Class": [*names, "mIoU", "images"]}
-    for condition, record in records.items():
+    for name, record in records.items():
         values = percent([*map(_nan, record["IoU"].values()), _nan(record["mIoU"])])
-        columns[condition] = [*values, record["num_images"]]
-    logger.info("IoU per condition:")
+        columns[name] = [*values, record["num_images"]]
+    logger.info(f"IoU per {title}:")
     logger.info("\n" + text_table(columns))
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from mmseg.config.registry import BACKBONES, HEADS, LOSSES, NECKS, SEGMENTORS, UDA
+from mmseg.config.sections import each
 from mmseg.datasets import short_name
 
 # Importing a package registers what it defines.
@@ -65,7 +66,7 @@ def build_train_model(
     for key, value in (("train_cfg", train_cfg), ("test_cfg", test_cfg)):
         if value is not None and model.get(key) is None:
             model[key] = value
-    source = ((cfg.get("data") or {}).get("train") or {}).get("source")
+    source = next(iter(each(((cfg.get("data") or {}).get("train") or {}).get("source"))), None)
     return build_method(model, cfg.get("uda"), source, (cfg.get("runner") or {}).get("max_iters"))
 
 

@@ -12,6 +12,7 @@ from mmseg.config.registry import DATASETS
 from mmseg.config.run_config import read_parts
 from mmseg.config.values import Count, Index, Section, Seed, Text
 from mmseg.datasets.depth.fit import source_depth_advice
+from mmseg.datasets.joint import listed
 from mmseg.datasets.labels import CLASSES
 from mmseg.datasets.short_names import usual_crops
 from mmseg.system.errors import ConfigError
@@ -114,7 +115,7 @@ class CropConfig:
     @property
     def depth_folder(self) -> str:
         """The folder of the source's depth maps."""
-        return self.train["source"]["dep_dir"]
+        return listed(self.train["source"])[0]["dep_dir"]
 
 
 def read_crop_config(cfg: Config) -> CropConfig:
@@ -126,11 +127,12 @@ def read_crop_config(cfg: Config) -> CropConfig:
             f"{file}: expected data.train to be a UDADataset with a source, got "
             f"type {train.get('type')!r}. Choose the config that you want to train."
         )
-    if isinstance(train["source"], Mapping) and not train["source"].get("dep_dir"):
-        raise ConfigError(
-            f"{file}: expected data.train.source.dep_dir, got none. "
-            f"{source_depth_advice(train['source'])}"
-        )
+    for source in listed(train["source"]):
+        if isinstance(source, Mapping) and not source.get("dep_dir"):
+            raise ConfigError(
+                f"{file}: expected data.train.source.dep_dir, got none. "
+                f"{source_depth_advice(source)}"
+            )
     DATASETS.check(train)
     head = read_section(HeadPart, parts.model.get("decode_head"), "model.decode_head")
     method = read_section(MethodPart, parts.uda, "uda")

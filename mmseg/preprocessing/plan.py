@@ -14,6 +14,7 @@ from mmseg.datasets.crop_store import DEPTH_KEY, SETTINGS_FILE, read_settings
 from mmseg.datasets.depth.bins import NUM_BINS
 from mmseg.datasets.fingerprint import add_files
 from mmseg.datasets.image_files import encode_png
+from mmseg.datasets.joint import parts_of
 from mmseg.preprocessing.crops import PARTS, CropFolder, draw_crop
 from mmseg.system.files import atomic_write
 
@@ -113,8 +114,8 @@ def source_fingerprint(train_cfg: Mapping[str, Any], dataset: Any) -> str:
     digest = hashlib.sha256()
     relevant = {key: value for key, value in train_cfg.items() if key != "target"}
     digest.update(json.dumps(relevant, sort_keys=True, default=str).encode())
-    source = dataset.source
-    add_files(digest, source.img_dir, [info["filename"] for info in source.img_infos])
+    for source in parts_of(dataset.source):
+        add_files(digest, source.img_dir, [info["filename"] for info in source.img_infos])
     return digest.hexdigest()[:16]
 
 

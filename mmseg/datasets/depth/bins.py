@@ -69,6 +69,13 @@ def read_depth(
 
     Errors name both files and `command`, which makes the maps.
     """
+    return depth_to_bins(read_stored(path, image_path, size, command)).astype(np.float32)
+
+
+def read_stored(
+    path: str | Path, image_path: str | Path, size: tuple[int, int], command: str | None = None
+) -> np.ndarray:
+    """Read the values that a map holds, (H, W) uint8 or uint16; arguments as of `read_depth`."""
     command = command or make_command("…")
     with explained(f"Depth of the image '{image_path}': ", f"Make missing maps with: {command}"):
         stored = read_unchanged(path)
@@ -85,7 +92,7 @@ def read_depth(
             f"{stored.shape[1]}x{stored.shape[0]} in '{path}'. Make it from the image itself. "
             f"Remake all maps with: {command} --overwrite"
         )
-    return depth_to_bins(stored).astype(np.float32)
+    return stored
 
 
 def write_map(path: Path, levels: np.ndarray) -> None:

@@ -14,7 +14,8 @@ from mmseg.datasets.depth.record import RECORD_FILE, find_record, recipe_hash
 def training_warnings(uda: Mapping[str, Any] | None, dataset: Any) -> list[str]:
     """Say what looks wrong in the files that a method reads on `dataset`; opens a few maps."""
     bank, crops = ((uda or {}).get(key) for key in ("matrix_path", "croped_images_path"))
-    dep_dir = getattr(getattr(dataset, "source", None), "dep_dir", None)
+    source = getattr(dataset, "source", None)
+    dep_dir = getattr(next(iter(getattr(source, "parts", [source]))), "dep_dir", None)
     folders = [Path(path).parent for path in (bank, crops) if bank and path]
     statistics = getattr(getattr(dataset, "rare_class_sampling", None), "warnings", [])
     return [*statistics, *dataset_warnings(dataset), *crop_warnings(folders, dep_dir)]

@@ -5,7 +5,7 @@ nonsense. Some mistakes are visible at once: near and far swapped, no depth at a
 with another meaning.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ MAX_SAMPLED = 8
 # A third of a map counts as nearer than another if it is brighter by this share of the map's own
 # range. In drawn and real streets the bottom is brighter than the top by a quarter and more.
 NEARER_SHARE = 0.1
+INVERTED = "inverted"
 PREVIEW = "tools/make_depth.py --preview shows image, depth and bins side by side"
 CONVERT = (
     "tools/make_depth.py --from-disparity converts maps of another kind, with --quantity metric "
@@ -42,29 +43,44 @@ def folder_warnings(files: Sequence[Path], folder: str | Path) -> list[str]:
     """Return a sentence for each kind of oddity in the maps of a folder; at most 8 are read."""
     files = [files[index] for index in sampled(len(files))]
     looks: dict[Path, set[str]] = {}
-    found, problems = [], []
+    problems = []
     for file in files:
         try:
-            looks[file] = _look(read_unchanged(file))
+            looks[file] = look_at(read_unchanged(file))
         except (OSError, ValueError) as error:
             problems.append(str(error))
-    sample = f"of {len(files)} sampled depth maps"
+    whole = f"{len(files)} sampled"
+    found = []
     if problems:
-        count = f"{len(problems)} {sample}"
+        count = f"{len(problems)} of {whole} depth maps"
         found.append(f"{count} in '{folder}' cannot be read, the first: {problems[0]}")
+    return found + [sentence for _, _, sentence in odd_looks(looks, folder, whole)]
+
+
+def odd_looks(
+    looks: Mapping[Path, set[str]], folder: str | Path, whole: str
+) -> Iterator[tuple[str, list[Path], str]]:
+    """Yield each oddity of maps of a folder, the maps that have it, and a sentence about them.
+
+    Args:
+        looks: what `look_at` says about each map.
+        folder: where the maps lie.
+        whole: how many maps were looked at, such as "8 sampled".
+    """
     for oddity, sentence in ODDITIES.items():
         if matching := [file for file, look in looks.items() if oddity in look]:
-            count = f"{len(matching)} {sample} (such as '{matching[0]}')"
-            found.append(f"{count} in '{folder}' {sentence}")
-    inverted = [file for file, look in looks.items() if "inverted" in look]
+            count = f"{len(matching)} of {whole} depth maps (such as '{matching[0]}')"
+            yield oddity, matching, f"{count} in '{folder}' {sentence}"
+    inverted = [file for file, look in looks.items() if INVERTED in look]
     if 2 * len(inverted) > sum(not look & {"colored", "constant"} for look in looks.values()):
-        found.append(
-            f"The depth maps in '{folder}' look inverted: in {len(inverted)} of {len(files)} "
-            f"sampled ones (such as '{inverted[0]}') the top is brighter than the bottom. "
-            "Near must be bright, and the bottom of a street scene is near. Look at them "
-            f"({PREVIEW}) and convert or make them again ({CONVERT})."
+        yield (
+            INVERTED,
+            inverted,
+            f"The depth maps in '{folder}' look inverted: in {len(inverted)} of {whole} ones (such "
+            f"as '{inverted[0]}') the top is brighter than the bottom. Near must be bright, and "
+            f"the bottom of a street scene is near. Look at them ({PREVIEW}) and convert or make "
+            f"them again ({CONVERT}).",
         )
-    return found
 
 
 def dataset_warnings(dataset: Any) -> list[str]:
@@ -72,9 +88,13 @@ def dataset_warnings(dataset: Any) -> list[str]:
     source, target = (getattr(dataset, name, None) for name in ("source", "target"))
     if source is None or target is None:
         return _domain_warnings(dataset)
-    folders = [getattr(domain, "dep_dir", None) for domain in (source, target)]
-    found = [*record_warnings(*folders), *_domain_warnings(source)]
-    return found + (_domain_warnings(target) if folders[0] != folders[1] else [])
+    parts = [*getattr(source, "parts", [source]), *getattr(target, "parts", [target])]
+    part_of = {getattr(part, "dep_dir", None): part for part in reversed(parts)}
+    folders = [getattr(part, "dep_dir", None) for part in parts]
+    found = [line for other in folders[1:] for line in record_warnings(folders[0], other)]
+    for folder in dict.fromkeys(folders):
+        found += _domain_warnings(part_of[folder])
+    return found
 
 
 def sampled(count: int) -> list[int]:
@@ -95,8 +115,8 @@ def _domain_warnings(dataset: Any) -> list[str]:
     return folder_warnings([Path(folder, dataset.depth_name(name)) for name in names], folder)
 
 
-def _look(stored: np.ndarray) -> set[str]:
-    """Return what is odd about a map (H, W) or (H, W, 3|4): keys of `ODDITIES` or "inverted"."""
+def look_at(stored: np.ndarray) -> set[str]:
+    """Return what is odd about a map (H, W) or (H, W, 3|4): keys of `ODDITIES` or `INVERTED`."""
     if stored.ndim != 2:
         return {"colored"}
     low, high = float(stored.min()), float(stored.max())
@@ -108,6 +128,6 @@ def _look(stored: np.ndarray) -> set[str]:
         "0…1": low < high == 1,
         "16-bit": is_16_bit,
         "16-bit, small": is_16_bit and low < high <= 255,
-        "inverted": low < high and ahead > NEARER_SHARE * (high - low),
+        INVERTED: low < high and ahead > NEARER_SHARE * (high - low),
     }
     return {name for name, is_so in looks.items() if is_so}
