@@ -89,14 +89,14 @@ class JointDataset:
     def _check(self) -> None:
         """Raise `ConfigError` for datasets that cannot stand beside each other."""
         for part in self.parts[1:]:
-            if part.CLASSES and part.CLASSES != self.CLASSES:
+            if part.CLASSES and tuple(part.CLASSES) != tuple(self.CLASSES):
                 raise ConfigError(
                     f"expected the classes of the first dataset, {type(self.parts[0]).__name__}, "
                     f"for all of a list, got others for the {type(part).__name__} of "
                     f"'{part.img_dir}'. Map them with class_map=dict(to=…, names=…)."
                 )
         for key in ("crop_pseudo_margins", "dep_dir"):
-            if len({getattr(part, key) is None for part in self.parts}) > 1:
+            if len({getattr(part, key, None) is None for part in self.parts}) > 1:
                 raise ConfigError(
                     f"expected {key} for all datasets of a list or for none, got it for some. Set "
                     "it for all, or leave it out."
@@ -264,5 +264,5 @@ def _names(parts: Sequence[Any]) -> list[str]:
 
 def _unlabeled(parts: Sequence[Any]) -> tuple[int, ...]:
     """Return the classes that none of the datasets annotates."""
-    missing = [set(part.UNLABELED_CLASSES) for part in parts]
+    missing = [set(getattr(part, "UNLABELED_CLASSES", ())) for part in parts]
     return tuple(sorted(set.intersection(*missing)))

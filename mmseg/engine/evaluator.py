@@ -16,7 +16,7 @@ from torch import nn
 
 from mmseg.config.sections import DataConfig
 from mmseg.datasets.custom import CustomDataset
-from mmseg.datasets.joint import Group, group_of, groups_of, parts_of
+from mmseg.datasets.joint import Group, JointDataset, group_of, groups_of, parts_of
 from mmseg.datasets.labels import CLASSES
 from mmseg.engine.logs import get_logger
 from mmseg.engine.memory_advice import explains_full_evaluation
@@ -84,7 +84,7 @@ class Evaluator:
         self.dataset, self.workers = dataset, workers
         self.with_subsets = with_subsets and len(dataset.CLASSES) == len(CLASSES)
         self.shows_progress = shows_progress
-        if isinstance(dataset, CustomDataset):
+        if isinstance(dataset, CustomDataset | JointDataset):
             dataset.require_classes()
             dataset.require_labeled()
 
