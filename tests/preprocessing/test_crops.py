@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -117,6 +118,31 @@ def made(data, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("made") / "crops"
     run(cfg.__wrapped__(data), folder)
     return folder
+
+
+def test_a_bank_of_two_sources_holds_crops_of_both(cfg: Config, data: Path, tmp_path: Path) -> None:
+    """The second is white. Without it, run_seg.py refuses to add other crops."""
+    shutil.copytree(data, tmp_path / "bright")
+    for file in (tmp_path / "bright/images").iterdir():
+        Image.new("RGB", (48, 30), (255, 254, 253)).save(file)
+    for name in ("sample_class_stats.json", "samples_with_class.json"):
+        (tmp_path / "bright" / name).unlink()  # its classes are counted
+    one = cfg.data.train.source.to_dict()
+    other = {
+        **one,
+        "data_root": str(tmp_path / "bright"),
+        "dep_dir": str(tmp_path / "bright/depth_any"),
+    }
+    cfg.data.train["source"] = [{**one, "weight": 1.0}, {**other, "weight": 1.0}]
+    cfg = Config(cfg.to_dict(), filename="tiny.py")
+    bank = run(cfg, tmp_path / "crops", num=12)
+    assert bank is not None
+    assert len(torch.load(bank)) == 12
+    images = [np.asarray(Image.open(f)) for f in (tmp_path / "crops/images").iterdir()]
+    assert {bool(image.max() == image.min() + 2) for image in images} == {True, False}
+    cfg.data.train["source"] = one
+    with pytest.raises(ValueError, match="crops"):
+        run(cfg, tmp_path / "crops", num=12)
 
 
 def test_crops_read_back_are_the_training_tensors(cfg, made):
