@@ -1,13 +1,10 @@
 """Cityscapes and the datasets laid out like it."""
 
-from pathlib import Path
-
-import numpy as np
-
 from mmseg.config.registry import DATASETS
 from mmseg.datasets.custom import CustomDataset
 from mmseg.datasets.label_formats import LabelFormat, LabelIds
-from mmseg.datasets.labels import CLASSES, PALETTE
+from mmseg.datasets.labels import CLASSES, IGNORE, PALETTE
+from mmseg.datasets.polygons import PolygonLabels
 
 # Names of the label ids 0…33, as polygon files have them. All but the 19 classes are ignored.
 ID_NAMES = (
@@ -17,13 +14,7 @@ ID_NAMES = (
     + ("vegetation", "terrain", "sky", "person", "rider", "car", "truck", "bus", "caravan")
     + ("trailer", "train", "motorcycle", "bicycle")
 )
-
-
-def _draw(path: Path) -> np.ndarray:
-    """Return the train ids that polygons show."""
-    from mmseg.datasets.polygons import draw_polygons  # which needs the facts of this class
-
-    return draw_polygons(path)
+TRAIN_IDS = {name: CLASSES.index(name) if name in CLASSES else IGNORE for name in ID_NAMES}
 
 
 @DATASETS.register()
@@ -43,7 +34,7 @@ class CityscapesDataset(CustomDataset):
     ID_TO_TRAIN_ID = {id_: CLASSES.index(name) for name, id_ in LABEL_IDS.items()}
     RAW_LABELS = (
         LabelFormat("_gtFine_labelIds.png", LabelIds(ID_TO_TRAIN_ID)),
-        LabelFormat(POLYGON_SUFFIX, _draw),
+        LabelFormat(POLYGON_SUFFIX, PolygonLabels(TRAIN_IDS)),
     )
     # Colors of the label ids 0…33 and, last, of the license plate (id -1).
     ID_PALETTE = [

@@ -1,6 +1,7 @@
 """Polygon files of Cityscapes -> label images, pixel for pixel as its own scripts draw them."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -9,13 +10,9 @@ import numpy as np
 from PIL import Image, ImageDraw
 from pydantic import Field, TypeAdapter, ValidationError
 
-from mmseg.datasets.cityscapes import ID_NAMES, CityscapesDataset
 from mmseg.datasets.image_files import read_bytes
 from mmseg.datasets.labels import IGNORE
 
-TRAIN_IDS = {
-    name: CityscapesDataset.ID_TO_TRAIN_ID.get(id_, IGNORE) for id_, name in enumerate(ID_NAMES)
-}
 NOT_DRAWN = "license plate"  # its id is -1
 GROUP = "group"  # 'cargroup': cars that nobody could tell apart
 # A street image has 2 million. A wrong digit in the size would fill the memory.
@@ -46,28 +43,48 @@ class PolygonFile:
 JUDGE = TypeAdapter(PolygonFile)
 
 
-def draw_polygons(path: Path) -> np.ndarray:
-    """Draw the polygons of a file in their order, each over those before it.
+@dataclass(frozen=True)
+class PolygonLabels:
+    """Polygon files, and the train id of each class by its name there (255: ignored)."""
 
-    Returns train ids (H, W) uint8, 255 where there is no class. Raises `ValueError` for a file that
-    is broken, too large or names a class that Cityscapes does not have.
-    """
-    content = _read(path)
-    drawn = [polygon for polygon in content.objects if not polygon.deleted]
-    _check_names(drawn, path)
-    picture = Image.new("L", (content.imgWidth, content.imgHeight), IGNORE)
-    pen = ImageDraw.Draw(picture)
-    for polygon in drawn:
-        name = _single(polygon.label)
-        if name == NOT_DRAWN:
-            continue
-        if len(polygon.polygon) < 2:
+    train_ids: Mapping[str, int]
+
+    def __call__(self, path: Path) -> np.ndarray:
+        """Draw the polygons of a file in their order, each over those before it.
+
+        Returns train ids (H, W) uint8, 255 where there is no class. Raises `ValueError` for a file
+        that is broken, too large or names a class that Cityscapes does not have.
+        """
+        content = _read(path)
+        drawn = [polygon for polygon in content.objects if not polygon.deleted]
+        self._check_names(drawn, path)
+        picture = Image.new("L", (content.imgWidth, content.imgHeight), IGNORE)
+        pen = ImageDraw.Draw(picture)
+        for polygon in drawn:
+            name = self._single(polygon.label)
+            if name == NOT_DRAWN:
+                continue
+            if len(polygon.polygon) < 2:
+                raise ValueError(
+                    f"expected polygons of two points or more in '{path}', got one of "
+                    f"{len(polygon.polygon)} ({polygon.label!r}). Remove it, or copy the file "
+                    "again."
+                )
+            pen.polygon(polygon.polygon, fill=self.train_ids[name])
+        return np.array(picture)
+
+    def _check_names(self, polygons: list[Polygon], path: Path) -> None:
+        names, known = {polygon.label for polygon in polygons}, {*self.train_ids, NOT_DRAWN}
+        if unknown := sorted(name for name in names if self._single(name) not in known):
             raise ValueError(
-                f"expected polygons of two points or more in '{path}', got one of "
-                f"{len(polygon.polygon)} ({polygon.label!r}). Remove it, or copy the file again."
+                f"expected polygons of Cityscapes' classes in '{path}', got unknown ones: "
+                f"{', '.join(map(repr, unknown))}. Call them as Cityscapes does, such as 'car', or "
+                f"'unlabeled' to ignore them."
             )
-        pen.polygon(polygon.polygon, fill=TRAIN_IDS[name])
-    return np.array(picture)
+
+    def _single(self, name: str) -> str:
+        """Return the class of a group: 'car' of 'cargroup', but 'polegroup' is a class itself."""
+        return name if name in self.train_ids else name.removesuffix(GROUP)
 
 
 def _read(path: Path) -> PolygonFile:
@@ -90,18 +107,3 @@ def _read(path: Path) -> PolygonFile:
             f"{content.imgWidth}x{content.imgHeight}. Correct imgWidth and imgHeight."
         )
     return content
-
-
-def _check_names(polygons: list[Polygon], path: Path) -> None:
-    names = {polygon.label for polygon in polygons}
-    if unknown := sorted(n for n in names if _single(n) not in {*TRAIN_IDS, NOT_DRAWN}):
-        raise ValueError(
-            f"expected polygons of Cityscapes' classes in '{path}', got unknown ones: "
-            f"{', '.join(map(repr, unknown))}. Call them as Cityscapes does, such as 'car', or "
-            f"'unlabeled' to ignore them."
-        )
-
-
-def _single(name: str) -> str:
-    """Return the class of a group: 'car' of 'cargroup', but 'polegroup' is a class itself."""
-    return name if name in TRAIN_IDS else name.removesuffix(GROUP)

@@ -19,7 +19,6 @@ from mmseg.datasets.class_statistics import IMAGES_FILE, STATISTICS_FILE
 from mmseg.datasets.image_files import files_below, write_label
 from mmseg.datasets.labels import CLASSES, IGNORE
 from mmseg.datasets.loader import Mapped, each_item
-from mmseg.datasets.polygons import draw_polygons
 from mmseg.system.files import atomic_write, remove_partials, require_writable
 from mmseg.system.interruption import Interruption, Watch
 
@@ -84,7 +83,7 @@ def convert_synthia_label(path: Path) -> Statistics:
 
 def convert_cityscapes_label(path: Path) -> Statistics:
     """Draw one polygon file and return its statistics."""
-    label = draw_polygons(path)
+    label = CityscapesDataset.RAW_LABELS[-1].read(path)
     stem = path.name.removesuffix(CityscapesDataset.POLYGON_SUFFIX)
     return _write_converted(path, label, stem + CityscapesDataset.SEG_MAP_SUFFIX)
 

@@ -13,8 +13,8 @@ from cityscapesscripts.preparation.json2labelImg import createLabelImage
 from demo.writers import CITYSCAPES_IDS
 from demo.writers import PALETTE as DEMO_PALETTE
 from mmseg.datasets import CityscapesDataset
-from mmseg.datasets.cityscapes import ID_NAMES
-from mmseg.datasets.polygons import TRAIN_IDS, draw_polygons
+from mmseg.datasets.cityscapes import ID_NAMES, TRAIN_IDS
+from mmseg.datasets.polygons import PolygonLabels
 from mmseg.preprocessing.label_conversion import convert_cityscapes_label
 
 WIDTH, HEIGHT = 61, 37
@@ -52,7 +52,7 @@ def test_random_polygons_are_drawn_as_by_its_authors(seed: int, tmp_path: Path) 
         corners = corners.round() if number % 2 else corners
         objects.append({"label": str(rng.choice(ID_NAMES)), "polygon": corners.tolist()})
     path = write(tmp_path / "a.json", objects)
-    np.testing.assert_array_equal(draw_polygons(path), drawn_by_its_authors(path))
+    np.testing.assert_array_equal(PolygonLabels(TRAIN_IDS)(path), drawn_by_its_authors(path))
 
 
 ODD = {
@@ -77,7 +77,7 @@ def test_odd_polygons_are_drawn_as_by_its_authors(kind: str, tmp_path: Path) -> 
     below = {"label": "road", "polygon": [[0, 10], [60, 12], [60, 36], [0, 36]]}
     objects = [below, {"label": "rider", "polygon": TRIANGLE, **ODD[kind]}]
     path = write(tmp_path / "a.json", objects)
-    np.testing.assert_array_equal(draw_polygons(path), drawn_by_its_authors(path))
+    np.testing.assert_array_equal(PolygonLabels(TRAIN_IDS)(path), drawn_by_its_authors(path))
 
 
 GOOD = json.dumps(
@@ -90,7 +90,7 @@ CAR = {"label": "car", "polygon": TRIANGLE}
 def test_byte_order_mark_does_no_harm(encoding: str, tmp_path: Path) -> None:
     path = tmp_path / "a_gtFine_polygons.json"
     path.write_bytes(GOOD.encode(encoding))
-    assert draw_polygons(path).shape == (5, 9)
+    assert PolygonLabels(TRAIN_IDS)(path).shape == (5, 9)
     assert "10" in convert_cityscapes_label(path)
 
 
