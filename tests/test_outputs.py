@@ -26,7 +26,14 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 import run_experiments  # noqa: E402
 import run_seg  # noqa: E402
-from tools import contact_sheet, make_demo_data, plot_curves, publish_checkpoint  # noqa: E402
+from tools import (  # noqa: E402
+    check_data,
+    contact_sheet,
+    make_demo_data,
+    new_dataset,
+    plot_curves,
+    publish_checkpoint,
+)
 from tools import test as test_tool  # noqa: E402
 from tools import train as train_tool  # noqa: E402
 
@@ -62,7 +69,19 @@ OUTPUTS: dict[str, tuple[Command, list[str]]] = {
         ["source", IMAGES, LABELS],
     ),
     "make_demo_data --out": ((make_demo_data.main, ["--out", "OUT"]), ["data"]),
+    "new_dataset --out": (
+        (new_dataset.main, ["source", "target", "--out", "OUT"]),
+        ["source/images", "source/labels", f"{IMAGES}/new", LABELS],
+    ),
     "publish": ((publish_checkpoint.main, ["model.pkl", "OUT"]), ["model.pkl"]),
+    "check_data --json": (
+        (check_data.main, ["tiny.py", "--json", "OUT"]),
+        ["tiny.py", "model.pkl", "notes.txt", f"{IMAGES}/new", IMAGE, LABEL],
+    ),
+    "check_data --picture": (
+        (check_data.main, ["tiny.py", "--picture", "OUT"]),
+        ["tiny.py", "notes.txt", f"{IMAGES}/new.png", IMAGE, LABEL],
+    ),
     "contact_sheet --out": (
         (contact_sheet.main, ["tiny.py", "--preds", "p=preds", "--out", "OUT"]),
         ["tiny.py", "model.pkl", "notes.txt", IMAGE, LABEL, "preds/town/one.png"],

@@ -211,7 +211,7 @@ def unreadable(path: str | Path, kind: str, reason: str) -> str:
     return f"expected {kind} at '{path}', got a broken file: {reason}. Copy or make it again."
 
 
-def _opened(path: str | Path) -> io.BytesIO | str | Path:
+def opened(path: str | Path) -> io.BytesIO | str | Path:
     """Return what Pillow opens: the path, or the content of a file in an archive."""
     return io.BytesIO(archives.read(path)) if archives.is_inside(path) else path
 
@@ -223,7 +223,7 @@ def picture_size(path: str | Path) -> tuple[int, int] | None:
     """
     try:
         refuse_endless(path, "an image file")
-        with Image.open(_opened(path)) as picture:
+        with Image.open(opened(path)) as picture:
             return None if "exif" in picture.info else (picture.height, picture.width)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return None
@@ -233,7 +233,7 @@ def picture_mode(path: Path) -> str | None:
     """Return the kind of pixels in a file, as Pillow calls it; None of a broken one."""
     try:
         refuse_endless(path, "an image file")
-        with Image.open(_opened(path)) as picture:
+        with Image.open(opened(path)) as picture:
             return picture.mode
     except (OSError, SyntaxError, ValueError):
         return None

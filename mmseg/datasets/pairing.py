@@ -58,15 +58,15 @@ def _candidates(names: Sequence[str]) -> list[str]:
     """Return the endings of the pictures of the usual suffix, also those of only some of them."""
     usual = usual_suffix(names)
     own = [name for name in names if usual and name.lower().endswith(usual)]
-    last = Counter(_last_part(name) for name in own)
+    last = Counter(last_part(name) for name in own)
     frequent = [ending for ending, count in last.most_common(8) if 2 * count >= len(own) ** 0.5]
     return list(dict.fromkeys([*endings(own), *frequent]))
 
 
-def _last_part(name: str) -> str:
+def last_part(name: str) -> str:
     """Return what follows the last separator of the stem, with it.
 
-    >>> _last_part("a/x_01_mask.png"), _last_part("a/x.png")
+    >>> last_part("a/x_01_mask.png"), last_part("a/x.png")
     ('_mask.png', '.png')
     """
     path = PurePosixPath(name)

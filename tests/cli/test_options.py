@@ -11,10 +11,11 @@ import run_seg
 from mmseg.apis.test_options import TestOptions
 from mmseg.cli.converting import ConvertOptions
 from mmseg.cli.depth_maps import UNKNOWN, DepthOptions
+from mmseg.cli.new_dataset import NewDatasetOptions
 from mmseg.cli.options import parse
 from mmseg.cli.training import ConfigRunOptions, ExperimentOptions
 from mmseg.system.options import Option, options_of
-from tools import contact_sheet, make_demo_data, plot_curves, publish_checkpoint
+from tools import check_data, contact_sheet, make_demo_data, plot_curves, publish_checkpoint
 
 # The options of each script, words that it needs, and one of those that exclude each other.
 COMMANDS: dict[str, tuple[type, list[str], list[str]]] = {
@@ -23,10 +24,12 @@ COMMANDS: dict[str, tuple[type, list[str], list[str]]] = {
     "run_experiments.py": (ExperimentOptions, [], ["--config", "c"]),
     "run_seg.py": (run_seg.SegOptions, [], []),
     "tools/make_depth.py": (DepthOptions, ["images", "--out", "o"], ["--model", "m"]),
+    "tools/check_data.py": (check_data.Options, ["c"], []),
     "tools/contact_sheet.py": (contact_sheet.Options, ["c"], []),
     "tools/plot_curves.py": (plot_curves.Options, ["r"], []),
     "tools/publish_checkpoint.py": (publish_checkpoint.Options, ["a", "b"], []),
     "tools/make_demo_data.py": (make_demo_data.Options, [], []),
+    "tools/new_dataset.py": (NewDatasetOptions, ["s", "t", "--out", "o"], []),
     "tools/convert_datasets/gta.py": (ConvertOptions, ["data", "--gt-dir", "g"], []),
     "tools/convert_datasets/synthia.py": (ConvertOptions, ["data", "--gt-dir", "g"], []),
     "tools/convert_datasets/cityscapes.py": (ConvertOptions, ["data", "--gt-dir", "g"], []),

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from mmseg.datasets.image_files import read_color
+from mmseg.datasets.image_files import opened, read_color
 from mmseg.datasets.loader import each_item
 from mmseg.preprocessing.depth_maps.jobs import Job
 from mmseg.system.errors import is_for_user
@@ -198,7 +198,7 @@ def _groups(jobs: Sequence[Job], batch_size: int) -> Iterator[list[Job]]:
         size = None  # of images that are broken, too
         with suppress(*NO_HEADER):
             refuse_endless(job.image, "an image file")
-            with Image.open(job.image) as picture:
+            with Image.open(opened(job.image)) as picture:
                 size = picture.size
         groups.setdefault(size, []).append(job)
         if len(groups[size]) == batch_size:

@@ -11,6 +11,7 @@ from mmseg.datasets.custom import CustomDataset
 from mmseg.datasets.gta import GTADataset
 from mmseg.datasets.image_files import files_below
 from mmseg.datasets.synthia import SynthiaDataset
+from mmseg.system.archives import has_folder
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".tif", ".tiff", ".webp")
 MAP_SUFFIXES = (".npy", ".tif", ".tiff", ".png")
@@ -68,7 +69,7 @@ def find_jobs(
     jobs = [Job(file, out / _map_name(file, name, layout)) for file, name in fitting]
     jobs.sort(key=lambda job: job.output)
     _require_one_image_per_map(jobs)
-    _require_apart(jobs, [path for path in inputs if path.is_dir()], out)
+    _require_apart(jobs, [path for path in inputs if has_folder(path)], out)
     return jobs
 
 
@@ -98,7 +99,7 @@ def _search(path: Path, out: Path, suffixes: tuple[str, ...]) -> Iterator[Found]
             raise ValueError(f"expected a file as {', '.join(suffixes)}, got '{path}'.")
         yield path, path.name
         return
-    if not path.is_dir():
+    if not has_folder(path):
         raise FileNotFoundError(f"expected a folder or a file at '{path}', got nothing there.")
     holds_maps = _is_inside(out, path) and not _is_inside(path, out)
     for name in files_below(path):

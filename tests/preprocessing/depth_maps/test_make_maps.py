@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,16 @@ def test_maps_of_batches_and_workers_are_those_of_a_plain_loop(
         sizes = [batch_size] * (count // batch_size)
         sizes += [count % batch_size] if count % batch_size else []
         assert [number for number, its in batches if its == size] == sizes
+
+
+def test_maps_of_images_in_an_archive_are_those_of_the_folder(images, model, made, tmp_path):
+    with zipfile.ZipFile(tmp_path / "street.zip", "w") as archive:
+        for file in sorted(images.rglob("*")):
+            archive.write(file, Path("images", file.relative_to(images)))
+    run(Path(f"{tmp_path}/street.zip!/images"), tmp_path / "maps", model=str(model))
+    ours, theirs = read_maps(tmp_path / "maps"), read_maps(made)
+    assert sorted(ours) == sorted(theirs)
+    assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
 
 
 def test_corrupt_image_is_named_and_skipped_and_made_when_it_is_whole(
