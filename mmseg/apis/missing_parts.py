@@ -22,7 +22,7 @@ from mmseg.datasets.joint import listed
 from mmseg.datasets.unlabeled import without_labels
 from mmseg.engine.provenance import PROGRAM, pretrained_files
 from mmseg.models.backbones.weight_names import FILES, path_of
-from mmseg.system.archives import has_folder
+from mmseg.system.archives import has_folder, place
 from mmseg.system.errors import is_for_user
 
 SHOWN = 90  # characters of an error in a table
@@ -62,7 +62,8 @@ class _Part:
             key = f"{self.key.rpartition('.')[0]}.data_root"
             return _missing(str(root), key, FOLDER, f"no such {FOLDER}", self.page)
         path = Path(self.path)
-        is_folder = has_folder(path) or part_of_archive(path) is not None
+        inner = path.relative_to(root) if root and path.is_relative_to(root) else path
+        is_folder = has_folder(path) or part_of_archive(self.root or "", inner) is not None
         if is_folder if self.kind == FOLDER else path.is_file():
             return None
         return _missing(str(path), self.key, self.kind, f"no such {self.kind}", self.page)
@@ -136,7 +137,8 @@ def _dataset_parts(section: Section, name: str, has_labels: bool) -> Iterator[_P
     kinds = {"img_dir": FOLDER, "ann_dir": FOLDER if has_labels else None, "split": FILE}
     for key, kind in kinds.items():
         if kind and isinstance(section.get(key), str):
-            yield _Part(f"{name}.{key}", str(Path(root or "", section[key])), kind, root)
+            find = place if kind == FOLDER else Path
+            yield _Part(f"{name}.{key}", str(find(root or "", section[key])), kind, root)
     if isinstance(section.get("dep_dir"), str) and not section.get("test_mode"):
         page = "docs/depth_maps.md"
         yield _Part(f"{name}.dep_dir", section["dep_dir"], FOLDER, root, page)

@@ -6,7 +6,7 @@ from typing import Any
 from mmseg.config.registry import DATASETS
 from mmseg.datasets.cityscapes import CityscapesDataset
 from mmseg.datasets.pipelines.compose import Steps
-from mmseg.system.archives import has_folder
+from mmseg.system.archives import has_folder, place
 
 CONDITIONS = ("fog", "night", "rain", "snow")
 
@@ -35,7 +35,7 @@ class ACDCDataset(CityscapesDataset):
         data_root: str | None = None,
         **options: Any,
     ) -> None:
-        self.part = part_of_archive(Path(data_root or "", img_dir))
+        self.part = part_of_archive(data_root or "", img_dir)
         if self.part is not None:
             img_dir, ann_dir, dep_dir = map(_parent, (img_dir, ann_dir, dep_dir))
         super().__init__(pipeline, img_dir, ann_dir, dep_dir, data_root, **options)
@@ -50,10 +50,11 @@ class ACDCDataset(CityscapesDataset):
         return next((p for p in PurePosixPath(filename).parts[:-1] if p in CONDITIONS), None)
 
 
-def part_of_archive(folder: Path) -> str | None:
+def part_of_archive(root: str | Path, name: str | Path) -> str | None:
     """Return the last name of a folder that is not there, but in an archive for each condition."""
-    is_archive = any(has_folder(folder.parent / name / folder.name) for name in CONDITIONS)
-    return folder.name if is_archive and not has_folder(folder) else None
+    above, last = place(root, Path(name).parent), Path(name).name
+    is_archive = any(has_folder(above / condition / last) for condition in CONDITIONS)
+    return last if is_archive and not has_folder(place(root, name)) else None
 
 
 def _parent(folder: Any) -> Any:

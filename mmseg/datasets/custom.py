@@ -28,7 +28,7 @@ from mmseg.datasets.pipelines.compose import Steps
 from mmseg.datasets.pipelines.fields import Results
 from mmseg.datasets.pipelines.reading import fit_label, reduce_zero
 from mmseg.evaluation import evaluate_dataset
-from mmseg.system.archives import has_file, has_folder
+from mmseg.system.archives import has_file, has_folder, place
 from mmseg.system.outputs import png_names
 
 Sample = dict[str, Any]
@@ -50,7 +50,8 @@ class CustomDataset:
         ann_dir: folder of labels, laid out like `img_dir`.
         dep_dir: folder of depth maps, laid out like `img_dir`; relative to the current directory.
             Depth is read in training only; None trains without depth.
-        data_root: `img_dir`, `ann_dir` and `split` are relative to it.
+        data_root: `img_dir`, `ann_dir` and `split` are relative to it; archives in it count as
+            unpacked (`mmseg.system.archives.place`).
         split: text file with one image name (without suffix) per line; None takes all images.
         img_suffix: ending of image names (.jpg stands for .JPG and .jpeg, too, .png for .PNG);
             None takes the class's own.
@@ -102,10 +103,9 @@ class CustomDataset:
     ) -> None:
         self._name = type(self).__name__
         root = data_root or ""
-        self.pipeline = Compose(pipeline)
-        self.data_root = data_root
-        self.img_dir = Path(root, img_dir)
-        self.ann_dir = None if ann_dir is None else Path(root, ann_dir)
+        self.pipeline, self.data_root = Compose(pipeline), data_root
+        self.img_dir = place(root, img_dir)
+        self.ann_dir = None if ann_dir is None else place(root, ann_dir)
         self.split = None if split is None else Path(root, split)
         self.dep_dir = None if dep_dir is None or test_mode else Path(dep_dir)
         self.img_suffix = self.IMG_SUFFIX if img_suffix is None else img_suffix

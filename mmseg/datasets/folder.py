@@ -1,7 +1,6 @@
 """Images and labels of your own, in folders or archives, described by a table of classes."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 from mmseg.config.registry import DATASETS
@@ -13,7 +12,7 @@ from mmseg.datasets.label_formats import LabelColors, LabelFormat, LabelIds
 from mmseg.datasets.labels import IGNORE
 from mmseg.datasets.pairing import find_endings, usual_suffix
 from mmseg.datasets.pipelines.compose import Steps
-from mmseg.system.archives import has_folder
+from mmseg.system.archives import has_folder, place
 from mmseg.system.errors import ConfigError
 
 
@@ -110,11 +109,11 @@ def _find_endings(
     root: str | None, img_dir: str, ann_dir: str | None
 ) -> tuple[str | None, str | None] | None:
     """Return how images and labels end; None for folders that are not there."""
-    images = Path(root or "", img_dir)
+    images = place(root or "", img_dir)
     if not has_folder(images):
         return None
     names = files_below(images)
-    labels = None if ann_dir is None else Path(root or "", ann_dir)
+    labels = None if ann_dir is None else place(root or "", ann_dir)
     if labels is None or not has_folder(labels):
         return usual_suffix(names), None
     return find_endings(names, files_below(labels)) or (usual_suffix(names), None)

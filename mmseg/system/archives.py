@@ -110,6 +110,24 @@ def has_folder(path: str | Path) -> bool:
     return members is not None and (not parts[1] or bool(_below(parts[0], parts[1])))
 
 
+def place(root: str | Path, name: str | Path) -> Path:
+    """Return where a folder is: below `root`, or in the archives that lie in `root`.
+
+    In these, it is at the top, or in one folder, as `RAND_CITYSCAPES/RGB`. If it is nowhere, it is
+    expected below `root`.
+    """
+    plain = Path(root, name)
+    if not str(root) or not Path(root).is_dir() or has_folder(plain):
+        return plain
+    for suffix in SUFFIXES:
+        packed = Path(f"{Path(root).as_posix()}/*{suffix}{MARK}")
+        tops = {part.partition("/")[0] for part in names_below(packed)}
+        for folder in (packed / name, *(packed / top / name for top in sorted(tops))):
+            if has_folder(folder):
+                return folder
+    return plain
+
+
 def has_file(path: str | Path) -> bool:
     """Tell whether there is a file, on the disk or in an archive."""
     parts = _split(path)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmseg.system.archives import archives_of
+from mmseg.system.archives import archives_of, place
 from mmseg.system.errors import ConfigError
 
 PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")  # how PNG and JPEG files begin
@@ -82,7 +82,7 @@ def data_folders(section: Mapping[str, Any]) -> list[Path]:
     root = section.get("data_root")
     roots = {"img_dir": root or "", "ann_dir": root or "", "dep_dir": ""}
     own = [(roots[key], section.get(key)) for key in roots]
-    folders = [Path(above, name) for above, name in own if name and isinstance(name, str)]
+    folders = [place(above, name) for above, name in own if name and isinstance(name, str)]
     folders += [archive for folder in folders for archive in archives_of(folder)]
     parts = [part for part in section.values() if isinstance(part, Mapping)]
     return folders + [folder for part in parts for folder in data_folders(part)]

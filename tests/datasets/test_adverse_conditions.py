@@ -1,5 +1,7 @@
 """ACDC and Dark Zurich in the layouts that people have, and results per condition."""
 
+import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +59,14 @@ def test_archive_of_acdc_is_read_as_the_flat_layout_is(archive: Path, tmp_path: 
         for index in range(COUNTS[condition]):
             for part in ("train", "val"):
                 write_image(flat, part, f"SEQ_{number}{index}", number)
-    for root in (archive, flat):
+    zipped = tmp_path / "zipped"
+    zipped.mkdir()
+    for top in ("rgb_anon", "gt"):
+        with zipfile.ZipFile(zipped / f"{top}_trainval.zip", "w") as file:
+            for path in sorted((archive / top).rglob("*.png")):
+                file.write(path, path.relative_to(archive))
+    shutil.copytree(archive / "depth_any", zipped / "depth_any")
+    for root in (archive, flat, zipped):
         target, val = (build_dataset(section) for section in sections(root))
         names = [Path(info["filename"]).name for info in target.img_infos]
         assert names == [f"SEQ_{name}_rgb_anon.png" for name in ("00", "10", "11", "20", "30")]

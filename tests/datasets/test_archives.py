@@ -16,7 +16,7 @@ from demo.datasets import demo_jobs, draw
 from mmseg.datasets import build_dataset
 from mmseg.datasets.image_files import files_below, picture_size, read_bytes
 from mmseg.preprocessing.label_conversion import convert_cityscapes, convert_gta, convert_synthia
-from mmseg.system import archives
+from mmseg.system import archives, outputs
 
 STORED, DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
 
@@ -169,3 +169,25 @@ def test_raw_labels_in_archives_are_mapped_as_the_converter_maps_them(
             ours, theirs = (d[index]["gt_semantic_seg"] for d in (dataset, converted))
             assert torch.equal(ours, theirs)
             assert torch.equal(dataset[index]["depth"], converted[index]["depth"])
+
+
+@pytest.mark.parametrize("kind", RAW)
+def test_archives_in_the_folder_of_a_dataset_count_as_unpacked(
+    kind: str, drawn: Path, tmp_path: Path
+) -> None:
+    """As downloaded, with the keys of the usual configs; in SYNTHIA, a folder is around."""
+    name, *folders, _ = RAW[kind]
+    own = drawn / name
+    section = {"type": kind, "pipeline": train_pipeline()}
+    section |= dict(zip(("img_dir", "ann_dir"), folders[:2], strict=True))
+    for top in {folder.split("/")[0] for folder in folders[:2]}:
+        with zipfile.ZipFile(tmp_path / f"{top}_as_downloaded.zip", "w") as file:
+            for path in sorted((own / top).rglob("*")):
+                around = "RAND_CITYSCAPES/" if name == "synthia" else ""
+                file.write(path, f"{around}{path.relative_to(own)}")
+    plain, packed = (build_dataset({**section, "data_root": str(r)}) for r in (own, tmp_path))
+    assert packed.img_infos == plain.img_infos
+    assert all(np.array_equal(packed.gt_label(i), plain.gt_label(i)) for i in range(len(plain)))
+    assert torch.equal(packed[0]["img"], plain[0]["img"])
+    protected = outputs.data_folders({**section, "data_root": str(tmp_path)})
+    assert {*archives.archives_of(packed.img_dir)} <= {*protected}
