@@ -114,8 +114,8 @@ FAULTS = {
         rf"ValueError: expected a label PNG at '.*/source/labels/0000\d_labelTra.*\.png', {BROKEN}",
     ),
     "flipped depth": (
-        spoil(flip, "target/depth"),
-        TRAIN,
+        lambda root: (configure(root, "cdda"), spoil(flip, "target/depth")(root)),
+        f"{TRAIN} {WORKER}",
         r"ValueError: Depth of the image '.*town_00000\d_000019_leftImg8bit\.png': expected an "
         rf"image file at '.*/target/depth/train/town/.*_depth\.png', {BROKEN}",
     ),

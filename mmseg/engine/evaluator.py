@@ -287,7 +287,7 @@ def split_name(dataset: Any) -> str:
 
 def has_synthia_source(data: DataConfig) -> bool:
     """Tell whether a run trains on SYNTHIA's labels."""
-    return all(section.get("type") == SYNTHIA for section in data.sources)
+    return {section.get("type") for section in data.sources} == {SYNTHIA}
 
 
 def write_results(folder: str | Path, record: Mapping[str, Any], name: str = RESULTS) -> Path:

@@ -143,7 +143,7 @@ def files_of_run(run: RunConfig, dataset: Any) -> Iterator[tuple[str, Path]]:
         if getattr(dataset, "rare_class_sampling", None) is None or root is None:
             continue
         for name in (STATISTICS_FILE, IMAGES_FILE):
-            if Path(root, name).exists() or part.CONVERTER is not None:
+            if Path(root, name).exists() or getattr(part, "CONVERTER", "") is not None:
                 yield f"data.train.source: {name}", Path(root) / name
 
 

@@ -117,15 +117,18 @@ def place(root: str | Path, name: str | Path) -> Path:
     expected below `root`.
     """
     plain = Path(root, name)
-    if not str(root) or not Path(root).is_dir() or has_folder(plain):
-        return plain
+    return plain if not str(root) or has_folder(plain) else _packed(root, name) or plain
+
+
+def _packed(root: str | Path, name: str | Path) -> Path | None:
+    """Return where a folder is in the archives that lie in `root`."""
     for suffix in SUFFIXES:
         packed = Path(f"{Path(root).as_posix()}/*{suffix}{MARK}")
         tops = {part.partition("/")[0] for part in names_below(packed)}
         for folder in (packed / name, *(packed / top / name for top in sorted(tops))):
             if has_folder(folder):
                 return folder
-    return plain
+    return None
 
 
 def has_file(path: str | Path) -> bool:

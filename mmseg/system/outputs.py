@@ -82,10 +82,17 @@ def data_folders(section: Mapping[str, Any]) -> list[Path]:
     root = section.get("data_root")
     roots = {"img_dir": root or "", "ann_dir": root or "", "dep_dir": ""}
     own = [(roots[key], section.get(key)) for key in roots]
-    folders = [place(above, name) for above, name in own if name and isinstance(name, str)]
+    folders = [_place(above, name) for above, name in own if name and isinstance(name, str)]
     folders += [archive for folder in folders for archive in archives_of(folder)]
     parts = [part for part in section.values() if isinstance(part, Mapping)]
     return folders + [folder for part in parts for folder in data_folders(part)]
+
+
+def _place(root: str, name: str) -> Path:
+    try:
+        return place(root, name)
+    except OSError:  # it cannot be looked at, which whoever reads it says
+        return Path(root, name)
 
 
 def file_identities(files: Iterable[str | Path]) -> dict[tuple[int, int], str]:

@@ -179,7 +179,7 @@ def _names_in(stream: IO[bytes]) -> set[str]:
     names: set[str] = set()
     memo: dict[Any, str] = {}
     texts = ["", ""]  # the last two are what STACK_GLOBAL takes for module and name
-    with suppress(*BROKEN):
+    with suppress(*BROKEN, MemoryError):  # a wrong byte may announce a text of any length
         for operation, argument, _ in pickletools.genops(stream):
             code = operation.name
             if code in ("GLOBAL", "INST"):

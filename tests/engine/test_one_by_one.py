@@ -73,7 +73,7 @@ def test_no_prediction_outlives_its_turn(monkeypatch: pytest.MonkeyPatch) -> Non
     assert evaluation.record["num_images"] == len(seen) == 12
     assert max(alive) <= 1
     assert not any(ref() is not None for ref in seen)
-    assert len(matrices) == 1
+    assert len(matrices) == 2  # of the only group of images and of the whole, whatever the images
 
 
 def test_a_file_of_all_labels_is_written_with_one_of_them_in_memory(tmp_path: Path) -> None:
