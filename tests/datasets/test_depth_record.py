@@ -2,6 +2,7 @@
 
 import json
 import re
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,18 @@ def test_a_record_is_found_beside_the_maps_or_one_folder_above_and_no_further(
         assert find_record(name) == record(HASHES[0]), name
     record(HASHES[2]).write(maps)  # the nearer one counts
     assert find_record(maps) == find_record(".") == record(HASHES[2])
+
+
+def test_a_record_is_found_in_the_archive_of_the_maps_or_beside_it(tmp_path: Path) -> None:
+    record(HASHES[0]).write(tmp_path)
+    for name, file in (("with", "depth.json"), ("without", "train/ulm.png")):
+        with zipfile.ZipFile(tmp_path / f"{name}.zip", "w") as packed:
+            packed.write(tmp_path / "depth.json", file)
+    record(HASHES[2]).write(tmp_path)
+    assert find_record(tmp_path / "with.zip!/train") == record(HASHES[0])
+    assert find_record(tmp_path / "with.zip!") == record(HASHES[0])
+    assert find_record(tmp_path / "without.zip!/train") is None
+    assert find_record(tmp_path / "without.zip!") == record(HASHES[2])
 
 
 def test_the_model_of_a_record_is_told_if_it_is_there(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from mmseg.system import archives
 from mmseg.system.files import atomic_write
 
 RECORD_FILE = "depth.json"
@@ -32,15 +33,16 @@ class DepthRecord:
 
 
 def read_record(folder: str | Path) -> DepthRecord | None:
-    """Return the record in a folder, or None.
+    """Return the record in a folder, which may lie in an archive, or None.
 
     Raises `ValueError` if the file is not a record, `OSError` if it cannot be read.
     """
     path = Path(folder) / RECORD_FILE
-    if not path.is_file():
+    if not archives.has_file(path):
         return None
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = archives.read(path) if archives.is_inside(path) else path.read_bytes()
+        found = json.loads(content.decode("utf-8"))
     except (ValueError, RecursionError):  # not JSON, not text, or endless brackets
         found = None
     found = found if isinstance(found, dict) else {}
