@@ -17,7 +17,7 @@ from mmseg.config.run_config import RunConfig
 from mmseg.config.values import Section
 from mmseg.datasets import CustomDataset
 from mmseg.datasets.acdc import part_of_archive
-from mmseg.datasets.class_statistics import IMAGES_FILE, STATISTICS_FILE
+from mmseg.datasets.class_statistics import statistics_files
 from mmseg.datasets.joint import listed
 from mmseg.datasets.unlabeled import without_labels
 from mmseg.engine.provenance import PROGRAM, pretrained_files
@@ -118,10 +118,10 @@ def _data_parts(run: RunConfig, validates: bool) -> Iterator[_Part]:
     for source in sources:
         yield from _dataset_parts(source, name, _reads_labels(source))
     for source in sources if train.get("rare_class_sampling") else ():
-        root = source.get("data_root")
-        for file in (STATISTICS_FILE, IMAGES_FILE):
-            key = "data.train.source.rare_class_sampling"
-            yield _Part(key, str(Path(root or ".", file)), FILE, root)
+        root, key = source.get("data_root"), "data.train.source.rare_class_sampling"
+        files = statistics_files(root)
+        if source.get("ann_dir") is None or any(file.exists() for file in files):
+            yield from (_Part(key, str(file), FILE, root) for file in files)
     for target in listed(train.get("target")):
         has_labels = _reads_labels(without_labels(target))
         yield from _dataset_parts(target, "data.train.target", has_labels)

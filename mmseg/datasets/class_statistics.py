@@ -24,6 +24,15 @@ IMAGES_FILE = "samples_with_class.json"
 NUM_VALUES = 256
 
 
+def statistics_files(data_root: str | Path | None) -> tuple[Path, Path]:
+    """Return where a converter leaves the statistics, and the list of images of each class.
+
+    If neither is there, the labels are counted instead.
+    """
+    root = Path(data_root or ".")
+    return root / STATISTICS_FILE, root / IMAGES_FILE
+
+
 class ClassStatistics:
     """How many pixels of each class the labels of `source` have.
 
@@ -37,8 +46,8 @@ class ClassStatistics:
     def __init__(self, source: CustomDataset) -> None:
         self.source = source
         self.remedy = source.remedy("statistics")
-        self.path = Path(source.data_root or ".", STATISTICS_FILE)
-        files = (self.path, self.path.with_name(IMAGES_FILE))
+        files = statistics_files(source.data_root)
+        self.path = files[0]
         self.warnings: list[str] = []
         if not any(file.exists() for file in files) and source.ann_dir is not None:
             self._count()

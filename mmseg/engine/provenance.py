@@ -18,7 +18,7 @@ import torch
 
 import mmseg
 from mmseg.config.run_config import NOT_HASHED, RunConfig
-from mmseg.datasets.class_statistics import IMAGES_FILE, STATISTICS_FILE
+from mmseg.datasets.class_statistics import statistics_files
 from mmseg.datasets.fingerprint import dataset_fingerprint
 from mmseg.engine.logs import get_logger
 from mmseg.engine.seed import CUBLAS_WORKSPACE
@@ -142,9 +142,9 @@ def files_of_run(run: RunConfig, dataset: Any) -> Iterator[tuple[str, Path]]:
         root = getattr(part, "data_root", None)
         if getattr(dataset, "rare_class_sampling", None) is None or root is None:
             continue
-        for name in (STATISTICS_FILE, IMAGES_FILE):
-            if Path(root, name).exists() or getattr(part, "CONVERTER", "") is not None:
-                yield f"data.train.source: {name}", Path(root) / name
+        for file in statistics_files(root):
+            if file.exists() or getattr(part, "CONVERTER", "") is not None:
+                yield f"data.train.source: {file.name}", file
 
 
 def pretrained_files(section: Any, name: str) -> Iterator[tuple[str, str]]:

@@ -74,7 +74,7 @@ def is_pickle(file: Path) -> bool:
 def data_folders(section: Mapping[str, Any]) -> list[Path]:
     """Return the folders of images, labels and depth in a section of a config, at any depth.
 
-    With folders in archives come the archives themselves.
+    Lists of datasets count, too. With folders in archives come the archives themselves.
 
     >>> data_folders({'source': {'data_root': 'gta', 'img_dir': 'images'}})[0].as_posix()
     'gta/images'
@@ -84,7 +84,8 @@ def data_folders(section: Mapping[str, Any]) -> list[Path]:
     own = [(roots[key], section.get(key)) for key in roots]
     folders = [_place(above, name) for above, name in own if name and isinstance(name, str)]
     folders += [archive for folder in folders for archive in archives_of(folder)]
-    parts = [part for part in section.values() if isinstance(part, Mapping)]
+    inner = [v if isinstance(v, list | tuple) else [v] for v in section.values()]
+    parts = [part for values in inner for part in values if isinstance(part, Mapping)]
     return folders + [folder for part in parts for folder in data_folders(part)]
 
 

@@ -75,6 +75,12 @@ def test_what_is_not_read_is_not_missed(cfg: Config) -> None:
     assert names(cfg, goes_on=True) == ["target/gtFine/val"]
 
 
+def test_statistics_are_counted_where_no_converter_has_left_any(cfg: Config) -> None:
+    for file in STATISTICS:
+        Path(file).unlink()
+    assert not names(cfg)
+
+
 def test_methods_without_depth_miss_no_maps(cfg: Config) -> None:
     shutil.rmtree("target/depth")
     assert names(cfg) == ["target/depth/train"]

@@ -189,5 +189,7 @@ def test_archives_in_the_folder_of_a_dataset_count_as_unpacked(
     assert packed.img_infos == plain.img_infos
     assert all(np.array_equal(packed.gt_label(i), plain.gt_label(i)) for i in range(len(plain)))
     assert torch.equal(packed[0]["img"], plain[0]["img"])
-    protected = outputs.data_folders({**section, "data_root": str(tmp_path)})
+    own = {**section, "data_root": str(tmp_path)}
+    protected = outputs.data_folders(own)
+    assert outputs.data_folders({"source": [own, {"img_dir": "b"}]}) == [*protected, Path("b")]
     assert {*archives.archives_of(packed.img_dir)} <= {*protected}

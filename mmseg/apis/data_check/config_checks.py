@@ -15,7 +15,7 @@ from mmseg.apis.data_check.scan import Scan
 from mmseg.config import Config
 from mmseg.config.checking import keys_of
 from mmseg.config.run_config import ConfigParts, read_run
-from mmseg.datasets.class_statistics import IMAGES_FILE, STATISTICS_FILE, ClassStatistics
+from mmseg.datasets.class_statistics import ClassStatistics, statistics_files
 from mmseg.datasets.depth.fit import crop_warnings
 from mmseg.datasets.depth.record import record_warnings
 from mmseg.models.builder import statistics_dataset
@@ -98,9 +98,9 @@ def _never_labeled(scan: Scan) -> set[int]:
 def wrong_statistics(scanned: Scanned) -> Iterator[Finding]:
     """Yield whether the statistics that a converter wrote are not those of the source's labels."""
     for scan in scanned.of(SOURCE) if _sampling(scanned) else ():
-        root = Path(scan.part.dataset.data_root or ".")
-        if any((root / name).exists() for name in (STATISTICS_FILE, IMAGES_FILE)):
-            yield from _statistics(scan, str(root / STATISTICS_FILE))
+        files = statistics_files(scan.part.dataset.data_root)
+        if any(file.exists() for file in files):
+            yield from _statistics(scan, str(files[0]))
 
 
 def _statistics(scan: Scan, file: str) -> Iterator[Finding]:
