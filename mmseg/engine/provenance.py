@@ -20,6 +20,7 @@ import mmseg
 from mmseg.config.run_config import NOT_HASHED, RunConfig
 from mmseg.datasets.class_statistics import statistics_files
 from mmseg.datasets.fingerprint import dataset_fingerprint
+from mmseg.datasets.joint import parts_of
 from mmseg.engine.logs import get_logger
 from mmseg.engine.seed import CUBLAS_WORKSPACE
 from mmseg.models.backbones.weight_names import path_of
@@ -138,7 +139,7 @@ def files_of_run(run: RunConfig, dataset: Any) -> Iterator[tuple[str, Path]]:
     named["uda.croped_images_path"] = crops and Path(crops).parent / CROP_SETTINGS
     yield from ((name, Path(path)) for name, path in named.items() if path)
     source = getattr(dataset, "source", None)
-    for part in getattr(source, "parts", [source]):
+    for part in parts_of(source):
         root = getattr(part, "data_root", None)
         if getattr(dataset, "rare_class_sampling", None) is None or root is None:
             continue
