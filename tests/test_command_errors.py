@@ -19,6 +19,7 @@ from mmseg.cli.endings import user_errors
 from mmseg.config import load_config
 from mmseg.preprocessing.label_conversion import convert_cityscapes, convert_gta
 from mmseg.system.errors import ConfigError
+from mmseg.system.workers import WorkerError
 
 SOURCE_ONLY = """
 _base_ = ["demo/source_only.py"]
@@ -300,6 +301,12 @@ def test_broken_checkpoint_is_named(content: bytes, project: Path) -> None:
 def test_wrong_arguments_end_with_one_sentence(command: str, message: str, project: Path) -> None:
     (project / "configs/mine.py").write_text(SOURCE_ONLY + "\nuda = dict(dataset='gta')\n")
     assert re.search(message, last_words(project, command))
+
+
+def test_a_command_that_leaves_at_once_fails_its_own_test_only() -> None:
+    """Without the guard of `conftest.py`, all later tests would go with it."""
+    with pytest.raises(AssertionError, match=r"by os._exit\(1\)"), user_errors():
+        raise WorkerError("x")
 
 
 def test_mistakes_of_the_program_keep_their_traceback() -> None:

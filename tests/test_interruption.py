@@ -4,6 +4,7 @@ Loaders run in a forked "main" process that leads a session of its own, as under
 """
 
 import ctypes
+import math
 import multiprocessing
 import os
 import signal
@@ -347,7 +348,10 @@ def test_workers_of_the_preprocessing_end_with_their_process(start: Any) -> None
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="needs SIGUSR1")
-def test_signals_are_noted_and_former_handlers_come_back() -> None:
+def test_signals_are_noted_and_former_handlers_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "mmseg.system.interruption.ECHO_SECONDS", math.inf
+    )  # on a slow machine, too
     before = {name: signal.getsignal(getattr(signal, name)) for name in SIGNALS}
     for name in SIGNALS:
         with Interruption() as interruption:

@@ -284,6 +284,7 @@ def test_the_house_is_the_tree() -> None:
     assert not [place for place in places if not exists(place)]
     ignored = (ROOT / ".gitignore").read_text(encoding="utf-8")
     folders = {f"{p.name}/" for p in ROOT.iterdir() if p.is_dir() and p.name[0] not in "._"}
+    folders -= {f for f in folders if f.endswith(".egg-info/")}
     assert {f for f in folders if f not in ignored} - {"mmseg/"} <= set(places)
 
 

@@ -41,7 +41,8 @@ class Interruption:
         self._asked_at: float | None = None
         self._former: dict[int, Any] = {}
         self._former_ear = -1
-        self._ends: tuple[socket.socket, socket.socket] | None = None  # written to, read from
+        self._mouth: socket.socket | None = None
+        self._thread: threading.Thread | None = None
 
     @property
     def requested(self) -> bool:
@@ -50,12 +51,14 @@ class Interruption:
 
     def __enter__(self) -> "Interruption":
         if threading.current_thread() is threading.main_thread():
-            mouth, ear = self._ends = socket.socketpair()
-            mouth.setblocking(False)
-            self._former_ear = signal.set_wakeup_fd(mouth.fileno(), warn_on_full_buffer=False)
+            self._mouth, ear = socket.socketpair()
+            self._mouth.setblocking(False)
+            number = self._mouth.fileno()
+            self._former_ear = signal.set_wakeup_fd(number, warn_on_full_buffer=False)
             for number in _signals_here():
                 self._former[number] = signal.signal(number, self._note)
-            threading.Thread(target=self._listen, args=(ear,), daemon=True).start()
+            self._thread = threading.Thread(target=self._listen, args=(ear,), daemon=True)
+            self._thread.start()
             ACTIVE.append(self)
         return self
 
@@ -64,12 +67,13 @@ class Interruption:
             # None: a handler that was not installed from Python cannot be restored.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         self._former.clear()
-        if self._ends is not None:
+        if self._mouth is not None and self._thread is not None:
             ACTIVE.remove(self)
             signal.set_wakeup_fd(self._former_ear)
-            mouth, _ = self._ends
-            mouth.shutdown(socket.SHUT_RDWR)  # ends the thread, though workers have a copy of it
-            mouth.close()
+            # That ends the thread, though workers have a copy of it.
+            self._mouth.shutdown(socket.SHUT_RDWR)
+            self._mouth.close()
+            self._thread.join()  # a signal that it still hears belongs to this part of the command
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
         """Remember the first signal."""
