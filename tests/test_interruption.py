@@ -253,9 +253,9 @@ def test_a_lost_worker_lets_the_file_be_saved_and_then_is_a_sentence(
     file = tmp_path / "latest.pth"
 
     def save(pipe: Connection) -> None:
-        set_patience(1)
         batches = iter(make(0.01))
-        next(batches)
+        next(batches)  # workers may need long to start
+        set_patience(1)
         workers = children()
         with atomic_write(file) as stream:
             stream.write(b"new")

@@ -1,26 +1,21 @@
-"""Load a trained network and label images with it."""
+"""Label images as users of mmsegmentation do: `init_segmentor`, `inference_segmentor`."""
 
-import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 
-from mmseg.apis.dataset_sections import classes_and_palette
+from mmseg.apis.loading import build_network, load_network, usual_device
+from mmseg.apis.segmenter import as_bgr, palette_of, sample_of
 from mmseg.config import Config, load_config
-from mmseg.config.registry import SEGMENTORS
-from mmseg.config.run_config import read_parts
 from mmseg.datasets import collate
-from mmseg.datasets.labels import CLASSES, PALETTE
-from mmseg.datasets.pipelines import Compose, start_results
-from mmseg.engine.checkpoint import load_weights
 from mmseg.engine.evaluator import predict
-from mmseg.models import build_segmentor
-from mmseg.models.legacy import with_present_names
+from mmseg.visualization.palettes import Colors, blend
 
-Image = str | Path | np.ndarray
+Picture = str | Path | np.ndarray | Image.Image
 
 
 def init_segmentor(
@@ -37,45 +32,62 @@ def init_segmentor(
         device: by default the GPU if there is one, else the CPU.
         network: 'student' or 'teacher' of the checkpoint.
 
-    Returns the network, with `CLASSES`, `PALETTE` and `cfg`.
-
-    Raises:
-        CheckpointError: for a checkpoint of another network, or one without the teacher wanted.
-        UnsafeFileError: for a checkpoint of more than tensors and plain values; see
-            `mmseg.system.safe_loading.trusting_files`.
+    Returns the network, with `CLASSES`, `PALETTE` and `cfg`. The errors are those of
+    `load_network`.
     """
-    cfg = config if isinstance(config, Config) else load_config(config)
-    parts = read_parts(cfg)
-    SEGMENTORS.check(with_present_names(parts.model))
-    section: Any = copy.deepcopy(parts.model)
-    section.update(pretrained=None, train_cfg=None)
-    if "pretrained" in section.get("backbone", {}):
-        section["backbone"]["pretrained"] = None
-    model: Any = build_segmentor(section, test_cfg=parts.test_cfg)
-    meta = load_weights(model, checkpoint, network) if checkpoint is not None else {}
-    classes, palette = classes_and_palette(parts.data) or (CLASSES, PALETTE)
-    model.CLASSES = meta.get("CLASSES") or classes
-    model.PALETTE = meta.get("PALETTE") or palette
-    model.cfg = cfg
-    return model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
+    if checkpoint is not None:
+        return load_network(checkpoint, config, device, network)
+    model = build_network(config if isinstance(config, Config) else load_config(config))
+    return model.to(device or usual_device()).eval()
 
 
-def inference_segmentor(model: Any, img: Image | Sequence[Image]) -> list[np.ndarray]:
+def inference_segmentor(model: Any, img: Picture | Sequence[Picture]) -> list[np.ndarray]:
     """Label one image or several with the test pipeline of the network's config.
 
-    `model` is from `init_segmentor`; `img` is a path, or pixels (H, W, 3) in the order blue, green,
-    red; or a list of them. Returns one (H, W) uint8 map of classes per image.
+    `model` is from `init_segmentor`; `img` is a path, a PIL image, or pixels (H, W, 3) in the order
+    blue, green, red; or a list of them. Returns one (H, W) uint8 map of classes per image.
     """
     images: list[Any] = list(img) if isinstance(img, list | tuple) else [img]
     steps = list(model.cfg.data.test.pipeline)
-    return [predict(model, collate([_sample(steps, image)])) for image in images]
+    # A file is read by the pipeline's own first step.
+    pixels = [one if isinstance(one, str | Path) else as_bgr(one) for one in images]
+    return [predict(model, collate([sample_of(steps, one)])) for one in pixels]
 
 
-def _sample(steps: list[Mapping[str, Any]], image: Image) -> dict[str, Any]:
-    """Run a test pipeline on a file, or (without its loading step) on pixels."""
-    rng = np.random.default_rng(0)
-    if isinstance(image, np.ndarray):
-        rest = [step for step in steps if step["type"] != "LoadImageFromFile"]
-        return Compose(rest)({**start_results(image), "rng": rng})
-    info = {"img_info": {"filename": str(image)}, "img_prefix": None, "seg_fields": [], "rng": rng}
-    return Compose(steps)(info)
+def show_result_pyplot(
+    model: Any,
+    img: Picture,
+    result: Sequence[np.ndarray],
+    palette: Colors | None = None,
+    fig_size: tuple[float, float] = (15, 10),
+    opacity: float = 0.5,
+    title: str = "",
+    block: bool = True,
+    out_file: str | Path | None = None,
+) -> None:
+    """Show an image under its colored labels with matplotlib.
+
+    Args:
+        model: from `init_segmentor`.
+        img: the image, as for `inference_segmentor`.
+        result: what `inference_segmentor` returned; the first map is shown.
+        palette: RGB color of each class; by default the network's.
+        fig_size: (width, height) in inches.
+        opacity: of the labels, from 0 to 1.
+        title: above the picture.
+        block: wait until the window is closed.
+        out_file: write the picture there instead of opening a window.
+    """
+    import matplotlib.pyplot as plt
+
+    picture = blend(as_bgr(img)[..., ::-1], result[0], opacity, palette or palette_of(model))
+    figure = plt.figure(figsize=fig_size)
+    plt.imshow(picture)
+    plt.title(title)
+    plt.axis("off")
+    plt.tight_layout()
+    if out_file is None:
+        plt.show(block=block)
+    else:
+        figure.savefig(out_file)
+    plt.close(figure)

@@ -10,6 +10,7 @@ from mmseg.apis.checks import check_test
 from mmseg.apis.dataset_sections import check_labels
 from mmseg.apis.inference import init_segmentor
 from mmseg.apis.prediction_files import AttentionPictures, PredictionFiles, check_written
+from mmseg.apis.segmenter import AUG_RATIOS, palette_of
 from mmseg.apis.test_options import (
     FIXED_ATTENTION,
     TestOptions,
@@ -22,7 +23,6 @@ from mmseg.config.run_config import read_parts
 from mmseg.config.sections import DataConfig, each
 from mmseg.datasets import build_dataset
 from mmseg.datasets.joint import joined
-from mmseg.datasets.labels import PALETTE, Palette, distinct_colors
 from mmseg.engine.checkpoint import NETWORKS
 from mmseg.engine.evaluator import (
     RESULTS,
@@ -41,7 +41,6 @@ from mmseg.system.waiting import set_patience
 
 __all__ = ["TestOptions", "prepare_test_config", "run_test"]
 WORD_VAL = re.compile(r"(?<![^\W_])val(?![^\W_])")  # of a path; no part of a longer word
-AUG_RATIOS = [0.5, 0.75, 1.0, 1.25, 1.5, 1.75]
 
 
 def run_test(options: TestOptions) -> dict[str, Any]:
@@ -178,12 +177,6 @@ def _test(
     if options.format_only:
         get_logger().info(f"Files for a test server: {options.eval_options['imgfile_prefix']}")
     return record
-
-
-def palette_of(model: Any) -> Palette:
-    """Return the colors of a network's classes, as its checkpoint says, else distinct ones."""
-    count, palette = model.num_classes, model.PALETTE or PALETTE
-    return palette if len(palette) >= count else distinct_colors(count)
 
 
 def results_name(network: str, hrda_out: str | None = None) -> str:

@@ -146,10 +146,16 @@ def load_weights(network: nn.Module, path: str | Path, which: str = "student") -
 
     `CheckpointError` for weights that do not fit.
     """
-    checkpoint = read_checkpoint(path)
-    state = network_state(checkpoint["state_dict"], which, path)
+    return use_weights(network, read_checkpoint(path), path, which)
+
+
+def use_weights(
+    network: nn.Module, content: Mapping[str, Any], path: str | Path, which: str = "student"
+) -> dict[str, Any]:
+    """Do the same with the content of the checkpoint at `path`."""
+    state = network_state(content["state_dict"], which, path)
     load_state(network, state, f"checkpoint {str(path)!r}")
-    meta = checkpoint.get("meta")
+    meta = content.get("meta")
     return dict(meta) if isinstance(meta, Mapping) else {}
 
 

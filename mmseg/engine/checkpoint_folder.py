@@ -38,6 +38,11 @@ class CheckpointFolder:
         return file if file.is_file() else None
 
     @property
+    def best(self) -> Path | None:
+        """The checkpoint with the best evaluation, if there is one."""
+        return next((file for _, file in reversed(_numbered(self.path, BEST))), None)
+
+    @property
     def files(self) -> list[Path]:
         """All checkpoints of the folder."""
         saved = [file for pattern in (SAVED, BEST) for _, file in _numbered(self.path, pattern)]

@@ -19,6 +19,7 @@ from mmseg.config.language.custom_imports import CUSTOM_IMPORTS, import_custom_m
 from mmseg.config.language.dumping import text_of
 from mmseg.config.language.known_keys import KNOWN, READ
 from mmseg.config.language.merging import merge, set_at
+from mmseg.config.language.plain_text import plain_values
 from mmseg.config.language.sources import BASE, SUFFIXES, read_source, source_text
 from mmseg.config.language.templates import Templates
 from mmseg.system.errors import ConfigError
@@ -54,6 +55,14 @@ class Config(ConfigDict):
         if suffix not in SUFFIXES:
             raise ConfigError(f"expected one of {', '.join(SUFFIXES)}, got {suffix!r}. Choose one.")
         return _config(_merged(text, Path(f"text{suffix}"), ()), None, text)
+
+    @staticmethod
+    def from_plain_text(text: str, where: str) -> "Config":
+        """Read the text of a whole config of plain values, of which nothing is executed.
+
+        `where` names what holds the text; `ConfigError` for any other text.
+        """
+        return _config(ConfigDict(plain_values(text, where)), where, text)
 
     @property
     def pretty_text(self) -> str:
