@@ -118,6 +118,16 @@ TRIED = {
     "data.train.source.split=ten.txt data.train.rare_class_sampling=None runner.max_iters=200 "
     "log_config.img_interval=50": OWN_DATA,
     "python benchmarks/adaptation.py": "tests/test_commands.py: its report; it trains for hours",
+    "properdocs build -f docs/site/properdocs.yml": "tests/test_site.py: all of it",
+    "python tools/test.py CONFIG CHECKPOINT --show-dir DIR": DEMO,
+    "python tools/test.py CONFIG CHECKPOINT --eval mIoU": DEMO,
+    "python run_experiments.py --config CONFIG": DEMO,
+    "python run_experiments.py --config configs/mine/sum_head --startup-test": "tests/"
+    "test_migrating.py: what it trains; tests/cli/test_series.py: the option",
+    "python tools/train.py CONFIG --work-dir DIR --load-from CHECKPOINT": "tests/engine/"
+    "test_family_checkpoints.py: test_a_run_starts_from_it",
+    "python tools/train.py CONFIG --work-dir DIR --resume CHECKPOINT": "tests/test_migrating.py: "
+    "test_head_and_method_of_the_page_train_and_both_ways_of_checkpoints_work",
 }
 # The user's own folders: what lies there is not part of the repository.
 USERS = ("data", "work_dirs", "preprocessed", "debug", "RUN", "my_package", "configs/mine")
