@@ -30,15 +30,19 @@ from mmseg.system.outputs import check_output_file, is_json  # noqa: E402
 class Options(ConfigOptions):
     """The choices of the command line."""
 
-    size: list[Annotated[int, Field(ge=1)]] = option(
-        default_factory=list, help="of the test image: HEIGHT WIDTH", metavar="PIXELS"
+    image_size: list[Annotated[int, Field(ge=1)]] = option(
+        default_factory=list,
+        help="of the test image: HEIGHT WIDTH",
+        names=("--size",),
+        metavar="PIXELS",
     )
     json: str | None = option(None, "write everything there as JSON, too", metavar="FILE")
 
     def __post_init__(self) -> None:
         """Refuse sizes of other than two numbers."""
-        if len(self.size) not in (0, 2):
-            raise ConfigError(f"--size: expected HEIGHT WIDTH, got {len(self.size)} number(s).")
+        if len(self.image_size) not in (0, 2):
+            count = len(self.image_size)
+            raise ConfigError(f"--size: expected HEIGHT WIDTH, got {count} number(s).")
 
 
 @command(Options, __doc__)
@@ -48,7 +52,7 @@ def main(options: Options) -> None:
     cfg.merge_options(options.cfg_options)
     if options.json is not None:
         check_output_file(options.json, [str(cfg.filename)], "--json", is_json("window_flops"))
-    cost = network_cost(cfg, options.size or None)
+    cost = network_cost(cfg, options.image_size or None)
     print(as_text(cost))
     if options.json is not None:
         with atomic_write(options.json, "w") as stream:
