@@ -27,8 +27,11 @@ sys.path.insert(0, str(ROOT))
 import run_experiments  # noqa: E402
 import run_seg  # noqa: E402
 from tools import (  # noqa: E402
+    analyze_logs,
     check_data,
     contact_sheet,
+    doctor,
+    get_param_count,
     make_demo_data,
     new_dataset,
     plot_curves,
@@ -82,6 +85,18 @@ OUTPUTS: dict[str, tuple[Command, list[str]]] = {
         (check_data.main, ["tiny.py", "--picture", "OUT"]),
         ["tiny.py", "notes.txt", f"{IMAGES}/new.png", IMAGE, LABEL],
     ),
+    "doctor --json": (
+        (doctor.main, ["tiny.py", "--json", "OUT"]),
+        ["tiny.py", "model.pkl", "notes.txt", f"{IMAGES}/new", IMAGE, LABEL],
+    ),
+    "get_param_count --json": (
+        (get_param_count.main, ["tiny.py", "--json", "OUT"]),
+        ["tiny.py", "model.pkl", "notes.txt"],
+    ),
+    "analyze_logs --json": (
+        (analyze_logs.main, ["logged", "--json", "OUT"]),
+        ["logged/1.log.json", "tiny.py", "notes.txt"],
+    ),
     "contact_sheet --out": (
         (contact_sheet.main, ["tiny.py", "--preds", "p=preds", "--out", "OUT"]),
         ["tiny.py", "model.pkl", "notes.txt", IMAGE, LABEL, "preds/town/one.png"],
@@ -107,6 +122,8 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny_run.write_config(root / "tiny.py", tiny_run.config(Path(), model=model))
     torch.save({"state_dict": init_module(build_segmentor(model)).state_dict()}, root / "model.pkl")
     (root / "notes.txt").write_text("mine")
+    (root / "logged").mkdir()
+    (root / "logged/1.log.json").write_text('{"mode": "train", "iter": 1}')
     shutil.copytree(root / "source", root / "data/gta")
     (root / "preds/town").mkdir(parents=True)
     for image in (root / IMAGES).rglob("*.png"):

@@ -1,6 +1,5 @@
 """What README.md and docs/ say exists: commands, options, files, links, configs, boxes."""
 
-import argparse
 import ast
 import importlib
 import re
@@ -9,11 +8,11 @@ import shlex
 import sys
 from functools import cache
 from pathlib import Path
-from unittest import mock
 from xml.etree import ElementTree
 
 import pytest
-from demo_project import ROOT, copy_repository, run
+from demo_project import ROOT, copy_repository
+from script_parsers import parser_of
 from test_structure import FLOORS
 
 from mmseg.config import load_config
@@ -128,6 +127,19 @@ TRIED = {
     "test_family_checkpoints.py: test_a_run_starts_from_it",
     "python tools/train.py CONFIG --work-dir DIR --resume CHECKPOINT": "tests/test_migrating.py: "
     "test_head_and_method_of_the_page_train_and_both_ways_of_checkpoints_work",
+    "python tools/doctor.py configs/cdda/gta2cs_cdda_daformer": "tests/cli/test_doctor.py: "
+    "test_what_a_machine_has_is_said, with another config",
+    "python tools/doctor.py CONFIG --json FILE": "tests/cli/test_doctor.py: "
+    "test_a_config_with_everything_lacks_nothing",
+    "python tools/analyze_logs.py RUN_DIR RUN_DIR --json FILE": "tests/cli/test_analyze_logs.py: "
+    "test_the_numbers_are_those_of_the_logs",
+    "python tools/analyze_logs.py work_dirs/local-basic/<run> work_dirs/local-basic/<other>": (
+        "tests/cli/test_analyze_logs.py: test_the_numbers_are_those_of_the_logs"
+    ),
+    "python tools/get_param_count.py CONFIG --size 1024 2048": "tests/cli/test_get_param_count.py: "
+    "test_the_command_counts_what_its_help_shows",
+    "python tools/get_param_count.py configs/hrda/gtaHR2csHR_hrda": "tests/cli/"
+    "test_get_param_count.py: test_the_command_counts_what_its_help_shows",
 }
 # The user's own folders: what lies there is not part of the repository.
 USERS = ("data", "work_dirs", "preprocessed", "debug", "RUN", "my_package", "configs/mine")
@@ -180,21 +192,6 @@ def anchors(page: str) -> list[str]:
     """Return what links to the sections of a page end with."""
     titles = re.findall(r"^#+ (.*)$", CODE.sub("", page), re.MULTILINE)
     return [re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles]
-
-
-@cache
-def parser_of(script: str) -> argparse.ArgumentParser:
-    """Return the argument parser that a script really uses."""
-    found = []
-
-    def stop(parser: argparse.ArgumentParser, *_: object) -> None:
-        found.append(parser)
-        raise SystemExit
-
-    with mock.patch.object(argparse.ArgumentParser, "parse_args", stop):
-        run(ROOT, f"python {script}")
-    (parser,) = found
-    return parser
 
 
 @cache

@@ -27,7 +27,7 @@ from mmseg.config import load_config  # noqa: E402
 from mmseg.system.errors import ConfigError  # noqa: E402
 from mmseg.system.files import atomic_write  # noqa: E402
 from mmseg.system.options import ConfigOptions, TrustOptions, option  # noqa: E402
-from mmseg.system.outputs import check_output_file, is_picture  # noqa: E402
+from mmseg.system.outputs import check_output_file, is_json, is_picture  # noqa: E402
 from mmseg.system.safe_loading import trusting_files  # noqa: E402
 from mmseg.visualization.palettes import save_picture  # noqa: E402
 
@@ -62,7 +62,7 @@ def main(options: Options) -> int:
     except (OSError, ValueError, ImportError) as error:
         cfg, read, checked = None, [], CheckedData(findings=(broken_config(error),))
     for file, name, is_own in (
-        (options.json, "--json", _is_json),
+        (options.json, "--json", is_json("findings")),
         (options.picture, "--picture", is_picture),
     ):
         if file is not None:
@@ -86,15 +86,6 @@ def _draw(checked: CheckedData, file: str) -> None:
         print(f"'{file}' is not drawn: there are no training samples without problems.")
     else:
         save_picture(file, picture)
-
-
-def _is_json(file: Path) -> bool:
-    """Tell whether a file is a report of this command."""
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(content, dict) and "findings" in content
 
 
 if __name__ == "__main__":

@@ -62,16 +62,7 @@ def write_repro(
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "command": {"arguments": sys.argv, "folder": str(Path.cwd()), "launcher": launcher},
         "code": code_state(PROGRAM),
-        "versions": {
-            "cdda-seg": mmseg.__version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-            "opencv": cv2.__version__,
-            "cuda": torch.version.cuda,
-            "cudnn": torch.backends.cudnn.version(),
-            "os": platform.platform(),
-        },
+        "versions": versions(),
         "processes": len(devices),
         "devices": devices,
         "threads_per_process": torch.get_num_threads(),
@@ -85,6 +76,20 @@ def write_repro(
     }
     with atomic_write(path, "w") as stream:
         json.dump(record, stream, indent=2)
+
+
+def versions() -> dict[str, Any]:
+    """Return the versions of what computes; None where a build of torch has no such part."""
+    return {
+        "cdda-seg": mmseg.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "opencv": cv2.__version__,
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version(),
+        "os": platform.platform(),
+    }
 
 
 def version_lines(device: torch.device) -> list[str]:

@@ -15,7 +15,16 @@ from mmseg.cli.new_dataset import NewDatasetOptions
 from mmseg.cli.options import parse
 from mmseg.cli.training import ConfigRunOptions, ExperimentOptions
 from mmseg.system.options import Option, options_of
-from tools import check_data, contact_sheet, make_demo_data, plot_curves, publish_checkpoint
+from tools import (
+    analyze_logs,
+    check_data,
+    contact_sheet,
+    doctor,
+    get_param_count,
+    make_demo_data,
+    plot_curves,
+    publish_checkpoint,
+)
 
 # The options of each script, words that it needs, and one of those that exclude each other.
 COMMANDS: dict[str, tuple[type, list[str], list[str]]] = {
@@ -30,6 +39,9 @@ COMMANDS: dict[str, tuple[type, list[str], list[str]]] = {
     "tools/publish_checkpoint.py": (publish_checkpoint.Options, ["a", "b"], []),
     "tools/make_demo_data.py": (make_demo_data.Options, [], []),
     "tools/new_dataset.py": (NewDatasetOptions, ["s", "t", "--out", "o"], []),
+    "tools/doctor.py": (doctor.Options, ["c"], []),
+    "tools/analyze_logs.py": (analyze_logs.Options, ["r"], []),
+    "tools/get_param_count.py": (get_param_count.Options, ["c"], []),
     "tools/convert_datasets/gta.py": (ConvertOptions, ["data", "--gt-dir", "g"], []),
     "tools/convert_datasets/synthia.py": (ConvertOptions, ["data", "--gt-dir", "g"], []),
     "tools/convert_datasets/cityscapes.py": (ConvertOptions, ["data", "--gt-dir", "g"], []),
