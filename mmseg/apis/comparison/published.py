@@ -17,7 +17,8 @@ from mmseg.evaluation.report import SYNTHIA_16
 
 FILE = "configs/published.json"
 # The sections that decide what is computed, with what they say but which decides nothing.
-SECTIONS = ("model", "uda", "optimizer", "optimizer_config", "lr_config", "runner", "fp16", "amp")
+SECTIONS = ("model", "test_cfg", "uda", "load_from", "runner")
+SECTIONS += ("optimizer", "optimizer_config", "lr_config", "fp16", "amp")
 PLACES = ("data_root",)
 NAMED_FILES = ("pretrained", "matrix_path", "croped_images_path", "croped_labels_path", "dep_dir")
 
