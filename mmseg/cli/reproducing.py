@@ -11,6 +11,7 @@ from mmseg.apis.comparison.published import published_for
 from mmseg.apis.comparison.reproduction import (
     STEM,
     Reproduction,
+    check_folder,
     require_finished,
     write_reproduction,
 )
@@ -54,21 +55,17 @@ class ReproduceOptions(LaunchOptions, ConfigOptions, TrustOptions):
 
 def reproduce_command(options: ReproduceOptions, say: Callable[[object], object]) -> None:
     """Train what is unfinished, and write the report."""
-    published = published_for(options.config)
+    published, series = published_for(options.config), series_of(options.series)
+    name = series.runs[0].group
+    out = options.out or series.folder / f"{STEM}_{name}"
     if not options.report_only:
+        check_folder(out, [series.runs[0].config()])  # before days of training
         experiment_command(options.series)
     if not processes.is_main():
         return
-    series = series_of(options.series)
-    name = series.runs[0].group
+    folders = finished_runs(series).get(name, {})
     wanted = Reproduction(
-        name,
-        options.config,
-        finished_runs(series).get(name, {}),
-        options.seeds,
-        published,
-        options.out or series.folder / f"{STEM}_{name}",
-        options.pseudo_labels,
+        name, options.config, folders, options.seeds, published, out, options.pseudo_labels
     )
     require_finished(wanted)
     with trusting_files(options.trust_checkpoint):

@@ -43,7 +43,8 @@ def compare_runs(wanted: Comparison) -> list[Path]:
     `ConfigError` for places without runs, an unknown baseline, or a folder with other files.
     """
     runs = find_runs(wanted.places)
-    check_outputs(wanted.out, owned(STEM), runs)
+    configs, folders = [run.config for run in runs], [run.folder for run in runs]
+    check_outputs(wanted.out, owned(STEM), configs, folders)
     groups = grouped(runs)
     if wanted.baseline is not None:
         _check_baseline(wanted.baseline, groups)

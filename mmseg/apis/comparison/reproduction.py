@@ -1,7 +1,7 @@
 """The report of a reproduction: runs of one config beside what was published for it."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,12 @@ from mmseg.apis.comparison.published import Published, changes
 from mmseg.apis.comparison.runs import Group, check_outputs, read_run_folder
 from mmseg.apis.comparison.tables import Columns, class_blocks, entries_of, run_blocks
 from mmseg.apis.comparison.verdict import Verdict, judge, not_comparable
+from mmseg.config import Config
 from mmseg.system.errors import ConfigError
 from mmseg.system.files import atomic_write, require_writable
 
 STEM = "reproduction"
+JSON = f"{STEM}.json"
 MADE_BY = "tools/reproduce.py"
 
 
@@ -51,9 +53,7 @@ class Reproduction:
 def write_reproduction(wanted: Reproduction) -> tuple[Verdict, list[Path]]:
     """Write the report as Markdown, HTML and JSON; return the verdict and the files."""
     group = {seed: read_run_folder(folder) for seed, folder in wanted.folders.items()}
-    file = wanted.out / f"{STEM}.json"
-    check_outputs(wanted.out, {**owned(STEM), file.name: _is_own}, list(group.values()))
-    require_writable(wanted.out)
+    check_folder(wanted.out, [run.config for run in group.values()], wanted.folders.values())
     groups = {wanted.name: group}
     entries = entries_of(groups)
     differing = _changes(wanted.published, group)
@@ -84,9 +84,19 @@ def write_reproduction(wanted: Reproduction) -> tuple[Verdict, list[Path]]:
         "recorded": {run.folder.as_posix(): recorded(run.folder) for run in group.values()},
         "pseudo_labels": measured.as_json(),
     }
+    file = wanted.out / JSON
     with atomic_write(file, "w") as stream:
         json.dump(content, stream, indent=2, allow_nan=False)
     return verdict, [*written, file]
+
+
+def check_folder(out: Path, configs: Iterable[Config], folders: Iterable[Path] = ()) -> None:
+    """Raise `ConfigError` or `OSError` if a report cannot be written there, or not without harm.
+
+    `configs` and `folders` are those of the runs, as far as there are any yet.
+    """
+    check_outputs(out, {**owned(STEM), JSON: _is_own}, configs, folders)
+    require_writable(out)
 
 
 def require_finished(wanted: Reproduction) -> None:

@@ -1,6 +1,6 @@
 """Find runs by their logs, and put those together that differ in the seed alone."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,14 +98,20 @@ def grouped(runs: Iterable[Run]) -> dict[str, dict[int | None, Run]]:
     return groups
 
 
-def check_outputs(folder: Path, files: Mapping[str, Any], runs: Sequence[Run]) -> None:
+def check_outputs(
+    folder: Path,
+    files: Mapping[str, Any],
+    configs: Iterable[Config],
+    folders: Iterable[Path] = (),
+) -> None:
     """Raise `ConfigError` if what is written would replace anything else.
 
-    `files` are names in `folder`, with what tells whether a file there may be replaced.
+    `files` are names in `folder`, with what tells whether a file there may be replaced; read are
+    the data of `configs`, and `folders` of runs.
     """
-    data = [f for run in runs for part in read_parts(run.config).data.sections
-            for f in data_folders(part)]  # fmt: skip
-    read = [*(run.folder for run in runs), *dict.fromkeys(data)]
+    sections = [part for cfg in configs for part in read_parts(cfg).data.sections]
+    data = [place for part in sections for place in data_folders(part)]
+    read = list(dict.fromkeys([*folders, *data]))
     check_output_folder(folder, read, "a folder of reports")
     for name, is_own in files.items():
         check_output_file(folder / name, read, "a file to write", is_own)
