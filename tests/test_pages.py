@@ -118,6 +118,10 @@ TRIED = {
     "data.train.source.split=ten.txt data.train.rare_class_sampling=None runner.max_iters=200 "
     "log_config.img_interval=50": OWN_DATA,
     "python benchmarks/adaptation.py": "tests/test_commands.py: its report; it trains for hours",
+    "python tools/compare_runs.py work_dirs/local-basic --out comparison": "tests/cli/"
+    "test_compare_runs.py: test_the_example_of_the_help_runs",
+    "python tools/reproduce.py configs/hrda/gtaHR2csHR_hrda --seeds 0 1 2": "needs the real "
+    "datasets; tests/cli/test_reproduce.py: the same on small pictures",
 }
 # The user's own folders: what lies there is not part of the repository.
 USERS = ("data", "work_dirs", "preprocessed", "debug", "RUN", "my_package", "configs/mine")

@@ -126,14 +126,14 @@ def sheet(first: int = 0) -> list[tuple[int, ...]]:
     """Return the classes at the centers of the cells, from a column on."""
     with Image.open("out/predictions.png") as picture:
         pixels = np.asarray(picture)
-    step_x, step_y = 300 + 6, 225 + 22 + 6
+    step_x, step_y = 240 + 6, 180 + 22 + 6
     colors = [tuple(color) for color in PALETTE]
     return [
         tuple(
             colors.index(tuple(int(v) for v in pixels[y, x]))
-            for x in range(150 + first * step_x, pixels.shape[1], step_x)
+            for x in range(120 + first * step_x, pixels.shape[1], step_x)
         )
-        for y in range(130, pixels.shape[0], step_y)
+        for y in range(110, pixels.shape[0], step_y)
     ]
 
 

@@ -21,7 +21,7 @@ from mmseg.visualization.palettes import save_picture
 
 FOLDER = "preds"  # where `sh test.sh RUN` paints
 FILE = "predictions.png"
-CELL_WIDTH = 300  # pixels
+CELL_WIDTH = 240  # pixels
 
 
 @dataclass(frozen=True)
