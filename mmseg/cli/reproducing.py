@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from mmseg.apis.comparison.published import published_for
+from mmseg.apis.comparison.published import published_for, published_like
 from mmseg.apis.comparison.reproduction import (
     STEM,
     Reproduction,
@@ -55,11 +55,12 @@ class ReproduceOptions(LaunchOptions, ConfigOptions, TrustOptions):
 
 def reproduce_command(options: ReproduceOptions, say: Callable[[object], object]) -> None:
     """Train what is unfinished, and write the report."""
-    published, series = published_for(options.config), series_of(options.series)
-    name = series.runs[0].group
+    series = series_of(options.series)
+    name, config = series.runs[0].group, series.runs[0].config()
+    published = published_for(options.config) or published_like(config)
     out = options.out or series.folder / f"{STEM}_{name}"
     if not options.report_only:
-        check_folder(out, [series.runs[0].config()])  # before days of training
+        check_folder(out, [config])  # before days of training
         experiment_command(options.series)
     if not processes.is_main():
         return

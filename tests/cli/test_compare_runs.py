@@ -110,6 +110,7 @@ def test_predictions_stand_beside_image_and_label(project: Path) -> None:
     assert f"sh test.sh {first}\nsh test.sh {third}" in text and not Path("out/pre").exists()
     paint_predictions(second, 7)
     paint_predictions(third, 13, images=2)
+    assert "## Predictions" not in report("--images", "0")
     text = report("--images", "2")
     assert "expected the images of CityscapesDataset" in text
     assert sheet() == [(7, 13)] * 2
@@ -145,6 +146,7 @@ def test_published_numbers_stand_beside_the_runs_of_their_config(
     text = report()
     assert "| last | a | b | published: Made up |" in text
     assert row(text, "mIoU")[2:] == ["41.5 |"] and row(text, "road")[2:] == ["37.5 |"]
+    assert "| best | a | b |\n" in text
     put(monkeypatch, project, entry, tiny_run.config(Path("elsewhere")), "other")
     assert "Made up" not in report()
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import small_runs
 import tiny_run
 import torch
 
@@ -30,7 +31,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project in which two seeds of the published config are trained and reported."""
     root = tmp_path_factory.mktemp("trained")
     tiny_run.write_pictures(root / "data")
-    tiny_run.write_config(root / f"{CONFIG}.py", tiny_run.config(Path("data"), **SMALL))
+    tiny_run.write_config(root / f"{CONFIG}.py", config())
     publish(root, mIoU=99.0)
     with pytest.MonkeyPatch.context() as patch:
         enter(root, patch)
@@ -45,6 +46,14 @@ def project(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     root = Path(shutil.copytree(trained, tmp_path / "project", copy_function=os.link))
     enter(root, monkeypatch)
     return root
+
+
+def config(**changes: Any) -> dict[str, Any]:
+    """Return a config of a network that is trained within a second."""
+    values = tiny_run.config(Path("data"), **SMALL, **changes)
+    values["model"]["backbone"] = small_runs.SMALL_BACKBONE
+    values["model"]["decode_head"]["in_channels"] = small_runs.SMALL_BACKBONE["embed_dims"]
+    return values
 
 
 def enter(root: Path, patch: pytest.MonkeyPatch) -> None:
@@ -131,7 +140,7 @@ def test_other_questions_are_not_comparable(
     if spoil == "unpublished":
         replace(project, {})
     if spoil == "other":
-        longer = tiny_run.config(Path("data"), **SMALL, runner={"max_iters": 40_000})
+        longer = config(runner={"max_iters": 40_000})
         monkeypatch.setattr("mmseg.apis.comparison.published._load", lambda _: longer)
     content, text = report("--pseudo-labels", "0", seeds=seeds)
     assert content["verdict"]["word"] == "not comparable" and said in text

@@ -70,7 +70,7 @@ def recorded(folder: Path) -> Facts:
         return {REPRO: "cannot be read"}
     if not isinstance(content, Mapping):
         return {REPRO: "cannot be read"}
-    facts = {path: str(value) for path, value, _ in leaves(_chosen(content, RECORDED))}
+    facts = {path: _shown(value) for path, value, _ in leaves(_chosen(content, RECORDED))}
     for path, value, _ in leaves(_chosen(content, HASHED)):
         name, _, last = path.rpartition(".")
         if last in (HASH, "missing"):
@@ -85,6 +85,10 @@ def processes_of(run: Run) -> int:
 
 def _chosen(content: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
     return {key: content[key] for key in keys if key in content}
+
+
+def _shown(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _distinct(facts: list[Facts], key: str) -> str:

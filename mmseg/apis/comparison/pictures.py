@@ -39,6 +39,8 @@ class Painted:
 
 def picture_blocks(groups: Groups, folder: Path, count: int) -> Iterator[Block]:
     """Draw `count` images into a folder, and yield the section that shows them."""
+    if not count:
+        return
     yield Heading("Predictions")
     without = [_first(group) for group in groups.values() if _painted(group) is None]
     if without:
@@ -46,7 +48,7 @@ def picture_blocks(groups: Groups, folder: Path, count: int) -> Iterator[Block]:
         commands = [f"sh test.sh {shlex.quote(str(run.folder))}" for run in without]
         yield Lines(f"{some} painted predictions. Paint them with:", commands)
     found = _common(groups)
-    if not found.folders or not count:
+    if not found.folders:
         return
     if not found.names:
         yield Paragraph("The painted predictions are of different images, so none are shown.")

@@ -76,14 +76,15 @@ def class_table(title: str, columns: Columns) -> Table:
     own = {name: _values(entry[title]) for name, entry in columns.entries.items()}
     names = list(dict.fromkeys(name for values in own.values() for name in values))
     names.sort(key=lambda name: not name.startswith("mIoU"))
-    head = [title, *own, *(f"published: {one.paper}" for one in columns.published)]
+    published = [one for one in columns.published if one.iteration == title]
+    head = [title, *own, *(f"published: {one.paper}" for one in published)]
     rows = []
     for name in names:
         cells = [values.get(name) for values in own.values()]
         base = own[columns.baseline].get(name) if columns.baseline else None
         shown = [_shown(cell, base, column == columns.baseline)
                  for column, cell in zip(own, cells, strict=True)]  # fmt: skip
-        printed = [_published(one, name) for one in columns.published]
+        printed = [_published(one, name) for one in published]
         rows.append([name, *_with_best(shown, cells), *printed])
     return Table(f"The {title} iteration", head, rows)
 

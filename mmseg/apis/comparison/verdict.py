@@ -65,7 +65,7 @@ def judge(published: Published, entry: Mapping[str, Any]) -> Verdict:
     why = (
         f"{name} at the {title} iteration is {mean:.2f} ± {statistics.stdev(values):.2f} over "
         f"{len(values)} seeds; published is {wanted} ({published.protocol}). The band is "
-        f"{low:.2f} … {high:.2f}. {band_reason(published, len(values))}"
+        f"{low:.2f} … {high:.2f}. {band_reason(published)}"
     )
     facts = {"metric": name, "iteration": title, "values": values, "mean": mean}
     return Verdict(word, why, {**facts, "published": wanted, "band": [low, high]})
@@ -90,19 +90,20 @@ def band(values: Sequence[float], published: Published) -> float:
     return T_95[min(freedom, len(T_95)) - 1] * error + ROUNDING
 
 
-def band_reason(published: Published, seeds: int) -> str:
+def band_reason(published: Published) -> str:
     """Return sentences on how the band was made, and what that means."""
     if published.seeds:
         listed = ", ".join(map(str, published.seeds))
         spread = f"The spread is that of the own seeds and of the published ones ({listed})"
+    elif published.runs:
+        spread = f"The {published.runs} published seeds are taken to spread as the own ones"
     else:
-        count = f"{published.runs}" if published.runs else "an unknown number of, counted as one"
         spread = (
-            f"Published is the mean of {count} seed{'s' * (published.runs != 1)} without their "
-            "spread, which is taken to be that of the own seeds"
+            "Over how many seeds the published number is a mean is not stated: it counts as one "
+            "seed, with the spread of the own ones"
         )
     return (
-        f"{spread}; the band is where the difference of two such means lies in 95 % of all cases "
-        f"(Student's t), plus {ROUNDING} for rounding. With {seeds} seeds it is wide: “within” "
-        "does not prove that both are equal, and one of twenty faithful reproductions is outside."
+        f"{spread}; in 95 % of all cases, the difference of two such means lies in the band "
+        f"(Student's t, plus {ROUNDING} for rounding). Few seeds make it wide: “within” does not "
+        "prove that both are equal, and one of twenty faithful reproductions is outside."
     )
