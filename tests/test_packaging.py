@@ -103,7 +103,7 @@ import importlib, pkgutil
 for module in pkgutil.walk_packages(mmseg.__path__, "mmseg."):
     importlib.import_module(module.name)
 import run_seg, run_experiments, tools.train, tools.test, tools.contact_sheet
-import tools.check_data
+import tools.check_data, tools.compare_runs, tools.reproduce
 import tools.make_depth, tools.make_demo_data, tools.new_dataset
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)

@@ -140,6 +140,10 @@ TRIED = {
     "test_the_command_counts_what_its_help_shows",
     "python tools/get_param_count.py configs/hrda/gtaHR2csHR_hrda": "tests/cli/"
     "test_get_param_count.py: test_the_command_counts_what_its_help_shows",
+    "python tools/compare_runs.py work_dirs/local-basic --out comparison": "tests/cli/"
+    "test_compare_runs.py: test_the_example_of_the_help_runs",
+    "python tools/reproduce.py configs/hrda/gtaHR2csHR_hrda --seeds 0 1 2": "needs the real "
+    "datasets; tests/cli/test_reproduce.py: the same on small pictures",
 }
 # The user's own folders: what lies there is not part of the repository.
 USERS = ("data", "work_dirs", "preprocessed", "debug", "RUN", "my_package", "configs/mine")

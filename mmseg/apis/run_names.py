@@ -24,6 +24,7 @@ GENERATED = CONFIGS / "generated"
 WORK_DIRS = Path("work_dirs")
 STARTUP = {"runner.max_iters": 2, "log_config.interval": 1}
 HEX_DIGITS = 5
+STAMPED = re.compile(rf"\d{{6}}_\d{{4}}_(.+)_[0-9a-f]{{{HEX_DIGITS}}}", re.DOTALL)
 
 
 def run_name(name: str) -> str:
@@ -32,10 +33,20 @@ def run_name(name: str) -> str:
     return processes.broadcast_object(f"{stamp}_{name}_{secrets.token_hex(3)[:HEX_DIGITS]}")
 
 
+def without_stamp(name: str) -> str:
+    """Return what `run_name` was given; any other name as it is.
+
+    >>> without_stamp("260102_0304_a_b_12abc"), without_stamp("a_b")
+    ('a_b', 'a_b')
+    """
+    found = STAMPED.fullmatch(name)
+    return found[1] if found else name
+
+
 def folders_named(parent: Path, name: str) -> list[Path]:
     """Return the folders in `parent` of runs called `name`, oldest first; see `run_name`."""
-    pattern = re.compile(rf"\d{{6}}_\d{{4}}_{re.escape(name)}_[0-9a-f]{{{HEX_DIGITS}}}")
-    return sorted(folder for folder in parent.glob("*") if pattern.fullmatch(folder.name))
+    found = ((folder, STAMPED.fullmatch(folder.name)) for folder in parent.glob("*"))
+    return sorted(folder for folder, stamped in found if stamped and stamped[1] == name)
 
 
 def child_of_file(

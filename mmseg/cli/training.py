@@ -93,7 +93,7 @@ def experiment_command(options: ExperimentOptions) -> None:
         with trusting_files(options.trust_checkpoint):
             run_training(load_config(file), options)
         return
-    series = _series(options)
+    series = series_of(options)
     if not options.dry_run:
         with trusting_files(options.trust_checkpoint):
             run_series(series)
@@ -101,7 +101,7 @@ def experiment_command(options: ExperimentOptions) -> None:
         sys.stdout.write(f"{plan_table(series)}\n")
 
 
-def _series(options: ExperimentOptions) -> Series:
+def series_of(options: ExperimentOptions) -> Series:
     """Return the runs that the options ask for."""
     changes = _changes(options)
     if options.is_series:

@@ -13,11 +13,13 @@ from mmseg.cli.converting import ConvertOptions
 from mmseg.cli.depth_maps import UNKNOWN, DepthOptions
 from mmseg.cli.new_dataset import NewDatasetOptions
 from mmseg.cli.options import parse
+from mmseg.cli.reproducing import ReproduceOptions
 from mmseg.cli.training import ConfigRunOptions, ExperimentOptions
 from mmseg.system.options import Option, options_of
 from tools import (
     analyze_logs,
     check_data,
+    compare_runs,
     contact_sheet,
     doctor,
     get_param_count,
@@ -34,6 +36,8 @@ COMMANDS: dict[str, tuple[type, list[str], list[str]]] = {
     "run_seg.py": (run_seg.SegOptions, [], []),
     "tools/make_depth.py": (DepthOptions, ["images", "--out", "o"], ["--model", "m"]),
     "tools/check_data.py": (check_data.Options, ["c"], []),
+    "tools/compare_runs.py": (compare_runs.Options, ["r", "--out", "o"], []),
+    "tools/reproduce.py": (ReproduceOptions, ["c"], []),
     "tools/contact_sheet.py": (contact_sheet.Options, ["c"], []),
     "tools/plot_curves.py": (plot_curves.Options, ["r"], []),
     "tools/publish_checkpoint.py": (publish_checkpoint.Options, ["a", "b"], []),
