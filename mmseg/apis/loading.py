@@ -46,9 +46,8 @@ def load_network(
     file = checkpoint_file(checkpoint)
     content = read_checkpoint(file)
     if config is None:
-        config = config_of(content, file)
-    cfg = config if isinstance(config, Config) else load_config(config)
-    model = build_network(cfg)
+        config = _config_of(content, file)
+    model = build_network(config if isinstance(config, Config) else load_config(config))
     meta = use_weights(model, content, file, network)
     model.CLASSES = meta.get("CLASSES") or model.CLASSES
     model.PALETTE = meta.get("PALETTE") or model.PALETTE
@@ -89,7 +88,13 @@ def checkpoint_file(path: str | Path) -> Path:
     return found
 
 
-def config_of(content: dict[str, Any], file: Path) -> Config:
+def config_of(checkpoint: str | Path) -> Config:
+    """Return the config that `load_network` takes for a checkpoint."""
+    file = checkpoint_file(checkpoint)
+    return _config_of(read_checkpoint(file), file)
+
+
+def _config_of(content: dict[str, Any], file: Path) -> Config:
     """Return the config inside of a checkpoint, or the only one beside it."""
     meta = content.get("meta")
     if text := meta.get("config") if isinstance(meta, dict) else None:
