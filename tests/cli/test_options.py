@@ -8,6 +8,7 @@ import pytest
 from demo_project import ROOT, run
 
 import run_seg
+from mmseg.apis.publishing import PublishOptions
 from mmseg.apis.test_options import TestOptions
 from mmseg.cli.converting import ConvertOptions
 from mmseg.cli.depth_maps import UNKNOWN, DepthOptions
@@ -15,7 +16,7 @@ from mmseg.cli.new_dataset import NewDatasetOptions
 from mmseg.cli.options import parse
 from mmseg.cli.training import ConfigRunOptions, ExperimentOptions
 from mmseg.system.options import Option, options_of
-from tools import check_data, contact_sheet, make_demo_data, plot_curves, publish_checkpoint
+from tools import check_data, contact_sheet, fetch_weights, make_demo_data, plot_curves
 
 # The options of each script, words that it needs, and one of those that exclude each other.
 COMMANDS: dict[str, tuple[type, list[str], list[str]]] = {
@@ -27,7 +28,8 @@ COMMANDS: dict[str, tuple[type, list[str], list[str]]] = {
     "tools/check_data.py": (check_data.Options, ["c"], []),
     "tools/contact_sheet.py": (contact_sheet.Options, ["c"], []),
     "tools/plot_curves.py": (plot_curves.Options, ["r"], []),
-    "tools/publish_checkpoint.py": (publish_checkpoint.Options, ["a", "b"], []),
+    "tools/publish_checkpoint.py": (PublishOptions, ["a", "b.safetensors"], []),
+    "tools/fetch_weights.py": (fetch_weights.Options, [], []),
     "tools/make_demo_data.py": (make_demo_data.Options, [], []),
     "tools/new_dataset.py": (NewDatasetOptions, ["s", "t", "--out", "o"], []),
     "tools/convert_datasets/gta.py": (ConvertOptions, ["data", "--gt-dir", "g"], []),
