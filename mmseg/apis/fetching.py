@@ -173,7 +173,7 @@ def _of_path(path: str) -> Needed:
     row = known_as(path)
     if row is None or len(row.files) > 1:
         return Needed(path, Path(path))
-    return _published(row, path_of(path), row.files[0])
+    return _published(row, path_of(path), *row.files)
 
 
 def _published(row: Weights, path: Path, file: WeightFile) -> Needed:

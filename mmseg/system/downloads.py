@@ -39,11 +39,13 @@ def download(address: str, path: Path) -> Path:
                 f"expected the whole of {address}, got its first {size} bytes and then no more. "
                 "Start the command again to go on."
             )
+        before = size
         with _ask(address, part, size) as answer:
             if answer.status == NO_REST and part is not None:
                 if answer.headers.get("Content-Range", "").endswith(f"/{size}"):
                     return part  # it was complete
                 part.unlink()
+                before = -1
                 continue
             if answer.status != REST or part is None:
                 _remove_parts(path)
@@ -53,7 +55,6 @@ def download(address: str, path: Path) -> Path:
             _receive(answer, part, size, total)
         if total in (None, part.stat().st_size):
             return part
-        before = size
 
 
 def _begun(path: Path) -> tuple[Path | None, int]:
@@ -77,7 +78,7 @@ def _ask(address: str, part: Path | None, size: int) -> Any:
         request = urllib.request.Request(address, headers=headers)
         return urllib.request.urlopen(request, timeout=SECONDS)
     except urllib.error.HTTPError as error:
-        if error.code == NO_REST:
+        if error.code == NO_REST and "Range" in headers:
             return error
         advice = "The address may have changed: look for the file at its publisher"
         if error.code in FORBIDDEN:

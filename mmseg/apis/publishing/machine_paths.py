@@ -10,9 +10,8 @@ from mmseg.config.run_config import NOT_HASHED
 
 DROPPED = {*NOT_HASHED} - {"name"}  # what tells where and how long a run lay on its machine
 # An absolute path in a longer text, such as an option of a command.
-INSIDE = re.compile(
-    r"""(?:(?<=[\s'"=(\[{,])|^)(?:file://)?(?:~|[A-Za-z]:)?[/\\][^\s'"=,;()\[\]{}]+"""
-)
+BEFORE = r"""(?:(?<=[\s'"=(\[{,])|^)"""
+INSIDE = re.compile(BEFORE + r"""(?:file://)?(?:~?/|[A-Za-z]:[\\/]|\\\\)[^\s'"=,;()\[\]{}]+""")
 
 
 def shared_config(text: Any) -> dict[str, Any] | None:

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmseg.apis.publishing import model_card
 from mmseg.apis.publishing.machine_paths import shared_config, without_machine
+from mmseg.apis.publishing.model_card import Card, is_card, results_of
 from mmseg.config.language import python_text
 from mmseg.engine import checkpoint as checkpoints
 from mmseg.engine.provenance import REPRO
@@ -19,7 +19,8 @@ from mmseg.system.errors import ConfigError
 from mmseg.system.files import atomic_write
 from mmseg.system.hub import REPOSITORY, hub_errors, local_file, reason_of, require_hub
 from mmseg.system.options import TrustOptions, option
-from mmseg.system.outputs import check_output_file
+from mmseg.system.outputs import check_output_file, real_path
+from mmseg.system.safe_loading import trusting_files
 from mmseg.system.weight_files import SAFETENSORS, write_safetensors
 
 CARD, CONFIG = "README.md", "config.py"
@@ -76,7 +77,8 @@ def publish(options: PublishOptions, say: Say) -> None:
         require_hub()
         if not REPOSITORY.fullmatch(options.hub):
             raise ConfigError(f"--hub: expected OWNER/NAME, got {options.hub!r}. Correct it.")
-    checkpoint = checkpoints.read_checkpoint(source)
+    with trusting_files(options.trust_checkpoint):
+        checkpoint = checkpoints.read_checkpoint(source)
     state = _state(options, checkpoint)
     meta = checkpoint.get("meta") or {}
     kept = {key: meta[key] for key in ("CLASSES", "PALETTE") if key in meta}
@@ -99,10 +101,15 @@ def publish(options: PublishOptions, say: Say) -> None:
 def _check_outputs(options: PublishOptions, source: Path) -> None:
     """Raise `ConfigError` for a file that would replace an input or somebody else's file."""
     check_output_file(options.out, [options.checkpoint, source])
-    beside = {CARD: model_card.is_card, CONFIG: _is_config, REPRO: _is_repro}
-    for name, is_own in beside.items() if options.has_card else ():
-        file, read = options.out.with_name(name), [source, source.with_name(name)]
-        check_output_file(file, read, f"a folder for {name}", is_own)
+    if not options.has_card:
+        return
+    if real_path(options.out.parent) == real_path(source.parent):
+        raise ConfigError(
+            f"expected '{options.out.name}' in a folder of its own, got '{options.out.parent}', in "
+            "which the checkpoint lies. Choose another folder."
+        )
+    for name, is_own in {CARD: is_card, CONFIG: _is_config, REPRO: _is_repro}.items():
+        check_output_file(options.out.with_name(name), [source], f"a place for {name}", is_own)
 
 
 def _state(options: PublishOptions, checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -145,14 +152,14 @@ def _write_beside(
         _write(folder / REPRO, json.dumps(record, indent=2))
     else:
         say(f"Without {REPRO}: there is none beside '{options.checkpoint}'.")
-    card = model_card.Card(
+    card = Card(
         title=(options.hub or options.out.stem).rpartition("/")[2],
         address=f"hf://{options.hub}" if options.hub else options.out.name,
         config=config or {},
         license=options.license,
         network=options.eval_model,
         iteration=(checkpoint.get("meta") or {}).get("iter"),
-        results=model_card.results_of(source, checkpoint, options.eval_model),
+        results=results_of(source, checkpoint, options.eval_model),
     )
     _write(folder / CARD, card.text())
     for note in card.origins():

@@ -62,7 +62,7 @@ def load_pretrained(
     refuse_endless(path, "pretrained weights")
     if not path.is_file():
         known = known_as(path)
-        how = f" {how_to_fetch(known.name)}." if known else ""
+        how = f" {how_to_fetch(known.name if known.path == path else 'CONFIG')}." if known else ""
         raise FileNotFoundError(
             f"expected pretrained weights at '{path}', got no such file; {where_to_get}.{how}"
         )
