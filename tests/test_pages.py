@@ -144,11 +144,22 @@ TRIED = {
     "test_compare_runs.py: test_the_example_of_the_help_runs",
     "python tools/reproduce.py configs/hrda/gtaHR2csHR_hrda --seeds 0 1 2": "needs the real "
     "datasets; tests/cli/test_reproduce.py: the same on small pictures",
+    "python tools/fetch_weights.py configs/cdda/gta2cs_cdda_daformer": "needs a network; from a "
+    "server of this machine: tests/cli/test_fetch_weights.py: test_a_file_arrives_whole",
+    "python tools/fetch_weights.py depth_anything_v2_small": "tests/cli/test_fetch_weights.py: "
+    "test_depth_networks_are_fetched_into_one_folder",
+    "python tools/fetch_weights.py configs/cdda/gta2cs_cdda_daformer --dry-run": "tests/cli/"
+    "test_fetch_weights.py: test_a_published_config_says_what_it_needs",
+    "python tools/fetch_weights.py configs/cdda/gta2cs_cdda_daformer --from DIR": "tests/cli/"
+    "test_fetch_weights.py: test_without_a_network_files_come_from_a_folder",
+    'pip install "cdda-seg[hub]"': "tests/test_hub.py: what it brings, and what is said without",
+    "python tools/publish_checkpoint.py CHECKPOINT DIR/NAME.safetensors --license apache-2.0 "
+    "--hub OWNER/NAME": "tests/test_publishing.py: test_a_folder_is_pushed_without_what_else_…",
 }
 # The user's own folders: what lies there is not part of the repository.
 USERS = ("data", "work_dirs", "preprocessed", "debug", "RUN", "my_package", "configs/mine")
 # These come with the user's downloads, not with the repository.
-DOWNLOADS = {"pretrained/mit_b5.pth", "mit_b5.pth"}
+DOWNLOADS = {"pretrained/mit_b5.pth", "mit_b5.pth", "pretrained/sha256.json"}
 CODE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
 SCRIPT = re.compile(r"(?:tools|benchmarks)/[\w/]+\.py|run_\w+\.py")
 

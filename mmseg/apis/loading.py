@@ -18,6 +18,7 @@ from mmseg.engine.checkpoint_folder import CheckpointFolder
 from mmseg.models import build_segmentor
 from mmseg.models.legacy import with_present_names
 from mmseg.system.errors import ConfigError
+from mmseg.system.hub import local_file
 
 RECORDS = re.compile(r".*\.log\.json|results.*\.json|repro\.json")  # of a run, no configs
 
@@ -31,7 +32,8 @@ def load_network(
     """Return the network of a checkpoint in eval mode, with `CLASSES`, `PALETTE` and `cfg`.
 
     Args:
-        checkpoint: a file, or the folder of a run: then its best checkpoint, else its latest.
+        checkpoint: a file, also on the hub (`hf://owner/name`), or the folder of a run: then its
+            best checkpoint, else its latest.
         config: by default the one inside of the checkpoint, else the one beside it.
         device: by default the GPU if there is one, else the CPU.
         network: 'student' or 'teacher' of the checkpoint.
@@ -74,8 +76,8 @@ def usual_device() -> str:
 
 
 def checkpoint_file(path: str | Path) -> Path:
-    """Return a checkpoint; of the folder of a run the best one, else the latest."""
-    path = Path(path)
+    """Return a checkpoint; of the folder of a run the best one, else the latest; see `hub`."""
+    path = local_file(path)
     if not path.is_dir():
         return path
     folder = CheckpointFolder(path)

@@ -21,12 +21,14 @@ from mmseg.datasets.class_statistics import statistics_files
 from mmseg.datasets.joint import listed
 from mmseg.datasets.unlabeled import without_labels
 from mmseg.engine.provenance import PROGRAM, pretrained_files
-from mmseg.models.backbones.weight_names import FILES, path_of
 from mmseg.system.archives import has_folder, place
 from mmseg.system.errors import is_for_user
+from mmseg.system.hub import is_on_hub
+from mmseg.system.weight_table import TABLE, path_of
 
 SHOWN = 90  # characters of an error in a table
 FOLDER, FILE = "folder", "file"
+FETCHING = "docs/data.md#fetch-weights"
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,8 @@ class Part:
 
     def missing(self) -> Missing | None:
         """Return what is missing: this, the dataset around it, or nothing."""
+        if is_on_hub(self.path):
+            return None  # it is downloaded when it is read
         if "://" in self.path:
             got = "an address, and nothing is downloaded"
             return _missing(self.path, self.key, FILE, got, self.page)
@@ -160,9 +164,10 @@ def _reads_labels(section: Section) -> bool:
 
 def _weight_parts(run: RunConfig, goes_on: bool) -> Iterator[Part]:
     for key, path in pretrained_files(run.model, "model"):
-        yield Part(key, str(path_of(path)) if path in FILES else path, FILE)
+        file = str(path_of(path)) if path in TABLE else path
+        yield Part(key, file, FILE, page=FETCHING)
     if run.load_from and not goes_on:
-        yield Part("load_from", run.load_from, FILE)
+        yield Part("load_from", run.load_from, FILE, page=FETCHING)
 
 
 def _crop_parts(run: RunConfig) -> Iterator[Part]:

@@ -219,7 +219,7 @@ def next_steps(plan: Plan, out: Path) -> list[str]:
     if missing:
         lines.append("The other configs need neither depth maps nor run_seg.py.")
     if plan.model == "b5" and not Path("pretrained/mit_b5.pth").is_file():
-        lines.append("Put the weights at pretrained/mit_b5.pth first, see pretrained/README.md.")
+        lines.append("Before, fetch pretrained/mit_b5.pth: python tools/fetch_weights.py mit_b5")
     return lines
 
 

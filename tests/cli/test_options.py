@@ -8,6 +8,7 @@ import pytest
 from demo_project import ROOT, run
 
 import run_seg
+from mmseg.apis.publishing import PublishOptions
 from mmseg.apis.test_options import TestOptions
 from mmseg.cli.converting import ConvertOptions
 from mmseg.cli.depth_maps import UNKNOWN, DepthOptions
@@ -22,10 +23,10 @@ from tools import (
     compare_runs,
     contact_sheet,
     doctor,
+    fetch_weights,
     get_param_count,
     make_demo_data,
     plot_curves,
-    publish_checkpoint,
 )
 
 # The options of each script, words that it needs, and one of those that exclude each other.
@@ -40,7 +41,8 @@ COMMANDS: dict[str, tuple[type, list[str], list[str]]] = {
     "tools/reproduce.py": (ReproduceOptions, ["c"], []),
     "tools/contact_sheet.py": (contact_sheet.Options, ["c"], []),
     "tools/plot_curves.py": (plot_curves.Options, ["r"], []),
-    "tools/publish_checkpoint.py": (publish_checkpoint.Options, ["a", "b"], []),
+    "tools/publish_checkpoint.py": (PublishOptions, ["a", "b.safetensors"], []),
+    "tools/fetch_weights.py": (fetch_weights.Options, [], []),
     "tools/make_demo_data.py": (make_demo_data.Options, [], []),
     "tools/new_dataset.py": (NewDatasetOptions, ["s", "t", "--out", "o"], []),
     "tools/doctor.py": (doctor.Options, ["c"], []),

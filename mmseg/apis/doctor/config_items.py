@@ -26,10 +26,11 @@ from mmseg.config.registry import DATASETS
 from mmseg.config.run_config import RunConfig
 from mmseg.datasets.class_statistics import statistics_files
 from mmseg.datasets.file_checks import convert_command, require_each, require_files
-from mmseg.models.backbones.weight_names import FILES, checked_file, path_of
+from mmseg.models.backbones.weight_names import checked_file
 from mmseg.preprocessing.plan import size_text
 from mmseg.system.errors import is_for_user
 from mmseg.system.soundness import damage_of
+from mmseg.system.weight_table import NAMED, path_of
 
 USER_ERRORS = (OSError, ValueError, ImportError)
 
@@ -104,7 +105,7 @@ def _file(part: Part, words: str) -> Item:
         return Item(OK, part.key, f"'{part.path}'")
     fetch = command_for(part, words)
     try:
-        for name in FILES:
+        for name in NAMED:
             if path_of(name) == path:
                 checked_file(name)
     except ValueError as error:
