@@ -6,7 +6,6 @@ python run_seg.py --config configs/cdda/gta2cs_cdda_daformer --dataset_name gta 
 
 import os
 from dataclasses import dataclass
-from functools import partial
 
 from mmseg.apis.agreement import check_feature_distance
 from mmseg.apis.checks import check_run
@@ -15,6 +14,7 @@ from mmseg.config import load_config
 from mmseg.preprocessing.choices import Options
 from mmseg.preprocessing.preprocess import preprocess
 from mmseg.system.options import CfgOptions, option
+from mmseg.system.shipped import as_called
 from mmseg.system.waiting import set_patience
 
 
@@ -33,7 +33,7 @@ def main(options: SegOptions) -> None:
     run = check_run(cfg)
     check_feature_distance(run)  # nobody should draw for hours what no training can use
     set_patience(run.max_wait)
-    preprocess(cfg, options, say=partial(print, flush=True))
+    preprocess(cfg, options, say=lambda line: print(as_called(line), flush=True))
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from mmseg.system.files import atomic_write  # noqa: E402
 from mmseg.system.options import ConfigOptions, TrustOptions, option  # noqa: E402
 from mmseg.system.outputs import check_output_file, is_picture  # noqa: E402
 from mmseg.system.safe_loading import trusting_files  # noqa: E402
+from mmseg.system.shipped import as_called  # noqa: E402
 from mmseg.visualization.palettes import save_picture  # noqa: E402
 
 
@@ -71,7 +72,7 @@ def main(options: Options) -> int:
         with trusting_files(options.trust_checkpoint):
             workers = usual_workers(None) if options.workers is None else options.workers
             checked = check_data(cfg, workers)
-    print(as_text(checked))
+    print(as_called(as_text(checked)))
     if options.json is not None:
         with atomic_write(options.json, "w") as stream:
             json.dump(as_json(checked, options.config), stream, indent=2)

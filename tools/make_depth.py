@@ -24,12 +24,13 @@ if str(ROOT) not in sys.path:
 
 from mmseg.cli.command import command  # noqa: E402
 from mmseg.cli.depth_maps import UNKNOWN, DepthOptions, depth_command  # noqa: E402
+from mmseg.system.shipped import as_called  # noqa: E402
 
 
 @command(DepthOptions, __doc__, **UNKNOWN)
 def main(options: DepthOptions) -> None:
     """Run the command."""
-    depth_command(options, say=lambda line: print(line, flush=True))
+    depth_command(options, say=lambda line: print(as_called(line), flush=True))
 
 
 if __name__ == "__main__":

@@ -18,12 +18,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mmseg.cli.command import command  # noqa: E402
 from mmseg.cli.new_dataset import NewDatasetOptions, new_dataset_command  # noqa: E402
+from mmseg.system.shipped import as_called  # noqa: E402
 
 
 @command(NewDatasetOptions, __doc__)
 def main(options: NewDatasetOptions) -> None:
     """Run the command."""
-    new_dataset_command(options, say=print)
+    new_dataset_command(options, say=lambda line: print(as_called(line)))
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from mmseg.system import processes
 from mmseg.system.errors import ConfigError
 from mmseg.system.options import CfgOptions, ConfigOptions, option
 from mmseg.system.safe_loading import trusting_files
+from mmseg.system.shipped import as_called
 
 OF_ONE_RUN = ("work_dir", "name", "exp")
 
@@ -98,7 +99,7 @@ def experiment_command(options: ExperimentOptions) -> None:
         with trusting_files(options.trust_checkpoint):
             run_series(series)
     elif processes.is_main():
-        sys.stdout.write(f"{plan_table(series)}\n")
+        sys.stdout.write(f"{as_called(plan_table(series))}\n")
 
 
 def _series(options: ExperimentOptions) -> Series:
@@ -111,7 +112,7 @@ def _series(options: ExperimentOptions) -> Series:
         folder = folder_of_config(options.config, changes)
         file = f"summary_{runs[0].group}.json"  # other configs' runs lie there, too
     else:
-        from experiments import generate_experiment_cfgs  # a file of the repository
+        from experiments import generate_experiment_cfgs  # a file beside the command
 
         number: Any = options.exp  # one of both is given
         seeds = options.seeds if options.seed is None else [options.seed]
