@@ -1,8 +1,11 @@
 """Notice that another program has put its package `mmseg` into the folder of this one."""
 
+import os
+import re
+from contextlib import suppress
 from pathlib import Path
 
-OTHERS = "*mmsegmentation-*.dist-info/RECORD"  # what pip has installed, as it notes
+OTHERS = re.compile(r".*mmsegmentation-.*\.dist-info")  # the notes of pip
 FILE = "mmseg/__init__.py,"
 
 
@@ -11,8 +14,13 @@ def refuse_shared_folder(package: Path) -> None:
 
     In a folder of its own it does no harm: Python imports one of both.
     """
-    for record in package.parent.glob(OTHERS):
-        if any(line.startswith(FILE) for line in record.read_text(errors="replace").splitlines()):
+    names: list[str] = []
+    with suppress(OSError):  # a folder in which nobody may look around
+        names = os.listdir(package.parent)
+    for name in filter(OTHERS.fullmatch, names):
+        record = package.parent / name / "RECORD"
+        lines = record.read_text(errors="replace").splitlines() if record.is_file() else []
+        if any(line.startswith(FILE) for line in lines):
             raise ImportError(
                 f"expected '{package}' to hold files of cdda-seg alone, got some of "
                 f"{record.parent.stem}, too: both programs call their package mmseg. Uninstall "

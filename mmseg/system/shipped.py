@@ -49,8 +49,10 @@ def programs() -> dict[str, Path]:
 def console_name(file: PurePath) -> str:
     """Return what the console script of a command is called.
 
-    >>> console_name(PurePath("tools/convert_datasets/gta.py")), console_name(PurePath("run_seg.py"))
-    ('cdda-convert-gta', 'cdda-preprocess')
+    >>> console_name(PurePath("run_seg.py"))
+    'cdda-preprocess'
+    >>> console_name(PurePath("tools/convert_datasets/gta.py"))
+    'cdda-convert-gta'
     """
     kind = "convert_" if file.parent.name == "convert_datasets" else ""
     name = SHORTER.get(file.as_posix(), kind + file.stem)
