@@ -60,10 +60,11 @@ def test_configs_are_found_by_name_from_an_empty_folder(installed: Installed) ->
 def test_workers_that_are_started_anew_find_the_functions_of_the_command(
     installed: Installed, tmp_path: Path
 ) -> None:
-    code = f"import multiprocessing as m; m.set_start_method('spawn'); {START}"
-    python, out = installed.programs / Path(sys.executable).name, tmp_path / "demo"
+    code = "import multiprocessing as m; m.set_start_method('spawn'); "
+    code += START.format("cdda-demo-data")
+    out = tmp_path / "demo"
     few = ["--source-images", "1", "--target-images", "1", "--size", "64x32", "--nproc", "2"]
-    installed.succeed(str(python), "-c", code.format("cdda-demo-data"), "--out", str(out), *few)
+    installed.succeed(installed.python, "-c", code, "--out", str(out), *few)
     assert (out / "gta/images").is_dir()
 
 
@@ -95,9 +96,21 @@ def test_the_whole_job_runs_in_an_empty_folder_and_leaves_the_installation_alone
     if shutil.which("sh"):
         run("cdda-test-run", str(folder))
         assert len(list((folder / "preds").rglob("*.png"))) == 2
+    torchrun = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--no-python"]
+    words = ["demo/daformer", "--work-dir", "work_dirs/two", "--cfg-options", *shorter[1:]]
+    run(installed.python, *torchrun, "cdda-train", *words)
+    assert (installed.here / "work_dirs/two/latest.pth").is_file()
     for path in before:
         path.chmod(path.stat().st_mode | 0o200)
     assert snapshot() == before
+
+
+@pytest.mark.slow
+def test_an_editable_install_runs_the_checkout(tmp_path: Path) -> None:
+    editable = Installed(tmp_path, is_editable=True)
+    said = editable.succeed("cdda-print-config", "demo/daformer", "--origin")
+    assert str(editable.source / "configs/demo/daformer.py") in said
+    assert not (editable.source / "mmseg/shipped").exists()
 
 
 # Beside another program whose package is called mmseg, without its and our libraries.

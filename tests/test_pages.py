@@ -39,7 +39,7 @@ TRIED = {
     "pip install -r requirements.txt": "tests/test_packaging.py: environment.sh",
     "pip install torch --index-url https://download.pytorch.org/whl/cpu": "needs a network",
     'pip install "cdda-seg[vfm]"': "tests/test_packaging.py: what the extra brings",
-    "pip install -e .": "tests/test_packaging.py: test_the_package_installs_from_its_folder",
+    "pip install -e .": "tests/test_installed_package.py: test_an_editable_install_runs_the_checkout",
     "python tools/convert_datasets/gta.py data/gta --nproc 8": REAL,
     "python tools/convert_datasets/synthia.py data/synthia --nproc 8": REAL,
     "python tools/convert_datasets/cityscapes.py data/cityscapes --nproc 8": REAL,
@@ -118,6 +118,11 @@ TRIED = {
     "data.train.source.split=ten.txt data.train.rare_class_sampling=None runner.max_iters=200 "
     "log_config.img_interval=50": OWN_DATA,
     "python benchmarks/adaptation.py": "tests/test_commands.py: its report; it trains for hours",
+    "pip install .": "tests/test_installed_package.py: test_the_whole_job_runs_…",
+    "uv venv && uv pip install .": "the same wheel by another installer",
+    "docker build --tag cdda-seg .": "tests/test_packaging.py: test_the_image_…",
+    "torchrun --nproc_per_node 2 --no-python cdda-train CONFIG --work-dir DIR": "tests/"
+    "test_installed_package.py: test_the_whole_job_runs_…",
 }
 # The user's own folders: what lies there is not part of the repository.
 USERS = ("data", "work_dirs", "preprocessed", "debug", "RUN", "my_package", "configs/mine")

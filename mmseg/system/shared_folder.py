@@ -15,8 +15,8 @@ def refuse_shared_folder(package: Path) -> None:
     In a folder of its own it does no harm: Python imports one of both.
     """
     names: list[str] = []
-    with suppress(OSError):  # a folder in which nobody may look around
-        names = os.listdir(package.parent)
+    with suppress(OSError), os.scandir(package.parent) as found:  # nobody may look around there
+        names = [entry.name for entry in found]
     for name in filter(OTHERS.fullmatch, names):
         record = package.parent / name / "RECORD"
         lines = record.read_text(errors="replace").splitlines() if record.is_file() else []

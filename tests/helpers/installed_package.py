@@ -1,4 +1,4 @@
-"""The wheel of this program, installed into an environment that knows no checkout."""
+"""This program, installed into an environment that knows no checkout."""
 
 import os
 import shutil
@@ -18,23 +18,27 @@ FILES += ("pretrained/README.md", "pretrained/demo_mit_b0_source.pth")
 
 
 class Installed:
-    """An environment with the wheel; `root/here` is an empty folder to work in."""
+    """An environment with this program; `here` is an empty folder to work in."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, is_editable: bool = False) -> None:
         pytest.importorskip("setuptools", minversion="77")
-        self.environment, self.here = root / "environment", root / "here"
+        self.environment, self.here, self.source = root / "environment", root / "here", root / "src"
         self.here.mkdir()
-        self.wheel = _build(root)
-        subprocess.run(
-            [sys.executable, "-m", "venv", "--without-pip", self.environment], check=True
-        )
+        _copy_source(self.source)
+        make = [sys.executable, "-m", "venv", "--without-pip", str(self.environment)]
+        subprocess.run(make, check=True)
         paths = {"base": str(self.environment), "platbase": str(self.environment)}
-        self.site = Path(sysconfig.get_path("purelib", "venv", paths))
-        self.programs = Path(sysconfig.get_path("scripts", "venv", paths))
-        python = self.programs / Path(sys.executable).name
-        _pip("--python", python, "install", "--no-deps", "--no-index", self.wheel)
+        site = Path(sysconfig.get_path("purelib", "venv", paths))
         libraries = [path for path in sys.path if path.endswith("site-packages")]
-        (self.site / "libraries.pth").write_text("\n".join(libraries), encoding="utf-8")
+        (site / "libraries.pth").write_text("\n".join(libraries), encoding="utf-8")
+        self.programs = Path(sysconfig.get_path("scripts", "venv", paths))
+        self.python = str(self.programs / Path(sys.executable).name)
+        offline = ["--no-deps", "--no-build-isolation"]
+        what = ["--editable", self.source]
+        if not is_editable:
+            _pip("wheel", *offline, "--wheel-dir", root, self.source)
+            (self.wheel,) = what = list(root.glob("*.whl"))
+        _pip("--python", self.python, "install", *offline, *what)
 
     @property
     def contents(self) -> list[str]:
@@ -44,11 +48,13 @@ class Installed:
 
     def run(self, command: str, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a console script in `here`."""
-        environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+        path = os.pathsep.join([str(self.programs), os.environ["PATH"]])
+        environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"}
+        environment.pop("PYTHONPATH", None)
         return subprocess.run(
-            [shutil.which(command, path=str(self.programs)) or command, *words],
+            [shutil.which(command, path=path) or command, *words],
             cwd=self.here,
-            env={**environment, "OMP_NUM_THREADS": "1"},
+            env=environment,
             capture_output=True,
             text=True,
         )
@@ -60,16 +66,12 @@ class Installed:
         return done.stdout + done.stderr
 
 
-def _build(root: Path) -> Path:
-    source = root / "source"
+def _copy_source(source: Path) -> None:
     for name in FOLDERS:
         copy_folder(ROOT / name, source / name, "__pycache__")
     for name in FILES:
         (source / name).parent.mkdir(exist_ok=True)
         shutil.copyfile(ROOT / name, source / name)
-    _pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", root, source)
-    (wheel,) = root.glob("*.whl")
-    return wheel
 
 
 def _pip(*words: str | Path) -> None:
