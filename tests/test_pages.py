@@ -39,7 +39,7 @@ TRIED = {
     "pip install -r requirements.txt": "tests/test_packaging.py: environment.sh",
     "pip install torch --index-url https://download.pytorch.org/whl/cpu": "needs a network",
     'pip install "cdda-seg[vfm]"': "tests/test_packaging.py: what the extra brings",
-    "pip install -e .": "tests/test_installed_package.py: test_an_editable_install_runs_the_checkout",
+    "pip install -e .": "tests/test_installed_package.py: test_an_editable_install_…",
     "python tools/convert_datasets/gta.py data/gta --nproc 8": REAL,
     "python tools/convert_datasets/synthia.py data/synthia --nproc 8": REAL,
     "python tools/convert_datasets/cityscapes.py data/cityscapes --nproc 8": REAL,
