@@ -28,17 +28,18 @@ class Installed:
         make = [sys.executable, "-m", "venv", "--without-pip", str(self.environment)]
         subprocess.run(make, check=True)
         paths = {"base": str(self.environment), "platbase": str(self.environment)}
-        site = Path(sysconfig.get_path("purelib", "venv", paths))
+        scheme = "nt" if os.name == "nt" else "posix_prefix"
+        site = Path(sysconfig.get_path("purelib", scheme, paths))
         libraries = [path for path in sys.path if path.endswith("site-packages")]
         (site / "libraries.pth").write_text("\n".join(libraries), encoding="utf-8")
-        self.programs = Path(sysconfig.get_path("scripts", "venv", paths))
+        self.programs = Path(sysconfig.get_path("scripts", scheme, paths))
         self.python = str(self.programs / Path(sys.executable).name)
         offline = ["--no-deps", "--no-build-isolation"]
         what = ["--editable", self.source]
         if not is_editable:
-            _pip("wheel", *offline, "--wheel-dir", root, self.source)
+            _pip(sys.executable, "wheel", *offline, "--wheel-dir", root, self.source)
             (self.wheel,) = what = list(root.glob("*.whl"))
-        _pip("--python", self.python, "install", *offline, *what)
+        _pip(self.python, "install", *offline, *what)
 
     @property
     def contents(self) -> list[str]:
@@ -74,7 +75,7 @@ def _copy_source(source: Path) -> None:
         shutil.copyfile(ROOT / name, source / name)
 
 
-def _pip(*words: str | Path) -> None:
-    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *map(str, words)]
+def _pip(python: str, *words: str | Path) -> None:
+    command = [python, "-m", "pip", "--disable-pip-version-check", *map(str, words)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
