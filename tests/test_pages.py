@@ -38,7 +38,7 @@ TRIED = {
     "pip install -r requirements.txt": "tests/test_packaging.py: environment.sh",
     "pip install torch --index-url https://download.pytorch.org/whl/cpu": "needs a network",
     'pip install "cdda-seg[vfm]"': "tests/test_packaging.py: what the extra brings",
-    "pip install -e .": "tests/test_packaging.py: test_the_package_installs_from_its_folder",
+    "pip install -e .": "tests/test_installed_package.py: test_an_editable_install_…",
     "python tools/convert_datasets/gta.py data/gta --nproc 8": REAL,
     "python tools/convert_datasets/synthia.py data/synthia --nproc 8": REAL,
     "python tools/convert_datasets/cityscapes.py data/cityscapes --nproc 8": REAL,
@@ -155,6 +155,11 @@ TRIED = {
     'pip install "cdda-seg[hub]"': "tests/test_hub.py: what it brings, and what is said without",
     "python tools/publish_checkpoint.py CHECKPOINT DIR/NAME.safetensors --license apache-2.0 "
     "--hub OWNER/NAME": "tests/test_publishing.py: test_a_folder_is_pushed_without_what_else_…",
+    "pip install .": "tests/test_installed_package.py: test_the_whole_job_runs_…",
+    "uv venv && uv pip install .": "the same wheel by another installer",
+    "docker build --tag cdda-seg .": "tests/test_packaging.py: test_the_image_…",
+    "torchrun --nproc_per_node 2 --no-python cdda-train CONFIG --work-dir DIR": "tests/"
+    "test_installed_package.py: test_the_whole_job_runs_…",
 }
 # The user's own folders: what lies there is not part of the repository.
 USERS = ("data", "work_dirs", "preprocessed", "debug", "RUN", "my_package", "configs/mine")

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mmseg.apis.data_check import CheckedData, as_json, as_text, check_data, draw_samples  # noqa: E402
 from mmseg.apis.data_check.check import broken_config, read_folders  # noqa: E402
-from mmseg.cli.command import command  # noqa: E402
+from mmseg.cli.command import command, say  # noqa: E402
 from mmseg.cli.depth_maps import usual_workers  # noqa: E402
 from mmseg.config import load_config  # noqa: E402
 from mmseg.system.errors import ConfigError  # noqa: E402
@@ -71,7 +71,7 @@ def main(options: Options) -> int:
         with trusting_files(options.trust_checkpoint):
             workers = usual_workers(None) if options.workers is None else options.workers
             checked = check_data(cfg, workers)
-    print(as_text(checked))
+    say(as_text(checked))
     if options.json is not None:
         with atomic_write(options.json, "w") as stream:
             json.dump(as_json(checked, options.config), stream, indent=2)

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from mmseg.apis.data_check.check import read_folders  # noqa: E402
 from mmseg.apis.doctor import as_json, as_text, examine  # noqa: E402
 from mmseg.apis.doctor.examination import read_config  # noqa: E402
-from mmseg.cli.command import command  # noqa: E402
+from mmseg.cli.command import command, say  # noqa: E402
 from mmseg.system.errors import ConfigError  # noqa: E402
 from mmseg.system.files import atomic_write  # noqa: E402
 from mmseg.system.options import CfgOptions, TrustOptions, option  # noqa: E402
@@ -46,7 +46,7 @@ def main(options: Options) -> int:
         check_output_file(options.json, _read(options), "--json", is_json("items", "status"))
     with trusting_files(options.trust_checkpoint):
         found = examine(options.config, options.cfg_options)
-    print(as_text(found))
+    say(as_text(found))
     if options.json is not None:
         with atomic_write(options.json, "w") as stream:
             json.dump(as_json(found, options.config), stream, indent=2)

@@ -18,7 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mmseg.apis.fetching import fetch_weights  # noqa: E402
-from mmseg.cli.command import command  # noqa: E402
+from mmseg.cli.command import command, say  # noqa: E402
 from mmseg.system.options import option  # noqa: E402
 
 
@@ -42,7 +42,7 @@ class Options:
 @command(Options, __doc__)
 def main(options: Options) -> int:
     """Run the command, and return its exit status."""
-    return 0 if fetch_weights(options.wanted, options.source, options.dry_run, say=print) else 1
+    return 0 if fetch_weights(options.wanted, options.source, options.dry_run, say=say) else 1
 
 
 if __name__ == "__main__":

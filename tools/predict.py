@@ -27,7 +27,7 @@ from mmseg.apis.loading import config_of  # noqa: E402
 from mmseg.apis.predict import WRITERS, Labels, Outputs, Predicted, predict_images  # noqa: E402
 from mmseg.apis.predict_inputs import find_inputs  # noqa: E402
 from mmseg.apis.segmenter import Segmenter  # noqa: E402
-from mmseg.cli.command import command  # noqa: E402
+from mmseg.cli.command import command, say  # noqa: E402
 from mmseg.config import load_config  # noqa: E402
 from mmseg.engine.checkpoint import NETWORKS  # noqa: E402
 from mmseg.system.errors import ConfigError, nearest  # noqa: E402
@@ -103,14 +103,14 @@ def main(options: Options) -> int:
 def _report(result: Predicted, options: Options) -> None:
     """Say what there is now, and what could not be done."""
     for table in result.tables:
-        print(table)
+        say(table)
     if result.record is not None:
-        print(f"Metrics of {result.record['num_images']} images: {options.out}/results.json")
-    print(f"{result.done} images labeled: {options.out}/{{{','.join(options.kinds)}}}")
+        say(f"Metrics of {result.record['num_images']} images: {options.out}/results.json")
+    say(f"{result.done} images labeled: {options.out}/{{{','.join(options.kinds)}}}")
     for name, reason in list(result.failed.items())[:SHOWN]:
-        print(f"Not labeled: {name}: {reason}")
+        say(f"Not labeled: {name}: {reason}")
     if len(result.failed) > SHOWN:
-        print(f"… and {len(result.failed) - SHOWN} more images are not labeled.")
+        say(f"… and {len(result.failed) - SHOWN} more images are not labeled.")
 
 
 if __name__ == "__main__":

@@ -16,13 +16,13 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mmseg.apis.publishing import PublishOptions, publish  # noqa: E402
-from mmseg.cli.command import command  # noqa: E402
+from mmseg.cli.command import command, say  # noqa: E402
 
 
 @command(PublishOptions, __doc__)
 def main(options: PublishOptions) -> None:
     """Run the command."""
-    publish(options, say=print)
+    publish(options, say=say)
 
 
 if __name__ == "__main__":

@@ -12,14 +12,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mmseg.cli.command import command  # noqa: E402
+from mmseg.cli.command import command, say  # noqa: E402
 from mmseg.cli.reproducing import ReproduceOptions, reproduce_command  # noqa: E402
 
 
 @command(ReproduceOptions, __doc__)
 def main(options: ReproduceOptions) -> None:
     """Run the command."""
-    reproduce_command(options, say=print)
+    reproduce_command(options, say=say)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from mmseg.datasets.acdc import part_of_archive
 from mmseg.datasets.class_statistics import statistics_files
 from mmseg.datasets.joint import listed
 from mmseg.datasets.unlabeled import without_labels
-from mmseg.engine.provenance import PROGRAM, pretrained_files
+from mmseg.engine.provenance import pretrained_files
 from mmseg.system.archives import has_folder, place
 from mmseg.system.errors import is_for_user
 from mmseg.system.hub import is_on_hub
@@ -103,10 +103,9 @@ def missing_bases(bases: Iterable[Path]) -> list[Missing]:
     found = []
     for base in bases:
         if not base.is_file():
-            name = base.relative_to(PROGRAM) if base.is_relative_to(PROGRAM) else base
-            text = f"expected the config '{name}', from which others inherit, got no such file. "
+            text = f"expected the config '{base}', from which others inherit, got no such file. "
             found.append(
-                Missing(str(name), f"{text}Write it, or leave these runs out with --only.")
+                Missing(str(base), f"{text}Write it, or leave these runs out with --only.")
             )
     return found
 

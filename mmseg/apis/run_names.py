@@ -15,9 +15,10 @@ from typing import Any
 from mmseg.config import Config, find_config, load_config
 from mmseg.config.language import python_text, unwrap
 from mmseg.config.run_config import read_parts
-from mmseg.engine.provenance import PROGRAM, git_revision
+from mmseg.engine.provenance import git_revision
 from mmseg.system import processes
 from mmseg.system.files import advising, atomic_write
+from mmseg.system.shipped import find, root
 
 CONFIGS = Path("configs")
 GENERATED = CONFIGS / "generated"
@@ -89,7 +90,7 @@ def config_of_experiment(own: Mapping[str, Any]) -> Config:
 def bases_of_experiment(own: Mapping[str, Any]) -> list[Path]:
     """Return the files from which a config of an experiment inherits."""
     bases = [own["_base_"]] if isinstance(own["_base_"], str) else own["_base_"]
-    return [_base_file(base) for base in bases]
+    return [find(CONFIGS / base) for base in bases]
 
 
 def overrides(cfg: Config, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -158,16 +159,15 @@ def _write_config(file: Path, values: Mapping[str, Any]) -> None:
         stream.write(python_text(values))
 
 
-def _base_file(name: str) -> Path:
-    """Return a base file of an experiment: that of the current folder, or the program's own."""
-    own = CONFIGS / name
-    return own if own.is_file() else PROGRAM / own
-
-
 def _from_generated(file: Path) -> str:
-    """Return a config's path relative to a file in `configs/generated/<folder>/`."""
+    """Return a config's path relative to a file in `configs/generated/<folder>/`.
+
+    The program's own configs are found by their names, also when it has moved.
+    """
     if file.is_absolute() and file.is_relative_to(Path.cwd()):
         file = file.relative_to(Path.cwd())
     if file.is_relative_to(CONFIGS):
         return (Path("../..") / file.relative_to(CONFIGS)).as_posix()
+    if file.is_relative_to(root() / CONFIGS):
+        return file.relative_to(root()).as_posix()
     return (Path("../../..") / file).as_posix()  # an absolute path stays

@@ -25,9 +25,9 @@ from mmseg.engine.seed import CUBLAS_WORKSPACE
 from mmseg.system import processes
 from mmseg.system.files import atomic_write, sha256_of
 from mmseg.system.hub import local_file
+from mmseg.system.shipped import root
 from mmseg.system.weight_table import path_of
 
-PROGRAM = Path(__file__).parents[2]
 REPRO = "repro.json"
 EARLIER = "earlier_starts"
 CROP_SETTINGS = "preprocessing.json"  # run_seg.py leaves it beside the crops
@@ -60,7 +60,7 @@ def write_repro(
     record = {
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "command": {"arguments": sys.argv, "folder": str(Path.cwd()), "launcher": launcher},
-        "code": code_state(PROGRAM),
+        "code": code_state(root()),
         "versions": versions(),
         "processes": len(devices),
         "devices": devices,
@@ -126,9 +126,9 @@ def code_state(folder: Path) -> dict[str, str | None]:
     return {"revision": revision, "tree": CHANGED if changes else "clean"}
 
 
-def git_revision(folder: Path = PROGRAM) -> str | None:
-    """Return the commit of the program in `folder`, with `+changes`; None outside a checkout."""
-    state = code_state(folder)
+def git_revision(folder: Path | None = None) -> str | None:
+    """Return the commit of this program, with `+changes`; None outside a checkout."""
+    state = code_state(folder or root())
     is_changed = state["tree"] == CHANGED
     return f"{state['revision']}+changes" if is_changed else state["revision"]
 

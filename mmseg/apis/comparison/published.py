@@ -12,8 +12,8 @@ from mmseg.apis.series_report import TITLES
 from mmseg.config import find_config, load_config
 from mmseg.config.language.listing import differences
 from mmseg.datasets.labels import CLASSES
-from mmseg.engine.provenance import PROGRAM
 from mmseg.evaluation.report import SYNTHIA_16
+from mmseg.system.shipped import root
 
 FILE = "configs/published.json"
 # The sections that decide what is computed, with what they say but which decides nothing.
@@ -62,15 +62,15 @@ class Published:
 
 def published_numbers() -> dict[str, Published]:
     """Return what is published, by config."""
-    content = json.loads((PROGRAM / FILE).read_text(encoding="utf-8"))
+    content = json.loads((root() / FILE).read_text(encoding="utf-8"))
     return {config: _read(config, entry) for config, entry in content.items()}
 
 
 def published_for(config: str | Path) -> Published | None:
     """Return what is published for the config at a path, if it is one of the program's own."""
     file = find_config(config).resolve().with_suffix("")
-    root = PROGRAM.resolve()
-    name = file.relative_to(root).as_posix() if file.is_relative_to(root) else ""
+    place = root().resolve()
+    name = file.relative_to(place).as_posix() if file.is_relative_to(place) else ""
     return published_numbers().get(name)
 
 
@@ -85,7 +85,7 @@ def changes(values: Mapping[str, Any], published: Published, processes: int = 1)
 
     Places of files do not count, nor how the log is written. `processes` of the run share a batch.
     """
-    usual = _computing(_load(PROGRAM / published.config), published)
+    usual = _computing(_load(root() / published.config), published)
     own = _computing(values, published, processes)
     return list(differences(usual, own))
 

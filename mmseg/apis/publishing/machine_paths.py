@@ -1,12 +1,13 @@
 """Take the paths of a machine out of what is published: they name people, disks and projects."""
 
-import ast
 import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
+from mmseg.config.language.plain_text import plain_values
 from mmseg.config.run_config import NOT_HASHED
+from mmseg.system.errors import ConfigError
 
 DROPPED = {*NOT_HASHED} - {"name"}  # what tells where and how long a run lay on its machine
 # An absolute path in a longer text, such as an option of a command.
@@ -19,12 +20,13 @@ def shared_config(text: Any) -> dict[str, Any] | None:
 
     The text is read and never executed; None if it is no text, or does more than name plain values.
     """
-    try:
-        body = _PlainDicts().visit(ast.parse(text)).body
-        pairs = [(ast.unparse(line.targets[0]), ast.literal_eval(line.value)) for line in body]
-    except (AttributeError, SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
+    if not isinstance(text, str):
         return None
-    return without_machine({key: value for key, value in pairs if key not in DROPPED})
+    try:
+        values = plain_values(text, "the checkpoint")
+    except ConfigError:
+        return None
+    return without_machine({key: value for key, value in values.items() if key not in DROPPED})
 
 
 def without_machine(value: Any) -> Any:
@@ -44,20 +46,6 @@ def without_machine(value: Any) -> Any:
     if _is_absolute(value) and "\n" not in value:
         return _short(value)
     return INSIDE.sub(lambda found: _short(found[0]), value)
-
-
-class _PlainDicts(ast.NodeTransformer):
-    """Replace `dict(key=value)` by `{'key': value}`."""
-
-    def visit_Call(self, node: ast.Call) -> ast.AST:
-        self.generic_visit(node)
-        names = [keyword.arg for keyword in node.keywords]
-        if not isinstance(node.func, ast.Name) or node.func.id != "dict" or node.args:
-            return node
-        if None in names:
-            return node
-        values = [keyword.value for keyword in node.keywords]
-        return ast.Dict([ast.Constant(name) for name in names], values)
 
 
 def _is_absolute(text: str) -> bool:
