@@ -6,9 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from demo_project import NUM_CROPS, ROOT, SMALLER
 from installed_package import Installed
+from own_pictures import draw_pictures
+from PIL import Image
 
 import mmseg
 from mmseg.system import shipped
@@ -38,7 +41,7 @@ def test_the_wheel_holds_the_package_and_what_a_checkout_has_beside_it(
     files = [file for name, pattern in folders.items() for file in ROOT.glob(f"{name}/{pattern}")]
     names = {f.relative_to(ROOT).as_posix() for f in files if "generated" not in f.parts}
     names |= {"experiments.py", "run_experiments.py", "run_seg.py", "test.sh"}
-    names |= {"pretrained/README.md", "pretrained/demo_mit_b0_source.pth"}
+    names |= {"pretrained/README.md", "pretrained/demo_mit_b0_source.pth", "configs/published.json"}
     expected = {n if n.startswith("mmseg/") else f"mmseg/shipped/{n}" for n in names}
     found = {name for name in installed.contents if ".dist-info/" not in name}
     assert found == expected | {"cdda_seg.py"}
@@ -72,12 +75,11 @@ def test_workers_that_are_started_anew_find_the_functions_of_the_command(
 def test_the_whole_job_runs_in_an_empty_folder_and_leaves_the_installation_alone(
     installed: Installed,
 ) -> None:
-    def snapshot() -> dict[Path, int]:
-        return {p: p.stat().st_mtime_ns for p in installed.environment.rglob("*")}
+    with installed.read_only():
+        _do_the_whole_job(installed)
 
-    before = snapshot()
-    for path in before:
-        path.chmod(path.stat().st_mode & ~0o222)
+
+def _do_the_whole_job(installed: Installed) -> None:
     run, few = installed.succeed, ["--source-images", "8", "--target-images", "4"]
     run("cdda-demo-data", *few, "--size", "160x90")
     for name in ("gta", "synthia", "cityscapes"):
@@ -100,9 +102,47 @@ def test_the_whole_job_runs_in_an_empty_folder_and_leaves_the_installation_alone
     words = ["demo/daformer", "--work-dir", "work_dirs/two", "--cfg-options", *shorter[1:]]
     run(installed.python, *torchrun, "cdda-train", *words)
     assert (installed.here / "work_dirs/two/latest.pth").is_file()
-    for path in before:
-        path.chmod(path.stat().st_mode | 0o200)
-    assert snapshot() == before
+
+
+ONNX = """
+import sys
+import numpy as np
+import onnxruntime
+sys.modules.update(mmseg=None, torch=None)
+from PIL import Image
+image = np.asarray(Image.open("photos/91.jpg").convert("RGB"), np.float32)
+session = onnxruntime.InferenceSession("mine.onnx")
+(name,) = (one.name for one in session.get_inputs())
+(scores,) = session.run(None, {name: image.transpose(2, 0, 1)[None]})
+ids = np.asarray(Image.open("labeled/ids/91.png"))
+print("equal labels:", (scores[0].argmax(0) == ids).mean())
+"""
+
+
+@pytest.mark.slow
+def test_from_two_folders_of_pictures_to_a_network_that_runs_elsewhere_and_is_shared(
+    installed: Installed,
+) -> None:
+    """Trained, used, exported, run without this program, published, and read back."""
+    pytest.importorskip("onnxruntime")
+    here, run = installed.here, installed.succeed
+    draw_pictures(here / "street", "KIND", 6, [0, 1], [[0, 0, 0], [200, 30, 30]])
+    draw_pictures(here / "shot", "KIND", 5, [0, 1], start=90)
+    (here / "shot/images").rename(here / "photos")
+    with installed.read_only():
+        run("cdda-new-dataset", "street", "photos", "--model", "b0", "--out", "configs/mine")
+        short = ["runner.max_iters=2", "data.workers_per_gpu=1", "model.pretrained=None"]
+        short += ["uda.imnet_feature_dist_lambda=0"]
+        run("cdda-train", "configs/mine/daformer", "--work-dir", "run", "--cfg-options", *short)
+        run("cdda-predict", "photos", "--checkpoint", "run", "--out", "labeled")
+        run("cdda-export", "run", "--format", "onnx", "--out", "mine.onnx")
+        said = run(installed.python, "-c", ONNX)
+        assert float(said.split("equal labels: ")[1]) > 0.99
+        run("cdda-publish", "run/latest.pth", "shared/mine.safetensors")
+        options = ["--checkpoint", "shared/mine.safetensors", "--out", "again"]
+        run("cdda-predict", "photos", *options)
+    first, again = (Image.open(here / f"{name}/ids/91.png") for name in ("labeled", "again"))
+    assert np.mean(np.asarray(first) == np.asarray(again)) > 0.99
 
 
 @pytest.mark.slow

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import torch
 from demo_project import ROOT, run
+from own_pictures import HEIGHT, WIDTH, save
+from own_pictures import draw_pictures as write
 from PIL import Image
 
 import run_seg
@@ -23,33 +25,8 @@ from tools import check_data, new_dataset
 from tools import test as test_tool
 from tools import train as train_tool
 
-HEIGHT, WIDTH, BLOCK = 64, 96, 4
 SHORT = ["runner.max_iters=2", "data.workers_per_gpu=0", "evaluation.interval=2"]
 RED = [200, 30, 30]
-
-
-def save(path: Path, array: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(array.astype(array.dtype if array.dtype == np.uint16 else np.uint8)).save(path)
-
-
-def write(
-    root: Path, layout: str, count: int, values: Any, colors: Any = None, start: int = 0
-) -> None:
-    """Write images, labels of blocks, and depth; `layout` has the word KIND."""
-    rng = np.random.default_rng(start)
-    shape = (HEIGHT // BLOCK, WIDTH // BLOCK)
-    for number in range(start, start + count):
-        blocks = rng.permutation(np.resize(values, shape[0] * shape[1])).reshape(shape)
-        label = np.kron(blocks, np.ones((BLOCK, BLOCK), int))
-        image = rng.integers(0, 99, (HEIGHT, WIDTH, 3)) + label[..., None] % 2 * 99
-        stored = label if colors is None else np.array(colors)[label]
-        for kind, array, suffix in (
-            ("images", image, ".jpg"),
-            ("labels", stored, ".png"),
-            ("depth", np.sort(rng.integers(0, 256, (HEIGHT, WIDTH)), 0), ".png"),
-        ):
-            save(root / f"{layout.replace('KIND', kind)}/{number}{suffix}", array)
 
 
 @pytest.fixture

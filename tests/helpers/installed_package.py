@@ -6,6 +6,8 @@ import subprocess
 import sys
 import sysconfig
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -46,6 +48,22 @@ class Installed:
         """The names in the wheel."""
         with zipfile.ZipFile(self.wheel) as wheel:
             return wheel.namelist()
+
+    @contextmanager
+    def read_only(self) -> Iterator[None]:
+        """Forbid to write to the environment, and see at the end that nothing has changed."""
+        before = self._times()
+        for path in before:
+            path.chmod(path.stat().st_mode & ~0o222)
+        try:
+            yield
+        finally:
+            for path in before:
+                path.chmod(path.stat().st_mode | 0o200)
+        assert self._times() == before
+
+    def _times(self) -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in self.environment.rglob("*")}
 
     def run(self, command: str, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a console script in `here`."""
