@@ -6,11 +6,10 @@ python run_seg.py --config configs/cdda/gta2cs_cdda_daformer --dataset_name gta 
 
 import os
 from dataclasses import dataclass
-from functools import partial
 
 from mmseg.apis.agreement import check_feature_distance
 from mmseg.apis.checks import check_run
-from mmseg.cli.command import command
+from mmseg.cli.command import command, say
 from mmseg.config import load_config
 from mmseg.preprocessing.choices import Options
 from mmseg.preprocessing.preprocess import preprocess
@@ -33,7 +32,7 @@ def main(options: SegOptions) -> None:
     run = check_run(cfg)
     check_feature_distance(run)  # nobody should draw for hours what no training can use
     set_patience(run.max_wait)
-    preprocess(cfg, options, say=partial(print, flush=True))
+    preprocess(cfg, options, say=say)
 
 
 if __name__ == "__main__":

@@ -61,9 +61,9 @@ much.
 
 People report, for the original programs: DAFormer 16 hours on an RTX 2080 Ti (9.7 GB), HRDA 32
 hours on a Titan RTX (22.5 GB), MIC about two days (about 29 GB). Nothing has been measured with
-this program on a GPU yet. Where the [data](data.md) and the [weights](../pretrained/README.md)
-come from stands on their pages. CDDA also needs [depth maps](depth_maps.md) and [source
-crops](data.md#cut-the-source-crops); nothing else reads depth.
+this program on a GPU yet. The pages of the [data](data.md) and the
+[weights](../pretrained/README.md) say where they come from. CDDA also needs [depth
+maps](depth_maps.md) and [source crops](data.md#cut-the-source-crops); nothing else reads depth.
 """
 HEAD = ["method", "config", "network", "crop", "published mIoU", "weights", "memory, hours"]
 

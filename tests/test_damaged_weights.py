@@ -15,6 +15,7 @@ from mmseg.engine.checkpoint import CheckpointError, load_start, load_weights, r
 from mmseg.models.backbones.pretrained import load_pretrained
 from mmseg.models.uda.depthmetric.bank import load_bank
 from mmseg.system.errors import ConfigError
+from mmseg.system.weight_files import write_safetensors
 from tools import publish_checkpoint
 
 NAME = "model.b.weight"
@@ -99,6 +100,24 @@ def test_damaged_weights_are_refused_by_name(reader: str, damage: str, tmp_path:
         READERS[reader](path)
     assert str(path) in str(caught.value)
     assert not Path(f"{path}.out").exists()
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_damaged_safetensors_are_refused_by_name(reader: str, tmp_path: Path) -> None:
+    path, state = tmp_path / "some.safetensors", Net().state_dict()
+    spoiled = {"b.weight": filled(float("nan"))(state["b.weight"])}
+    write_safetensors(path, {f"model.{k}": v for k, v in {**state, **spoiled}.items()}, {})
+    whole = path.read_bytes()
+    for content, reason in (
+        (whole, rf"{NAME} \(NaN or inf"),
+        (whole[:-1], "cut off"),
+        (b"", "cut off"),
+        (whole.replace(b'"meta":"{}"', b'"meta":"{x"'), "did not write it"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(REFUSED, match=reason) as caught:
+            READERS[reader](path)
+        assert str(path) in str(caught.value)
 
 
 @pytest.mark.parametrize("reader", ["test", "start", "pretrained"])

@@ -244,12 +244,16 @@ def test_a_process_that_ends_early_takes_its_busy_workers_along(start: Any) -> N
     wait_for_end(workers)
 
 
+@pytest.mark.parametrize("seconds", [0.0, 0.5])  # without and with samples that wait to be taken
 @pytest.mark.parametrize("struck", ["SIGKILL", "SIGSTOP"])
 @pytest.mark.parametrize("make", MAKERS)
 def test_a_lost_worker_lets_the_file_be_saved_and_then_is_a_sentence(
-    start: Any, tmp_path: Path, make: Any, struck: str
+    start: Any, tmp_path: Path, make: Any, struck: str, seconds: float
 ) -> None:
-    """No error comes in the middle of saving; the other workers end, too, and nothing hangs."""
+    """No error comes in the middle of saving; the other workers end, too, and nothing hangs.
+
+    Memory of a sample that waits is handed over by its worker, which cannot when it is stopped.
+    """
     file = tmp_path / "latest.pth"
 
     def save(pipe: Connection) -> None:
@@ -259,6 +263,7 @@ def test_a_lost_worker_lets_the_file_be_saved_and_then_is_a_sentence(
         workers = children()
         with atomic_write(file) as stream:
             stream.write(b"new")
+            time.sleep(seconds)
             pipe.send(workers)
             pipe.recv()
         try:

@@ -12,6 +12,7 @@ import pytest
 import tiny_run
 import torch
 from golden_init import init_module
+from made_runs import write_run
 from PIL import Image
 
 from mmseg.apis.prediction_files import PredictionFiles, check_written
@@ -27,12 +28,17 @@ sys.path.insert(0, str(ROOT))
 import run_experiments  # noqa: E402
 import run_seg  # noqa: E402
 from tools import (  # noqa: E402
+    analyze_logs,
     check_data,
+    compare_runs,
     contact_sheet,
+    doctor,
+    get_param_count,
     make_demo_data,
     new_dataset,
     plot_curves,
     publish_checkpoint,
+    reproduce,
 )
 from tools import test as test_tool  # noqa: E402
 from tools import train as train_tool  # noqa: E402
@@ -40,6 +46,7 @@ from tools import train as train_tool  # noqa: E402
 IMAGES, LABELS = "target/leftImg8bit/val", "target/gtFine/val"
 IMAGE = f"{IMAGES}/town/town_000000_000019_leftImg8bit.png"
 LABEL = f"{LABELS}/town/town_000000_000019_gtFine_labelTrainIds.png"
+RUN = "260102_0304_a_s0_00000"
 FORMAT = ["--format-only", "--eval-options"]
 TEST = ["tiny.py", "model.pkl"]
 SEG = ["--config", "tiny.py", "--cfg-options", "data.train.source.dep_dir=source/depth"]
@@ -82,9 +89,29 @@ OUTPUTS: dict[str, tuple[Command, list[str]]] = {
         (check_data.main, ["tiny.py", "--picture", "OUT"]),
         ["tiny.py", "notes.txt", f"{IMAGES}/new.png", IMAGE, LABEL],
     ),
+    "doctor --json": (
+        (doctor.main, ["tiny.py", "--json", "OUT"]),
+        ["tiny.py", "model.pkl", "notes.txt", f"{IMAGES}/new", IMAGE, LABEL],
+    ),
+    "get_param_count --json": (
+        (get_param_count.main, ["tiny.py", "--json", "OUT"]),
+        ["tiny.py", "model.pkl", "notes.txt"],
+    ),
+    "analyze_logs --json": (
+        (analyze_logs.main, ["logged", "--json", "OUT"]),
+        ["logged/1.log.json", "tiny.py", "notes.txt"],
+    ),
     "contact_sheet --out": (
         (contact_sheet.main, ["tiny.py", "--preds", "p=preds", "--out", "OUT"]),
         ["tiny.py", "model.pkl", "notes.txt", IMAGE, LABEL, "preds/town/one.png"],
+    ),
+    "compare_runs --out": (
+        (compare_runs.main, ["runs", "--out", "OUT"]),
+        [f"runs/{RUN}", f"runs/{RUN}/new", IMAGES, f"{IMAGES}/new", LABELS, "mine"],
+    ),
+    "reproduce --out": (
+        (reproduce.main, ["tiny.py", "--out", "OUT"]),
+        [IMAGES, f"{IMAGES}/new", LABELS, "source/labels", "mine"],
     ),
 }
 WAYS = ("itself", "symbolic link", "hard link")
@@ -107,6 +134,11 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny_run.write_config(root / "tiny.py", tiny_run.config(Path(), model=model))
     torch.save({"state_dict": init_module(build_segmentor(model)).state_dict()}, root / "model.pkl")
     (root / "notes.txt").write_text("mine")
+    (root / "logged").mkdir()
+    (root / "logged/1.log.json").write_text('{"mode": "train", "iter": 1}')
+    write_run(root / "runs", "a", 0, {8: 0.5}, Path())
+    (root / "mine").mkdir()
+    (root / "mine/curves.png").write_text("mine")
     shutil.copytree(root / "source", root / "data/gta")
     (root / "preds/town").mkdir(parents=True)
     for image in (root / IMAGES).rglob("*.png"):

@@ -1,6 +1,7 @@
 """What is installed: the lists agree with each other and with the code, and suffice to run it."""
 
 import ast
+import json
 import os
 import re
 import shutil
@@ -12,9 +13,11 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
-from demo_project import copy_folder
+import yaml
+from installed_package import FILES, FOLDERS
 
 import mmseg
+from mmseg.system import shipped
 
 ROOT = Path(__file__).resolve().parents[1]
 PYPROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
@@ -28,6 +31,7 @@ MODULE_OF = {
 # `huggingface_hub` comes with transformers.
 ON_REQUEST = {"wandb", "transformers", "huggingface_hub", "safetensors", "timm"}
 OWN = {"mmseg", "demo", "tools", "experiments"}
+BUILDS = {"setuptools"}  # setup.py only
 
 
 def listed(key: str) -> list[str]:
@@ -75,7 +79,7 @@ def test_every_requirement_has_a_floor_and_every_ceiling_a_reason() -> None:
 def test_the_program_imports_what_it_requires_and_nothing_else() -> None:
     needed = {MODULE_OF.get(name_of(r), name_of(r)) for r in required(0)}
     files = ["mmseg/**/*.py", "demo/**/*.py", "tools/**/*.py", "*.py"]
-    assert third_party(files) - ON_REQUEST == needed
+    assert third_party(files) - ON_REQUEST - BUILDS == needed
 
 
 def test_name_version_and_floor_are_stated_once() -> None:
@@ -103,7 +107,7 @@ import importlib, pkgutil
 for module in pkgutil.walk_packages(mmseg.__path__, "mmseg."):
     importlib.import_module(module.name)
 import run_seg, run_experiments, tools.train, tools.test, tools.contact_sheet
-import tools.check_data
+import tools.check_data, tools.compare_runs, tools.reproduce
 import tools.make_depth, tools.make_demo_data, tools.new_dataset
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
@@ -129,22 +133,45 @@ def test_what_running_requires_hides_no_module_of_python() -> None:
     assert not hidden
 
 
-@pytest.mark.slow
-def test_the_package_installs_from_its_folder(tmp_path: Path) -> None:
-    """As `pip install -e .` does, but beside the tests' own environment and without downloads."""
-    pytest.importorskip("setuptools", minversion="77")
-    source = tmp_path / "source"
-    copy_folder(ROOT / "mmseg", source / "mmseg", "__pycache__")
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copyfile(ROOT / name, source / name)
-    pip = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-build-isolation"]
-    done = subprocess.run(
-        [*pip, "--target", str(tmp_path / "site"), str(source)], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    installed = (tmp_path / "site/mmseg").rglob("*.py")
-    names = {path.relative_to(tmp_path / "site/mmseg") for path in installed}
-    assert names == {path.relative_to(ROOT / "mmseg") for path in (ROOT / "mmseg").rglob("*.py")}
+def test_the_image_is_built_from_what_installing_needs_by_nobody_with_rights() -> None:
+    lines = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    assert {line[1:] for line in lines if line.startswith("!")} == {*FOLDERS, *FILES}
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
+    steps = [step.partition(" ")[::2] for step in text.splitlines() if step and step[0] != "#"]
+    assert [words for name, words in steps if name == "COPY"] == [". ."]
+    arguments = dict(words.split("=") for name, words in steps if name == "ARG")
+    assert all(listed(extra) for extra in arguments["EXTRAS"].split(","))
+    used = {name for _, words in steps for name in re.findall(r"\$(\w+)", words)}
+    assert used == set(arguments)
+    (base,) = (words for name, words in steps if name == "FROM")
+    assert tuple(map(int, re.findall(r"\d+", base))) >= (3, 10)
+    names = [name for name, _ in steps]
+    assert names.index("USER") < names.index("CMD")
+    (command,) = (json.loads(words) for name, words in steps if name == "CMD")
+    assert command[0] in shipped.programs()
+
+
+def test_the_citation_is_whole_and_of_this_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["cff-version"] == "1.2.0"
+    assert citation["version"] == mmseg.__version__
+    assert f'license = "{citation["license"]}"' in PYPROJECT
+    titles = [paper["title"] for paper in citation["references"]]
+    assert titles == ["CDDA", "DAFormer", "HRDA", "MIC"]
+    for work in (citation, *citation["references"]):
+        assert {"title", "authors", "type"} <= set(work)
+        assert all(author.get("name") for author in work["authors"])
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for paper in citation["references"][1:]:
+        assert f"{paper['title']} ({paper['conference']['name']})" in readme
+        assert paper["conference"]["name"].endswith(str(paper["year"]))
+
+
+def test_the_changelog_tells_of_this_version_after_what_comes_next() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.findall(r"^## (\S+)", text, re.MULTILINE)[:2] == ["Unreleased", mmseg.__version__]
+    kinds = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+    assert set(re.findall(r"^### (.*)$", text, re.MULTILINE)) <= kinds
 
 
 def test_portable_settings_let_all_instruction_sets_and_threads_meet() -> None:

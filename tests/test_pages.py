@@ -1,6 +1,5 @@
 """What README.md and docs/ say exists: commands, options, files, links, configs, boxes."""
 
-import argparse
 import ast
 import importlib
 import re
@@ -9,11 +8,11 @@ import shlex
 import sys
 from functools import cache
 from pathlib import Path
-from unittest import mock
 from xml.etree import ElementTree
 
 import pytest
-from demo_project import ROOT, copy_repository, run
+from demo_project import ROOT, copy_repository
+from script_parsers import parser_of
 from test_structure import FLOORS
 
 from mmseg.config import load_config
@@ -39,7 +38,7 @@ TRIED = {
     "pip install -r requirements.txt": "tests/test_packaging.py: environment.sh",
     "pip install torch --index-url https://download.pytorch.org/whl/cpu": "needs a network",
     'pip install "cdda-seg[vfm]"': "tests/test_packaging.py: what the extra brings",
-    "pip install -e .": "tests/test_packaging.py: test_the_package_installs_from_its_folder",
+    "pip install -e .": "tests/test_installed_package.py: test_an_editable_install_…",
     "python tools/convert_datasets/gta.py data/gta --nproc 8": REAL,
     "python tools/convert_datasets/synthia.py data/synthia --nproc 8": REAL,
     "python tools/convert_datasets/cityscapes.py data/cityscapes --nproc 8": REAL,
@@ -118,11 +117,54 @@ TRIED = {
     "data.train.source.split=ten.txt data.train.rare_class_sampling=None runner.max_iters=200 "
     "log_config.img_interval=50": OWN_DATA,
     "python benchmarks/adaptation.py": "tests/test_commands.py: its report; it trains for hours",
+    "properdocs build -f docs/site/properdocs.yml": "tests/test_site.py: all of it",
+    "python tools/test.py CONFIG CHECKPOINT --show-dir DIR": DEMO,
+    "python tools/test.py CONFIG CHECKPOINT --eval mIoU": DEMO,
+    "python run_experiments.py --config CONFIG": DEMO,
+    "python run_experiments.py --config configs/mine/sum_head --startup-test": "tests/"
+    "test_migrating.py: what it trains; tests/cli/test_series.py: the option",
+    "python tools/train.py CONFIG --work-dir DIR --load-from CHECKPOINT": "tests/engine/"
+    "test_family_checkpoints.py: test_a_run_starts_from_it",
+    "python tools/train.py CONFIG --work-dir DIR --resume CHECKPOINT": "tests/test_migrating.py: "
+    "test_head_and_method_of_the_page_train_and_both_ways_of_checkpoints_work",
+    "python tools/doctor.py configs/cdda/gta2cs_cdda_daformer": "tests/cli/test_doctor.py: "
+    "test_what_a_machine_has_is_said, with another config",
+    "python tools/doctor.py CONFIG --json FILE": "tests/cli/test_doctor.py: "
+    "test_a_config_with_everything_lacks_nothing",
+    "python tools/analyze_logs.py RUN_DIR RUN_DIR --json FILE": "tests/cli/test_analyze_logs.py: "
+    "test_the_numbers_are_those_of_the_logs",
+    "python tools/analyze_logs.py work_dirs/local-basic/<run> work_dirs/local-basic/<other>": (
+        "tests/cli/test_analyze_logs.py: test_the_numbers_are_those_of_the_logs"
+    ),
+    "python tools/get_param_count.py CONFIG --size 1024 2048": "tests/cli/test_get_param_count.py: "
+    "test_the_command_counts_what_its_help_shows",
+    "python tools/get_param_count.py configs/hrda/gtaHR2csHR_hrda": "tests/cli/"
+    "test_get_param_count.py: test_the_command_counts_what_its_help_shows",
+    "python tools/compare_runs.py work_dirs/local-basic --out comparison": "tests/cli/"
+    "test_compare_runs.py: test_the_example_of_the_help_runs",
+    "python tools/reproduce.py configs/hrda/gtaHR2csHR_hrda --seeds 0 1 2": "needs the real "
+    "datasets; tests/cli/test_reproduce.py: the same on small pictures",
+    "python tools/fetch_weights.py configs/cdda/gta2cs_cdda_daformer": "needs a network; from a "
+    "server of this machine: tests/cli/test_fetch_weights.py: test_a_file_arrives_whole",
+    "python tools/fetch_weights.py depth_anything_v2_small": "tests/cli/test_fetch_weights.py: "
+    "test_depth_networks_are_fetched_into_one_folder",
+    "python tools/fetch_weights.py configs/cdda/gta2cs_cdda_daformer --dry-run": "tests/cli/"
+    "test_fetch_weights.py: test_a_published_config_says_what_it_needs",
+    "python tools/fetch_weights.py configs/cdda/gta2cs_cdda_daformer --from DIR": "tests/cli/"
+    "test_fetch_weights.py: test_without_a_network_files_come_from_a_folder",
+    'pip install "cdda-seg[hub]"': "tests/test_hub.py: what it brings, and what is said without",
+    "python tools/publish_checkpoint.py CHECKPOINT DIR/NAME.safetensors --license apache-2.0 "
+    "--hub OWNER/NAME": "tests/test_publishing.py: test_a_folder_is_pushed_without_what_else_…",
+    "pip install .": "tests/test_installed_package.py: test_the_whole_job_runs_…",
+    "uv venv && uv pip install .": "the same wheel by another installer",
+    "docker build --tag cdda-seg .": "tests/test_packaging.py: test_the_image_…",
+    "torchrun --nproc_per_node 2 --no-python cdda-train CONFIG --work-dir DIR": "tests/"
+    "test_installed_package.py: test_the_whole_job_runs_…",
 }
 # The user's own folders: what lies there is not part of the repository.
 USERS = ("data", "work_dirs", "preprocessed", "debug", "RUN", "my_package", "configs/mine")
 # These come with the user's downloads, not with the repository.
-DOWNLOADS = {"pretrained/mit_b5.pth", "mit_b5.pth"}
+DOWNLOADS = {"pretrained/mit_b5.pth", "mit_b5.pth", "pretrained/sha256.json"}
 CODE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
 SCRIPT = re.compile(r"(?:tools|benchmarks)/[\w/]+\.py|run_\w+\.py")
 
@@ -170,21 +212,6 @@ def anchors(page: str) -> list[str]:
     """Return what links to the sections of a page end with."""
     titles = re.findall(r"^#+ (.*)$", CODE.sub("", page), re.MULTILINE)
     return [re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles]
-
-
-@cache
-def parser_of(script: str) -> argparse.ArgumentParser:
-    """Return the argument parser that a script really uses."""
-    found = []
-
-    def stop(parser: argparse.ArgumentParser, *_: object) -> None:
-        found.append(parser)
-        raise SystemExit
-
-    with mock.patch.object(argparse.ArgumentParser, "parse_args", stop):
-        run(ROOT, f"python {script}")
-    (parser,) = found
-    return parser
 
 
 @cache

@@ -21,13 +21,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mmseg.apis.data_check import CheckedData, as_json, as_text, check_data, draw_samples  # noqa: E402
 from mmseg.apis.data_check.check import broken_config, read_folders  # noqa: E402
-from mmseg.cli.command import command  # noqa: E402
+from mmseg.cli.command import command, say  # noqa: E402
 from mmseg.cli.depth_maps import usual_workers  # noqa: E402
 from mmseg.config import load_config  # noqa: E402
 from mmseg.system.errors import ConfigError  # noqa: E402
 from mmseg.system.files import atomic_write  # noqa: E402
 from mmseg.system.options import ConfigOptions, TrustOptions, option  # noqa: E402
-from mmseg.system.outputs import check_output_file, is_picture  # noqa: E402
+from mmseg.system.outputs import check_output_file, is_json, is_picture  # noqa: E402
 from mmseg.system.safe_loading import trusting_files  # noqa: E402
 from mmseg.visualization.palettes import save_picture  # noqa: E402
 
@@ -62,7 +62,7 @@ def main(options: Options) -> int:
     except (OSError, ValueError, ImportError) as error:
         cfg, read, checked = None, [], CheckedData(findings=(broken_config(error),))
     for file, name, is_own in (
-        (options.json, "--json", _is_json),
+        (options.json, "--json", is_json("findings")),
         (options.picture, "--picture", is_picture),
     ):
         if file is not None:
@@ -71,7 +71,7 @@ def main(options: Options) -> int:
         with trusting_files(options.trust_checkpoint):
             workers = usual_workers(None) if options.workers is None else options.workers
             checked = check_data(cfg, workers)
-    print(as_text(checked))
+    say(as_text(checked))
     if options.json is not None:
         with atomic_write(options.json, "w") as stream:
             json.dump(as_json(checked, options.config), stream, indent=2)
@@ -86,15 +86,6 @@ def _draw(checked: CheckedData, file: str) -> None:
         print(f"'{file}' is not drawn: there are no training samples without problems.")
     else:
         save_picture(file, picture)
-
-
-def _is_json(file: Path) -> bool:
-    """Tell whether a file is a report of this command."""
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(content, dict) and "findings" in content
 
 
 if __name__ == "__main__":

@@ -22,14 +22,14 @@ ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
-from mmseg.cli.command import command  # noqa: E402
+from mmseg.cli.command import command, say  # noqa: E402
 from mmseg.cli.depth_maps import UNKNOWN, DepthOptions, depth_command  # noqa: E402
 
 
 @command(DepthOptions, __doc__, **UNKNOWN)
 def main(options: DepthOptions) -> None:
     """Run the command."""
-    depth_command(options, say=lambda line: print(line, flush=True))
+    depth_command(options, say=say)
 
 
 if __name__ == "__main__":

@@ -16,14 +16,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mmseg.cli.command import command  # noqa: E402
+from mmseg.cli.command import command, say  # noqa: E402
 from mmseg.cli.new_dataset import NewDatasetOptions, new_dataset_command  # noqa: E402
 
 
 @command(NewDatasetOptions, __doc__)
 def main(options: NewDatasetOptions) -> None:
     """Run the command."""
-    new_dataset_command(options, say=print)
+    new_dataset_command(options, say=say)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,7 @@
 
 import gc
 import math
-import os
 import platform
-import subprocess
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +13,7 @@ import torch
 
 from mmseg.engine.meters import memory_in_use
 from mmseg.engine.precision import half_for
+from mmseg.system.machine import driver_version, usable_cores
 
 FULL = ("out of memory", "alloc_failed")  # what torch, cuDNN and cuBLAS say
 READ = "called a synchronizing CUDA operation"  # how torch's sync debug mode reports each read
@@ -73,19 +72,13 @@ def is_out_of_memory(error: BaseException | None) -> bool:
     return False
 
 
-def cores() -> int:
-    """Return how many CPU cores this process may use."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return usable or 1
-
-
 def describe_machine(device: torch.device) -> dict[str, Any]:
     """Return the device, the system and the versions of what computes."""
     cpu = platform.processor() or platform.machine()
     known: dict[str, Any] = {
         "device": cpu,
         "cpu": cpu,
-        "cores": cores(),
+        "cores": usable_cores(),
         "threads": torch.get_num_threads(),
         "system": platform.platform(),
         "python": platform.python_version(),
@@ -102,16 +95,6 @@ def describe_machine(device: torch.device) -> dict[str, Any]:
             "memory_gb": properties.total_memory / 1e9,
             "multiprocessors": properties.multi_processor_count,
             "cudnn": torch.backends.cudnn.version(),
-            "driver": _driver(),
+            "driver": driver_version(),
         }
     return known
-
-
-def _driver() -> str | None:
-    """Return the version of the driver, or None if it cannot be asked."""
-    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.split("\n")[0].strip()

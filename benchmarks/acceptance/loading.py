@@ -9,11 +9,11 @@ import numpy as np
 
 from acceptance import ROOT, depth_networks
 from acceptance.bench import Bench
-from acceptance.device import cores
 from mmseg.config import load_config
 from mmseg.datasets import build_dataset, build_train_loader
 from mmseg.datasets.class_statistics import IMAGES_FILE, STATISTICS_FILE
 from mmseg.datasets.image_files import write_label
+from mmseg.system.machine import usable_cores
 
 TABLE = "loader"
 IMAGES = 4  # of each domain; so few that the system keeps them all in memory
@@ -31,7 +31,7 @@ def loader(bench: Bench) -> None:
     _write(folder / "target", train.target, scale.target_size, "_gtFine_labelTrainIds.png")
     dataset = build_dataset(train)
     workers = 1
-    while workers <= min(cores(), MOST_WORKERS):
+    while workers <= min(usable_cores(), MOST_WORKERS):
         if bench.has_time(f"{TABLE} with {workers} workers", seconds=SECONDS + 3):
             rate = _rate(bench, dataset, cfg.data.samples_per_gpu, workers)
             row = {"config": bench.scale.loader_config, "workers": workers}

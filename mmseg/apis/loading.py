@@ -18,6 +18,7 @@ from mmseg.engine.checkpoint_folder import CheckpointFolder
 from mmseg.models import build_segmentor
 from mmseg.models.legacy import with_present_names
 from mmseg.system.errors import ConfigError
+from mmseg.system.hub import local_file
 
 RECORDS = re.compile(r".*\.log\.json|results.*\.json|repro\.json")  # of a run, no configs
 
@@ -31,7 +32,8 @@ def load_network(
     """Return the network of a checkpoint in eval mode, with `CLASSES`, `PALETTE` and `cfg`.
 
     Args:
-        checkpoint: a file, or the folder of a run: then its best checkpoint, else its latest.
+        checkpoint: a file, also on the hub (`hf://owner/name`), or the folder of a run: then its
+            best checkpoint, else its latest.
         config: by default the one inside of the checkpoint, else the one beside it.
         device: by default the GPU if there is one, else the CPU.
         network: 'student' or 'teacher' of the checkpoint.
@@ -46,9 +48,8 @@ def load_network(
     file = checkpoint_file(checkpoint)
     content = read_checkpoint(file)
     if config is None:
-        config = config_of(content, file)
-    cfg = config if isinstance(config, Config) else load_config(config)
-    model = build_network(cfg)
+        config = _config_of(content, file)
+    model = build_network(config if isinstance(config, Config) else load_config(config))
     meta = use_weights(model, content, file, network)
     model.CLASSES = meta.get("CLASSES") or model.CLASSES
     model.PALETTE = meta.get("PALETTE") or model.PALETTE
@@ -75,8 +76,8 @@ def usual_device() -> str:
 
 
 def checkpoint_file(path: str | Path) -> Path:
-    """Return a checkpoint; of the folder of a run the best one, else the latest."""
-    path = Path(path)
+    """Return a checkpoint; of the folder of a run the best one, else the latest; see `hub`."""
+    path = local_file(path)
     if not path.is_dir():
         return path
     folder = CheckpointFolder(path)
@@ -89,7 +90,13 @@ def checkpoint_file(path: str | Path) -> Path:
     return found
 
 
-def config_of(content: dict[str, Any], file: Path) -> Config:
+def config_of(checkpoint: str | Path) -> Config:
+    """Return the config that `load_network` takes for a checkpoint."""
+    file = checkpoint_file(checkpoint)
+    return _config_of(read_checkpoint(file), file)
+
+
+def _config_of(content: dict[str, Any], file: Path) -> Config:
     """Return the config inside of a checkpoint, or the only one beside it."""
     meta = content.get("meta")
     if text := meta.get("config") if isinstance(meta, dict) else None:

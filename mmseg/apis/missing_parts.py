@@ -4,7 +4,7 @@ A start complains about one thing at a time; here all of them are collected.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,15 @@ from mmseg.datasets.acdc import part_of_archive
 from mmseg.datasets.class_statistics import statistics_files
 from mmseg.datasets.joint import listed
 from mmseg.datasets.unlabeled import without_labels
-from mmseg.engine.provenance import PROGRAM, pretrained_files
-from mmseg.models.backbones.weight_names import FILES, path_of
+from mmseg.engine.provenance import pretrained_files
 from mmseg.system.archives import has_folder, place
 from mmseg.system.errors import is_for_user
+from mmseg.system.hub import is_on_hub
+from mmseg.system.weight_table import TABLE, path_of
 
 SHOWN = 90  # characters of an error in a table
 FOLDER, FILE = "folder", "file"
+FETCHING = "docs/data.md#fetch-weights"
 
 
 @dataclass(frozen=True)
@@ -43,17 +45,23 @@ class Missing:
 
 
 @dataclass(frozen=True)
-class _Part:
-    """A folder or file that the `key` of a config names; `root` is the dataset's folder."""
+class Part:
+    """A folder or file that the `key` of a config names.
+
+    `root` is the folder of the dataset that `section` describes.
+    """
 
     key: str
     path: str
     kind: str = FOLDER
     root: str | None = None
     page: str = "docs/data.md"
+    section: Section = field(default_factory=dict)
 
     def missing(self) -> Missing | None:
         """Return what is missing: this, the dataset around it, or nothing."""
+        if is_on_hub(self.path):
+            return None  # it is downloaded when it is read
         if "://" in self.path:
             got = "an address, and nothing is downloaded"
             return _missing(self.path, self.key, FILE, got, self.page)
@@ -81,9 +89,13 @@ def missing_parts(cfg: Config, validates: bool = True, goes_on: bool = False) ->
             check_feature_distance(run)
     except (ValueError, OSError, ImportError) as error:
         return [broken(error)]
-    parts = [*_data_parts(run, validates), *_weight_parts(run, goes_on), *_crop_parts(run)]
-    found = [part.missing() for part in parts]
+    found = [part.missing() for part in needed_parts(run, validates, goes_on)]
     return list({one.short: one for one in reversed(found) if one}.values())[::-1]
+
+
+def needed_parts(run: RunConfig, validates: bool = True, goes_on: bool = False) -> list[Part]:
+    """Return what a run reads, whether it is there or not; arguments as of `missing_parts`."""
+    return [*_data_parts(run, validates), *_weight_parts(run, goes_on), *_crop_parts(run)]
 
 
 def missing_bases(bases: Iterable[Path]) -> list[Missing]:
@@ -91,10 +103,9 @@ def missing_bases(bases: Iterable[Path]) -> list[Missing]:
     found = []
     for base in bases:
         if not base.is_file():
-            name = base.relative_to(PROGRAM) if base.is_relative_to(PROGRAM) else base
-            text = f"expected the config '{name}', from which others inherit, got no such file. "
+            text = f"expected the config '{base}', from which others inherit, got no such file. "
             found.append(
-                Missing(str(name), f"{text}Write it, or leave these runs out with --only.")
+                Missing(str(base), f"{text}Write it, or leave these runs out with --only.")
             )
     return found
 
@@ -111,7 +122,7 @@ def broken(error: Exception) -> Missing:
     return Missing(text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…", text)
 
 
-def _data_parts(run: RunConfig, validates: bool) -> Iterator[_Part]:
+def _data_parts(run: RunConfig, validates: bool) -> Iterator[Part]:
     train = training_data(run)
     name = "data.train.source" if train.get("source") else "data.train"
     sources = listed(train.get("source") or train)
@@ -121,7 +132,7 @@ def _data_parts(run: RunConfig, validates: bool) -> Iterator[_Part]:
         root, key = source.get("data_root"), "data.train.source.rare_class_sampling"
         files = statistics_files(root)
         if source.get("ann_dir") is None or any(file.exists() for file in files):
-            yield from (_Part(key, str(file), FILE, root) for file in files)
+            yield from (Part(key, str(file), FILE, root, section=source) for file in files)
     for target in listed(train.get("target")):
         has_labels = _reads_labels(without_labels(target))
         yield from _dataset_parts(target, "data.train.target", has_labels)
@@ -129,7 +140,7 @@ def _data_parts(run: RunConfig, validates: bool) -> Iterator[_Part]:
         yield from _dataset_parts({**section, "dep_dir": None}, "data.val", True)
 
 
-def _dataset_parts(section: Section, name: str, has_labels: bool) -> Iterator[_Part]:
+def _dataset_parts(section: Section, name: str, has_labels: bool) -> Iterator[Part]:
     """Yield what a dataset of ours reads; a class of the user's own may read anything."""
     if not section or not is_dataset(section, CustomDataset):
         return
@@ -138,10 +149,11 @@ def _dataset_parts(section: Section, name: str, has_labels: bool) -> Iterator[_P
     for key, kind in kinds.items():
         if kind and isinstance(section.get(key), str):
             find = place if kind == FOLDER else Path
-            yield _Part(f"{name}.{key}", str(find(root or "", section[key])), kind, root)
+            path = str(find(root or "", section[key]))
+            yield Part(f"{name}.{key}", path, kind, root, section=section)
     if isinstance(section.get("dep_dir"), str) and not section.get("test_mode"):
         page = "docs/depth_maps.md"
-        yield _Part(f"{name}.dep_dir", section["dep_dir"], FOLDER, root, page)
+        yield Part(f"{name}.dep_dir", section["dep_dir"], FOLDER, root, page, section)
 
 
 def _reads_labels(section: Section) -> bool:
@@ -149,20 +161,21 @@ def _reads_labels(section: Section) -> bool:
     return any(isinstance(s, Mapping) and s.get("type") == "LoadAnnotations" for s in steps)
 
 
-def _weight_parts(run: RunConfig, goes_on: bool) -> Iterator[_Part]:
+def _weight_parts(run: RunConfig, goes_on: bool) -> Iterator[Part]:
     for key, path in pretrained_files(run.model, "model"):
-        yield _Part(key, str(path_of(path)) if path in FILES else path, FILE)
+        file = str(path_of(path)) if path in TABLE else path
+        yield Part(key, file, FILE, page=FETCHING)
     if run.load_from and not goes_on:
-        yield _Part("load_from", run.load_from, FILE)
+        yield Part("load_from", run.load_from, FILE, page=FETCHING)
 
 
-def _crop_parts(run: RunConfig) -> Iterator[_Part]:
+def _crop_parts(run: RunConfig) -> Iterator[Part]:
     """Yield what CDDA reads: the bank, and the source crops that it is about."""
     uda = run.uda or {}
     kinds = {"matrix_path": FILE, "croped_images_path": FOLDER, "croped_labels_path": FOLDER}
     for key, kind in kinds.items():
         if uda.get("matrix_path") and isinstance(uda.get(key), str):
-            yield _Part(f"uda.{key}", uda[key], kind)
+            yield Part(f"uda.{key}", uda[key], kind)
 
 
 def _missing(path: str, key: str, kind: str, got: str, page: str) -> Missing:

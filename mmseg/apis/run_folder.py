@@ -9,7 +9,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import mmseg
 from mmseg.apis.checks import check_folder
 from mmseg.apis.train_options import TrainOptions
 from mmseg.config import Config
@@ -25,8 +24,7 @@ from mmseg.system.files import remove_partials, require_writable
 from mmseg.system.folder_lock import only_writer
 from mmseg.system.interruption import RunInterrupted
 from mmseg.system.outputs import check_output_folder, data_folders
-
-TRAIN_TOOL = Path(mmseg.__file__).resolve().parents[1] / "tools/train.py"
+from mmseg.system.shipped import command
 
 
 @contextmanager
@@ -107,12 +105,10 @@ def continue_command(config: Path, *options: str) -> str:
 
     `options` are those that the config does not hold.
     """
-    here = Path.cwd().resolve()
-    tool = TRAIN_TOOL.relative_to(here) if TRAIN_TOOL.is_relative_to(here) else TRAIN_TOOL
-    command = ["python", str(tool), str(config), "--resume", "auto", *options]
+    words = [*command("tools/train.py"), str(config), "--resume", "auto", *options]
     size = processes.world_size()
     note = f" (by the launcher of this run, with {size} processes)" if size > 1 else ""
-    return shlex.join(command) + note
+    return shlex.join(words) + note
 
 
 def is_sentence(error: BaseException) -> bool:

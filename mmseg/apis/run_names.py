@@ -15,15 +15,17 @@ from typing import Any
 from mmseg.config import Config, find_config, load_config
 from mmseg.config.language import python_text, unwrap
 from mmseg.config.run_config import read_parts
-from mmseg.engine.provenance import PROGRAM, git_revision
+from mmseg.engine.provenance import git_revision
 from mmseg.system import processes
 from mmseg.system.files import advising, atomic_write
+from mmseg.system.shipped import find, root
 
 CONFIGS = Path("configs")
 GENERATED = CONFIGS / "generated"
 WORK_DIRS = Path("work_dirs")
 STARTUP = {"runner.max_iters": 2, "log_config.interval": 1}
 HEX_DIGITS = 5
+STAMPED = re.compile(rf"\d{{6}}_\d{{4}}_(.+)_[0-9a-f]{{{HEX_DIGITS}}}", re.DOTALL)
 
 
 def run_name(name: str) -> str:
@@ -32,10 +34,20 @@ def run_name(name: str) -> str:
     return processes.broadcast_object(f"{stamp}_{name}_{secrets.token_hex(3)[:HEX_DIGITS]}")
 
 
+def without_stamp(name: str) -> str:
+    """Return what `run_name` was given; any other name as it is.
+
+    >>> without_stamp("260102_0304_a_b_12abc"), without_stamp("a_b")
+    ('a_b', 'a_b')
+    """
+    found = STAMPED.fullmatch(name)
+    return found[1] if found else name
+
+
 def folders_named(parent: Path, name: str) -> list[Path]:
     """Return the folders in `parent` of runs called `name`, oldest first; see `run_name`."""
-    pattern = re.compile(rf"\d{{6}}_\d{{4}}_{re.escape(name)}_[0-9a-f]{{{HEX_DIGITS}}}")
-    return sorted(folder for folder in parent.glob("*") if pattern.fullmatch(folder.name))
+    found = ((folder, STAMPED.fullmatch(folder.name)) for folder in parent.glob("*"))
+    return sorted(folder for folder, stamped in found if stamped and stamped[1] == name)
 
 
 def child_of_file(
@@ -78,7 +90,7 @@ def config_of_experiment(own: Mapping[str, Any]) -> Config:
 def bases_of_experiment(own: Mapping[str, Any]) -> list[Path]:
     """Return the files from which a config of an experiment inherits."""
     bases = [own["_base_"]] if isinstance(own["_base_"], str) else own["_base_"]
-    return [_base_file(base) for base in bases]
+    return [find(CONFIGS / base) for base in bases]
 
 
 def overrides(cfg: Config, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -147,16 +159,15 @@ def _write_config(file: Path, values: Mapping[str, Any]) -> None:
         stream.write(python_text(values))
 
 
-def _base_file(name: str) -> Path:
-    """Return a base file of an experiment: that of the current folder, or the program's own."""
-    own = CONFIGS / name
-    return own if own.is_file() else PROGRAM / own
-
-
 def _from_generated(file: Path) -> str:
-    """Return a config's path relative to a file in `configs/generated/<folder>/`."""
+    """Return a config's path relative to a file in `configs/generated/<folder>/`.
+
+    The program's own configs are found by their names, also when it has moved.
+    """
     if file.is_absolute() and file.is_relative_to(Path.cwd()):
         file = file.relative_to(Path.cwd())
     if file.is_relative_to(CONFIGS):
         return (Path("../..") / file.relative_to(CONFIGS)).as_posix()
+    if file.is_relative_to(root() / CONFIGS):
+        return file.relative_to(root()).as_posix()
     return (Path("../../..") / file).as_posix()  # an absolute path stays

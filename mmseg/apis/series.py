@@ -235,16 +235,21 @@ def _run(series: Series, run: SeriesRun, plan: Plan) -> str:
     return problem
 
 
-def _report(series: Series, is_end: bool) -> None:
-    """Write the summary of what is finished so far, and log it at the end."""
-    if not processes.is_main() or series.summary_file is None or series.is_startup_test:
-        return
+def finished_runs(series: Series) -> dict[str, dict[int | None, Path]]:
+    """Return the folders of the finished runs that a series knows, by group and seed."""
     groups: dict[str, dict[int | None, Path]] = {}
     for run in series.known:
         plan = plan_run(replace(series, goes_on=True), run)
         if plan.progress.state == FINISHED and plan.progress.folder:
             groups.setdefault(run.group, {})[run.seed] = plan.progress.folder
-    content = summary(groups)
+    return groups
+
+
+def _report(series: Series, is_end: bool) -> None:
+    """Write the summary of what is finished so far, and log it at the end."""
+    if not processes.is_main() or series.summary_file is None or series.is_startup_test:
+        return
+    content = summary(finished_runs(series))
     if not content["configs"]:
         return
     write_summary(series.summary_file, content)

@@ -1,22 +1,19 @@
 """How far the runs of a series are, as their folders tell."""
 
-import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mmseg.apis.run_names import folders_named
 from mmseg.config import Config, load_config
 from mmseg.config.run_config import config_hash, read_run
 from mmseg.engine.checkpoint_folder import CheckpointFolder
+from mmseg.evaluation.run_logs import Record, records
 from mmseg.system.errors import is_for_user
 from mmseg.system.folder_lock import is_in_use
 
 FINISHED, UNFINISHED, NEW, ELSEWHERE = "finished", "to continue", "new", "running elsewhere"
 BEST_FIRST = (FINISHED, ELSEWHERE, UNFINISHED)
 LOGS = "*.log.json"
-Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -75,17 +72,17 @@ def evaluations(folder: Path) -> dict[int, Record]:
     Not from `results.json`, which a later test of the run replaces. Where the logs of several
     starts overlap, the later one counts.
     """
-    records = (r for file in sorted(folder.glob(LOGS)) for r in _records(file))
-    return {record["iter"]: record for record in records}
+    found = (record for file in sorted(folder.glob(LOGS)) for record in records(file))
+    return {record["iter"]: record for record in found if record["mode"] == "val"}
 
 
-def best_of(records: dict[int, Record]) -> int:
+def best_of(evaluated: dict[int, Record]) -> int:
     """Return the first iteration with the highest mIoU, as the best checkpoint is chosen.
 
     >>> best_of({4: {"mIoU": 0.3}, 6: {"mIoU": None}, 8: {"mIoU": 0.3}})
     4
     """
-    scores = {key: record.get("mIoU") for key, record in sorted(records.items())}
+    scores = {key: record.get("mIoU") for key, record in sorted(evaluated.items())}
     defined = {key: -1.0 if score is None else score for key, score in scores.items()}
     return max(defined, key=lambda key: defined[key])
 
@@ -110,14 +107,3 @@ def _state_of(folder: Path, max_iters: int, validates: bool) -> str | None:
     if (is_evaluated and (is_saved or not files)) if validates else is_saved:
         return FINISHED
     return UNFINISHED if files else None
-
-
-def _records(file: Path) -> Iterator[Record]:
-    """Yield the evaluations in a log; a line that was cut off is none."""
-    for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(record, dict) and record.get("mode") == "val":
-            yield record

@@ -18,6 +18,7 @@ NOTE = (
     "the order of the seeds"
 )
 TITLES = ("last", "best")
+ALONE = " ± –"  # in place of the deviation of a single run
 
 
 def summary(groups: Mapping[str, Mapping[int | None, Path]]) -> dict[str, Any]:
@@ -58,8 +59,8 @@ def mean_and_std(value: Mapping[str, Any]) -> str:
     """
     if value["mean"] is None:
         return "nan"
-    std = "–" if value["std"] is None else f"{100 * value['std']:.2f}"
-    return f"{100 * value['mean']:.2f} ± {std}"
+    std = ALONE if value["std"] is None else f" ± {100 * value['std']:.2f}"
+    return f"{100 * value['mean']:.2f}{std}"
 
 
 def _entry(name: str, folders: Mapping[int | None, Path]) -> dict[str, Any] | None:

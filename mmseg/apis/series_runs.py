@@ -68,7 +68,7 @@ def runs_of_experiment(
     """
     groups: dict[str, dict[int, Mapping[str, Any]]] = {}
     for own in configs:
-        groups.setdefault(_group_of(own["name"]), {})[own["seed"]] = own
+        groups.setdefault(group_of(own["name"]), {})[own["seed"]] = own
     runs = []
     for group, known in groups.items():
         usual = next(iter(known.values()))
@@ -91,7 +91,7 @@ def runs_of_config(
     cfg = load_config(file)
     cfg.merge_options(changes)
     name = read_parts(cfg).name or file.stem
-    group = _group_of(name) if seeds else name
+    group = group_of(name) if seeds else name
     runs = []
     for seed in dict.fromkeys(seeds):
         own = {**changes, "seed": seed, "name": f"{group}_s{seed}"}
@@ -136,10 +136,10 @@ def _run_of_file(
     return SeriesRun(changes["name"], group, seed, str(file), read, write, changes)
 
 
-def _group_of(name: str) -> str:
+def group_of(name: str) -> str:
     """Return a name without its seed.
 
-    >>> _group_of("gta2cs_dacs_s13"), _group_of("gta2cs")
+    >>> group_of("gta2cs_dacs_s13"), group_of("gta2cs")
     ('gta2cs_dacs', 'gta2cs')
     """
     return SEED_OF_NAME.sub("", name)

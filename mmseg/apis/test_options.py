@@ -13,6 +13,7 @@ from mmseg.engine.checkpoint import NETWORKS
 from mmseg.evaluation.metrics import check_metrics
 from mmseg.system.errors import ConfigError
 from mmseg.system.files import advising, require_writable
+from mmseg.system.hub import is_on_hub
 from mmseg.system.options import CfgOptions, LaunchOptions, TrustOptions, check_values, option
 from mmseg.system.outputs import check_output_file, check_output_folder, is_pickle
 
@@ -31,7 +32,7 @@ class TestOptions(CfgOptions, LaunchOptions, TrustOptions):
     __test__ = False  # keeps pytest from collecting it
 
     config: str = option(help="path of the config, with or without .py", positional=True)
-    checkpoint: str = option(help="file of weights", positional=True)
+    checkpoint: str = option(help="file of weights, or hf://owner/name", positional=True)
     eval_model: str = option(
         "student",
         "of a self-training run; both: what the teacher writes is called *_teacher",
@@ -133,6 +134,11 @@ def check_options(options: TestOptions) -> None:
     """Raise `ConfigError` for options that contradict each other, before anything is loaded."""
     check_values(options)
     check_metrics(options.metrics)
+    if is_on_hub(options.checkpoint) and options.work_dir is None:
+        raise ConfigError(
+            f"expected a folder for the log and results of {options.checkpoint!r}, got none. Add "
+            "--work-dir DIR."
+        )
     if options.out is not None and Path(options.out).suffix not in (".pkl", ".pickle"):
         raise ConfigError(f"expected --out with the suffix .pkl, got {options.out!r}.")
     if options.format_only and options.metrics:

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from mmseg.cli.endings import user_errors
 from mmseg.cli.options import parse
+from mmseg.system.shipped import as_called
 
 T = TypeVar("T")
 
@@ -31,6 +32,12 @@ def command(
         return main
 
     return decorate
+
+
+def say(line: str) -> None:
+    """Print a line for people, at once, with commands as they are called here."""
+    sys.stdout.write(f"{as_called(line)}\n")
+    sys.stdout.flush()
 
 
 def _speak_on_any_terminal() -> None:

@@ -14,6 +14,7 @@ from mmseg.preprocessing.depth_maps.jobs import PREVIEW_FILE, counted
 from mmseg.preprocessing.depth_maps.make_maps import Options, make_maps
 from mmseg.system import processes
 from mmseg.system.errors import ConfigError
+from mmseg.system.machine import usable_cores
 from mmseg.system.options import LaunchOptions, option
 
 TIMEOUT_MINUTES = 24 * 60.0  # the fastest process waits at the end for the slowest one
@@ -93,8 +94,8 @@ def usual_workers(device: torch.device | None) -> int:
     """
     if device is not None and device.type == "cpu":
         return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min(MAX_WORKERS, (cores or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+    cores = usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return max(1, min(MAX_WORKERS, cores))
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from mmseg.system import processes
 from mmseg.system.ending import end_process
 from mmseg.system.full_memory import FullMemoryError
 from mmseg.system.interruption import EXIT_STATUS, RunInterrupted
+from mmseg.system.shipped import as_called
 from mmseg.system.workers import WorkerError
 
 
@@ -36,7 +37,7 @@ def user_errors() -> Iterator[None]:
         processes.shut_down()
         sys.exit(f"{type(error).__name__}: {error}" if is_main else 1)
     except (CheckpointError, ValueError, OSError, ImportError) as error:
-        said = str(error)
+        said = as_called(str(error))
         if isinstance(error, UnicodeEncodeError):
             said = f"expected names of files that can be written, got {error.object!r}."
         advice = _advice_on_letters(said)

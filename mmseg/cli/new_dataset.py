@@ -14,7 +14,6 @@ from mmseg.config import load_config
 from mmseg.datasets import build_dataset
 from mmseg.datasets.cityscapes import CityscapesDataset
 from mmseg.datasets.depth.bins import make_command
-from mmseg.engine.provenance import PROGRAM
 from mmseg.preprocessing.new_dataset import choosing, looking, writing
 from mmseg.preprocessing.new_dataset.finding import Domain, Wanted, find_domain
 from mmseg.preprocessing.new_dataset.looking import LabelLook, Size
@@ -23,6 +22,7 @@ from mmseg.system.errors import ConfigError
 from mmseg.system.files import atomic_write
 from mmseg.system.options import option
 from mmseg.system.outputs import check_output_folder
+from mmseg.system.shipped import root
 
 Say = Callable[[str], object]
 BASES = Path("configs/_base_")
@@ -219,16 +219,16 @@ def next_steps(plan: Plan, out: Path) -> list[str]:
     if missing:
         lines.append("The other configs need neither depth maps nor run_seg.py.")
     if plan.model == "b5" and not Path("pretrained/mit_b5.pth").is_file():
-        lines.append("Put the weights at pretrained/mit_b5.pth first, see pretrained/README.md.")
+        lines.append("Before, fetch pretrained/mit_b5.pth: python tools/fetch_weights.py mit_b5")
     return lines
 
 
 def _bases(out: Path) -> str:
-    """Return the folder of bases as seen from the configs, absolute outside of the project."""
+    """Return the folder of bases as seen from the configs; the program's own is found by name."""
     here = Path.cwd().resolve()
-    project = here if (here / BASES).is_dir() else PROGRAM.resolve()
+    project = here if (here / BASES).is_dir() else root()
     if not out.resolve().is_relative_to(project):
-        return (project / BASES).as_posix()
+        return (BASES if project == root() else project / BASES).as_posix()
     return writing.relative_bases(out.resolve(), project / BASES)
 
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar, get_args, get_origin
 
 from mmseg.config import parse_options
 from mmseg.system.options import Option, options_of
+from mmseg.system.shipped import as_called
 
 T = TypeVar("T")
 SEVERAL = (list, tuple, Mapping)
@@ -21,10 +22,11 @@ def parse(kind: type[T], arguments: Sequence[str] | None, doc: str | None, **usu
         kind: its fields are options, see `mmseg.system.options`. Its `__post_init__` may refuse
             values that do not go together, and its method `warnings`, if it has one, returns lines.
         arguments: None for those of the process.
-        doc: the command in one paragraph, and what `--help` ends with.
+        doc: the command in one paragraph, and what `--help` ends with; commands of a checkout in it
+            are shown as they are called here.
         **usual: defaults of this command that differ from those of `kind`.
     """
-    description, _, more = (doc or "").partition("\n\n")
+    description, _, more = as_called(doc or "").partition("\n\n")
     parser = argparse.ArgumentParser(
         description=description,
         epilog=more,
@@ -41,9 +43,9 @@ def parse(kind: type[T], arguments: Sequence[str] | None, doc: str | None, **usu
                 given[one.field] = parse_options(given[one.field])
         chosen = kind(**{**usual, **given})
     except ValueError as error:
-        parser.error(str(error))
+        parser.error(as_called(str(error)))
     for line in getattr(chosen, "warnings", list)():
-        sys.stderr.write(f"{parser.prog}: warning: {line}\n")
+        sys.stderr.write(f"{parser.prog}: warning: {as_called(line)}\n")
     return chosen
 
 
@@ -61,7 +63,8 @@ def _add_all(parser: argparse.ArgumentParser, options: Sequence[Option]) -> None
 def _settings(one: Option) -> dict[str, Any]:
     """Return what `argparse` should know about an option, besides its name."""
     is_stated = isinstance(one.default, str | int | float | Path) and one.hint is not bool
-    shown = f"{one.help} (default: {one.default})" if is_stated else one.help
+    text = as_called(one.help)
+    shown = f"{text} (default: {one.default})" if is_stated else text
     settings: dict[str, Any] = {"help": shown if one.help else argparse.SUPPRESS}
     has_default = one.default is not MISSING
     if not one.positional:

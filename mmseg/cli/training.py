@@ -1,6 +1,5 @@
 """What `run_experiments.py` and `tools/train.py` start."""
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,6 +15,7 @@ from mmseg.apis.series_runs import (
 )
 from mmseg.apis.train import run_training
 from mmseg.apis.train_options import TrainOptions
+from mmseg.cli.command import say
 from mmseg.config import load_config
 from mmseg.config.values import Seed
 from mmseg.system import processes
@@ -93,15 +93,15 @@ def experiment_command(options: ExperimentOptions) -> None:
         with trusting_files(options.trust_checkpoint):
             run_training(load_config(file), options)
         return
-    series = _series(options)
+    series = series_of(options)
     if not options.dry_run:
         with trusting_files(options.trust_checkpoint):
             run_series(series)
     elif processes.is_main():
-        sys.stdout.write(f"{plan_table(series)}\n")
+        say(plan_table(series))
 
 
-def _series(options: ExperimentOptions) -> Series:
+def series_of(options: ExperimentOptions) -> Series:
     """Return the runs that the options ask for."""
     changes = _changes(options)
     if options.is_series:
@@ -111,7 +111,7 @@ def _series(options: ExperimentOptions) -> Series:
         folder = folder_of_config(options.config, changes)
         file = f"summary_{runs[0].group}.json"  # other configs' runs lie there, too
     else:
-        from experiments import generate_experiment_cfgs  # a file of the repository
+        from experiments import generate_experiment_cfgs  # a file beside the command
 
         number: Any = options.exp  # one of both is given
         seeds = options.seeds if options.seed is None else [options.seed]

@@ -16,6 +16,7 @@ import inspect
 import types
 from collections.abc import Callable, Container, Iterable, Mapping
 from functools import cache, cached_property, partial
+from itertools import takewhile
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BeforeValidator, ConfigDict, TypeAdapter, ValidationError
@@ -161,7 +162,7 @@ def keys_of(reader: Reader) -> tuple[dict[str, Key], bool]:
     """Return the keys of a class, function or dataclass, and whether it takes any others.
 
     A constructor that takes `**kwargs` hands them to the next class up, whose keys count as well.
-    A class may instead hand them to the dataclass that it names as `settings_class`.
+    The last one that does may hand them to the dataclass that is named as `settings_class` instead.
     """
     if dataclasses.is_dataclass(reader):
         return {k.name: k for k in map(_key_of_field, dataclasses.fields(reader)) if k}, False
@@ -170,23 +171,26 @@ def keys_of(reader: Reader) -> tuple[dict[str, Key], bool]:
         classes = reader.__mro__[:-1]  # without `object`
         constructors = [c.__dict__["__init__"] for c in classes if "__init__" in c.__dict__]
     settings = getattr(reader, "settings_class", None)
-    if settings is not None:
-        constructors[1:] = [settings]
+    if settings is not None and (handing := list(takewhile(_hands_on, constructors))):
+        constructors = [*handing, settings]
     keys: dict[str, Key] = {}
     # An open chain is really open only for plain functions; a class would hand on to `object`.
     is_open = not inspect.isclass(reader)
     for constructor in constructors:
-        parameters = _signature(constructor).parameters.values()
-        for p in parameters:
+        for p in _signature(constructor).parameters.values():
             if p.name != "self" and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL):
                 annotation = Any if p.annotation is EMPTY else p.annotation
                 keys.setdefault(p.name, Key(p.name, annotation, p.default))
-        has_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
-        # torch.nn.Module accepts any keyword only to reject it: it closes the chain.
-        if not has_any or constructor.__module__.startswith("torch."):
+        if not _hands_on(constructor):
             is_open = False
             break
     return keys, is_open
+
+
+def _hands_on(constructor: Reader) -> bool:
+    """Tell whether a constructor has `**kwargs`; that of torch.nn.Module only to refuse them."""
+    is_open = any(p.kind is p.VAR_KEYWORD for p in _signature(constructor).parameters.values())
+    return is_open and not constructor.__module__.startswith("torch.")
 
 
 def read_section(cls: type[T], cfg: Section | None, label: str = "") -> T:

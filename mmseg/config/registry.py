@@ -61,7 +61,8 @@ class Registry:
 
         Args:
             name: the `type` to use; the class's own name when left out.
-            inert: keys that configs in the wild carry and that have no effect.
+            inert: keys that configs in the wild carry and that have no effect, besides those of the
+                registered classes that the class inherits from.
             force: replace a class of the same name instead of raising `ConfigError`.
             reader: a dataclass whose fields are the keys, for a class that is not annotated.
             module: the class, where this is no decorator.
@@ -74,7 +75,9 @@ class Registry:
                     f"expected a new name for the {self.kind} of '{cls.__module__}', got {key!r}, "
                     "which exists already. Choose another name, or register it with force=True."
                 )
-            self._entries[key] = Entry(cls, reader or cls, inert)
+            parents = [e for e in self._entries.values() if e.cls in getattr(cls, "__mro__", ())]
+            ignored = (*inert, *(name for parent in parents for name in parent.inert))
+            self._entries[key] = Entry(cls, reader or cls, ignored)
             return cls
 
         given: Any = name if callable(name) else module
@@ -129,6 +132,12 @@ class Registry:
         known, is_open = keys_of(entry.cls)
         if not is_open:  # what the program supplies, a class may do without
             given = {k: v for k, v in given.items() if k in known or k not in self.supplied}
+            if lacking := [key for key in given if key not in known]:
+                raise ConfigError(
+                    f"{origin(cfg)}expected a {self.kind} that takes {lacking[0]!r}, which is "
+                    f"{given[lacking[0]]!r} here, got {cfg['type']!r}, which does not. Add the "
+                    "parameter to its constructor, or set it to None where the config states it."
+                )
         return entry.cls, {**given, **values}
 
     def _read(self, cfg: Any, given: Section) -> Entry:

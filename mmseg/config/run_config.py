@@ -27,6 +27,7 @@ from mmseg.config.sections import (
 )
 from mmseg.config.values import Count, Positive, Section, Seed, Text
 from mmseg.system.errors import ConfigError
+from mmseg.system.shipped import find
 from mmseg.system.waiting import MAX_WAIT
 
 # They name a run or say where it continues, not what it computes.
@@ -87,11 +88,13 @@ def read_run(cfg: Section) -> RunConfig:
     """
     cfg = cfg if isinstance(cfg, Config) else Config(cfg)  # which names its sections in errors
     run = read_section(RunConfig, cfg)
+    start = run.load_from and str(find(run.load_from))
     _check_schedule(cfg.get("lr_config") or {}, run.schedule)
     _check_precision(cfg, run)
     identity = {"text": python_text(unwrap(cfg)), "sha256": config_hash(cfg)}
     notice = inert_notice(cfg, run.runner.max_iters)
-    return replace(run, precision=_precision(run), notice=notice, **identity)
+    precision = _precision(run)
+    return replace(run, precision=precision, load_from=start, notice=notice, **identity)
 
 
 def read_parts(cfg: Section) -> ConfigParts:

@@ -13,7 +13,7 @@ from mmseg.config.registry import DATASETS
 from mmseg.config.values import Index, Label, Section, Text
 from mmseg.datasets.class_maps import ClassMap, MappedLabels
 from mmseg.datasets.depth.bins import make_command, png_name
-from mmseg.datasets.file_checks import require_files
+from mmseg.datasets.file_checks import convert_command, require_files
 from mmseg.datasets.image_files import (
     files_below,
     picture_size,
@@ -246,9 +246,7 @@ class CustomDataset:
         """Say how to make the labels (or another product of the converter) of this dataset."""
         if self.CONVERTER is None:
             return f"Check ann_dir and seg_map_suffix, or write the {product} yourself."
-        root = str(self.data_root or "data/…").rstrip("/")
-        command = f"python tools/convert_datasets/{self.CONVERTER}.py {root} --nproc 8"
-        return f"Make the {product} with: {command}"
+        return f"Make the {product} with: {convert_command(self.CONVERTER, self.data_root)}"
 
     def _map_classes(self, class_map: ClassMap) -> None:
         """Take the classes that `class_map` leads to, and read labels as theirs."""

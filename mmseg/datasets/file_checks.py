@@ -17,15 +17,25 @@ def require_files(dataset: Any) -> None:
                 f"expected ann_dir of {_name(dataset)}, whose pipeline has LoadAnnotations, got "
                 "none. Set ann_dir or drop that step."
             )
-        _require_each(dataset, "label", dataset.ann_dir, names, dataset.remedy("labels"))
+        require_each(dataset, "label", dataset.ann_dir, names, dataset.remedy("labels"))
     if dataset.dep_dir is not None:
         names = [dataset.depth_name(info["filename"]) for info in dataset.img_infos]
         remedy = f"Make them with: {dataset.depth_command} (docs/depth_maps.md), or set "
         remedy += "dep_dir=None to train without depth (CDDA needs it)."
-        _require_each(dataset, "depth map", dataset.dep_dir, names, remedy)
+        require_each(dataset, "depth map", dataset.dep_dir, names, remedy)
 
 
-def _require_each(dataset: Any, kind: str, folder: Path, names: list[str], remedy: str) -> None:
+def convert_command(converter: str, data_root: str | None) -> str:
+    """Return the command that converts the labels of a dataset and counts their classes."""
+    root = str(data_root or "data/…").rstrip("/")
+    return f"python tools/convert_datasets/{converter}.py {root} --nproc 8"
+
+
+def require_each(dataset: Any, kind: str, folder: Path, names: list[str], remedy: str) -> None:
+    """Raise unless a folder has a file for each image; `names` are relative to it.
+
+    `kind` and `remedy` are for the sentence.
+    """
     if not has_folder(folder):
         raise FileNotFoundError(
             f"expected a {kind} for every image of '{dataset.img_dir}' in '{folder}', got no such "

@@ -17,8 +17,10 @@ from mmseg.config.checking import check_section
 from mmseg.config.values import Count, Index, Section
 from mmseg.system.errors import ConfigError
 from mmseg.system.files import atomic_write, refuse_endless
-from mmseg.system.safe_loading import UnreadableFileError, load_safely
+from mmseg.system.hub import WEIGHTS, local_file
+from mmseg.system.safe_loading import UnreadableFileError
 from mmseg.system.soundness import faults_in, misfits
+from mmseg.system.weight_files import load_weights_file
 
 PARALLEL = ("module.", "_orig_mod.")  # what wraps a whole method or one of its networks
 WRAPPERS = (*PARALLEL, "model.")  # around the student: taken off
@@ -59,18 +61,19 @@ class CheckpointError(RuntimeError):
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Load a checkpoint to the CPU without executing anything that it may contain.
 
-    A bare state dict comes back as {'state_dict': …}. `FileNotFoundError` names the checkpoints
+    `path` is a file of torch.save, a `.safetensors` file, or one on the hub (`hf://owner/name`). A
+    bare state dict comes back as {'state_dict': …}. `FileNotFoundError` names the checkpoints
     that are in the folder; `UnsafeFileError` for a file that asks for more than tensors and plain
     values; `CheckpointError` for a file that is not a checkpoint.
     """
-    path = Path(path)
+    path = local_file(path)
     refuse_endless(path, "a checkpoint")
     if not path.is_file():
-        names = ", ".join(sorted(p.name for p in path.parent.glob("*.pth")))
+        names = ", ".join(sorted(p.name for s in WEIGHTS for p in path.parent.glob(f"*{s}")))
         hint = f"The folder has {names}." if names else "Train a run first, or give a .pth file."
         raise FileNotFoundError(f"No checkpoint at {str(path)!r}. {hint}")
     try:
-        content = load_safely(path, "a checkpoint")
+        content = load_weights_file(path, "a checkpoint")
     except (UnreadableFileError, OSError) as error:
         raise CheckpointError(
             f"expected a checkpoint of tensors and plain values at {str(path)!r}, got a file that "

@@ -14,6 +14,7 @@ from mmseg.engine.checkpoint import CheckpointError, read_checkpoint, write_chec
 from mmseg.engine.logs import get_logger
 from mmseg.system import processes
 from mmseg.system.files import atomic_write, partial_of, sync_folder
+from mmseg.system.hub import local_file
 
 LATEST = "latest.pth"
 SAVED = r"iter_(\d+)\.pth"
@@ -101,7 +102,7 @@ def resume_path(option: str | None, work_dir: str | Path, configured: str | None
         return None
     if option != "auto":
         chosen = option or configured
-        return Path(chosen) if chosen else None
+        return local_file(chosen) if chosen else None
     folder = CheckpointFolder(work_dir)
     decision: Any = None
     if processes.is_main():  # another process may see an older state of the folder

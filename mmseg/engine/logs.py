@@ -6,10 +6,18 @@ from pathlib import Path
 
 from mmseg.system import processes
 from mmseg.system.ending import FILE_ONLY, LOGGER
+from mmseg.system.shipped import as_called
 
 __all__ = ["FILE_ONLY", "get_logger", "start_logging", "stop_logging"]
 
 FORMAT = "%(asctime)s - %(levelname)s - %(message)s"
+
+
+class _Formatter(logging.Formatter):
+    """Names commands as they are called here."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return as_called(super().format(record))
 
 
 def get_logger() -> logging.Logger:
@@ -32,7 +40,7 @@ def start_logging(file: str | Path | None = None, level: str = "INFO") -> loggin
         Path(file).parent.mkdir(parents=True, exist_ok=True)
         handlers.append(logging.FileHandler(file, encoding="utf-8", errors="backslashreplace"))
     for handler in handlers:
-        handler.setFormatter(logging.Formatter(FORMAT))
+        handler.setFormatter(_Formatter(FORMAT))
         logger.addHandler(handler)
     return logger
 

@@ -1,6 +1,5 @@
 """`repro.json`: what a run was started with, so it can be told apart and repeated."""
 
-import hashlib
 import json
 import os
 import platform
@@ -23,15 +22,15 @@ from mmseg.datasets.fingerprint import dataset_fingerprint
 from mmseg.datasets.joint import parts_of
 from mmseg.engine.logs import get_logger
 from mmseg.engine.seed import CUBLAS_WORKSPACE
-from mmseg.models.backbones.weight_names import path_of
 from mmseg.system import processes
-from mmseg.system.files import atomic_write
+from mmseg.system.files import atomic_write, sha256_of
+from mmseg.system.hub import local_file
+from mmseg.system.shipped import root
+from mmseg.system.weight_table import path_of
 
-PROGRAM = Path(__file__).parents[2]
 REPRO = "repro.json"
 EARLIER = "earlier_starts"
 CROP_SETTINGS = "preprocessing.json"  # run_seg.py leaves it beside the crops
-CHUNK = 2**20  # bytes
 CHANGED = "uncommitted changes"
 GIT_SECONDS = 20
 # What git says where there is no repository, or one that does not know the program.
@@ -61,17 +60,8 @@ def write_repro(
     record = {
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "command": {"arguments": sys.argv, "folder": str(Path.cwd()), "launcher": launcher},
-        "code": code_state(PROGRAM),
-        "versions": {
-            "cdda-seg": mmseg.__version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-            "opencv": cv2.__version__,
-            "cuda": torch.version.cuda,
-            "cudnn": torch.backends.cudnn.version(),
-            "os": platform.platform(),
-        },
+        "code": code_state(root()),
+        "versions": versions(),
         "processes": len(devices),
         "devices": devices,
         "threads_per_process": torch.get_num_threads(),
@@ -85,6 +75,20 @@ def write_repro(
     }
     with atomic_write(path, "w") as stream:
         json.dump(record, stream, indent=2)
+
+
+def versions() -> dict[str, Any]:
+    """Return the versions of what computes; None where a build of torch has no such part."""
+    return {
+        "cdda-seg": mmseg.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "opencv": cv2.__version__,
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version(),
+        "os": platform.platform(),
+    }
 
 
 def version_lines(device: torch.device) -> list[str]:
@@ -122,22 +126,23 @@ def code_state(folder: Path) -> dict[str, str | None]:
     return {"revision": revision, "tree": CHANGED if changes else "clean"}
 
 
-def git_revision(folder: Path = PROGRAM) -> str | None:
-    """Return the commit of the program in `folder`, with `+changes`; None outside a checkout."""
-    state = code_state(folder)
+def git_revision(folder: Path | None = None) -> str | None:
+    """Return the commit of this program, with `+changes`; None outside a checkout."""
+    state = code_state(folder or root())
     is_changed = state["tree"] == CHANGED
     return f"{state['revision']}+changes" if is_changed else state["revision"]
 
 
 def files_of_run(run: RunConfig, dataset: Any) -> Iterator[tuple[str, Path]]:
     """Yield (config key, path) of the files whose content decides what is computed."""
-    yield from ((name, path_of(path)) for name, path in pretrained_files(run.model, "model"))
+    weights = dict(pretrained_files(run.model, "model"))
+    yield from ((name, local_file(path_of(path))) for name, path in weights.items())
     uda = run.uda or {}
     named: dict[str, Any] = {"load_from": run.load_from, "resume_from": run.resume_from}
     named["uda.matrix_path"] = uda.get("matrix_path")
     crops = uda.get("croped_images_path")
     named["uda.croped_images_path"] = crops and Path(crops).parent / CROP_SETTINGS
-    yield from ((name, Path(path)) for name, path in named.items() if path)
+    yield from ((name, local_file(path)) for name, path in named.items() if path)
     source = getattr(dataset, "source", None)
     for part in parts_of(source):
         root = getattr(part, "data_root", None)
@@ -161,11 +166,7 @@ def file_hash(path: Path) -> dict[str, Any]:
     """Return path, size in bytes and SHA-256 of a file, or that it is missing."""
     if not path.is_file():
         return {"path": str(path), "missing": True}
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while chunk := stream.read(CHUNK):
-            digest.update(chunk)
-    return {"path": str(path), "bytes": path.stat().st_size, "sha256": digest.hexdigest()}
+    return {"path": str(path), "bytes": path.stat().st_size, "sha256": sha256_of(path)}
 
 
 def _git(folder: Path, *arguments: str) -> str:

@@ -1,6 +1,7 @@
 """Write files that nobody ever sees half-written, and say why a write failed."""
 
 import errno
+import hashlib
 import io
 import os
 import platform
@@ -19,6 +20,7 @@ SUFFIX = ".partial"
 PROBE = b"\0" * 4096  # a full disk still takes empty files
 # A temporary file of another machine counts as left over after this time without a write.
 QUIET_SECONDS = 600
+CHUNK = 2**20  # bytes that are read at once
 SPACE = "free space there, or write to another disk"
 RIGHTS = "choose a folder that you may write to"
 ADVICE = {
@@ -144,6 +146,15 @@ def refuse_endless(path: str | Path, kind: str) -> None:
             f"expected {kind} at {str(path)!r}, got {found}, which is never read. Give the path of "
             "a file, and save first what a pipe delivers."
         )
+
+
+def sha256_of(path: str | Path) -> str:
+    """Return the SHA-256 of a file's content, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as stream:
+        while chunk := stream.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 @contextmanager

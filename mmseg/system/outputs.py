@@ -4,6 +4,7 @@ The checks come before any work. They follow symbolic links, and two names of on
 same file.
 """
 
+import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -61,6 +62,19 @@ def is_picture(file: Path) -> bool:
     """Tell whether a file is a PNG or JPEG picture, by its content."""
     with file.open("rb") as stream:
         return stream.read(8).startswith(PICTURES)
+
+
+def is_json(*keys: str) -> Callable[[Path], bool]:
+    """Return a function that tells whether a file holds a JSON object with these keys."""
+
+    def has_keys(file: Path) -> bool:
+        try:
+            content = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False
+        return isinstance(content, dict) and all(key in content for key in keys)
+
+    return has_keys
 
 
 def is_pickle(file: Path) -> bool:

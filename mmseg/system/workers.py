@@ -98,19 +98,47 @@ def next_item(items: Iterator[Any], workers: Sequence[BaseProcess]) -> Any:
     `WorkerError` if the workers cannot go on, or no item comes within `patience()`;
     `RunInterrupted` after a signal while none comes.
     """
+    if not workers:
+        return next(items, DONE)
     start = time.monotonic()
-    while True:
-        try:
-            return next(items, DONE)
-        except (OSError, RuntimeError, EOFError) as error:
-            if not workers:
-                raise
-            if not str(error).startswith(STILL_WAITING):
-                _explain(error, workers, len(workers))
-        raise_if_interrupted("while it waited for samples")
-        beat("waiting for samples")
-        if time.monotonic() - start > patience():
-            _give_up(workers)
+    with _unblocked(workers) as given_up:
+        while True:
+            try:
+                return next(items, DONE)
+            except (OSError, RuntimeError, EOFError) as error:
+                if given_up:
+                    raise given_up[0] from error
+                if not str(error).startswith(STILL_WAITING):
+                    _explain(error, workers, len(workers))
+            raise_if_interrupted("while it waited for samples")
+            beat("waiting for samples")
+            if time.monotonic() - start > patience():
+                error = _stuck(workers)
+                _kill(workers)
+                raise error
+
+
+@contextmanager
+def _unblocked(workers: Sequence[BaseProcess]) -> Iterator[list[WorkerError]]:
+    """Give workers up, from a thread, when the main thread does not come back from the loader.
+
+    It hands over the memory of a sample together with its worker; if that is stopped, torch waits
+    for it without a timeout. The list then holds the error, and ended workers end the wait.
+    """
+    given_up: list[WorkerError] = []
+
+    def give_up() -> None:
+        given_up.append(_stuck(workers))
+        _kill(workers)
+
+    # Longer than the main thread waits by itself.
+    timer = threading.Timer(patience() + 2 * POLL_SECONDS, give_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield given_up
+    finally:
+        timer.cancel()
 
 
 def _explain(error: Exception, workers: Sequence[BaseProcess], count: int) -> NoReturn:
@@ -138,13 +166,12 @@ def _explain(error: Exception, workers: Sequence[BaseProcess], count: int) -> No
         advice = f"Look at what was said before. If the memory was full, {FEWER}"
     else:
         raise error
-    for worker in workers:
-        worker.kill()
+    _kill(workers)
     raise WorkerError(f"{expected}{reason}. {advice}.") from error
 
 
-def _give_up(workers: Sequence[BaseProcess]) -> NoReturn:
-    """Let the workers write where they are, end them, and raise `WorkerError`."""
+def _stuck(workers: Sequence[BaseProcess]) -> WorkerError:
+    """Let the workers write where they are, and return what to raise."""
     numbers = [worker.pid for worker in workers if worker.pid is not None]
     states = [f"{n} {'is stopped' if is_stopped(n) else 'runs'}" for n in numbers]
     if hasattr(signal, "SIGUSR2"):
@@ -152,9 +179,7 @@ def _give_up(workers: Sequence[BaseProcess]) -> NoReturn:
             with suppress(ProcessLookupError):
                 os.kill(number, signal.SIGUSR2)
         time.sleep(GRACE_SECONDS)
-    for worker in workers:
-        worker.kill()
-    raise WorkerError(
+    return WorkerError(
         f"expected samples within {patience():.0f} seconds (max_wait), got none from the workers "
         f"{', '.join(states)} (those that run have written above where they are). Look at the "
         "disk, continue a stopped process (kill -CONT), or raise max_wait if samples take longer."
@@ -176,6 +201,11 @@ def in_shared_memory(tensor: Tensor) -> Tensor:
             f"expected {tensor.nbytes} bytes of shared memory for samples, got: {reason}"
             f"{_shared_memory()}. {MORE_SHARED_MEMORY}."
         ) from error
+
+
+def _kill(workers: Sequence[BaseProcess]) -> None:
+    for worker in workers:
+        worker.kill()
 
 
 def _end_of(worker: BaseProcess) -> str:

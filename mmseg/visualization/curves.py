@@ -1,19 +1,16 @@
 """Draw the curves of a run from its JSON-lines log."""
 
-import json
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from matplotlib.figure import Figure
 
+from mmseg.evaluation.run_logs import log_files, records
 from mmseg.system.files import atomic_write
 
 Curve = dict[int, float]  # iteration -> value
-LOG_PATTERNS = ("*.log.json", "*.jsonl")
 LOSSES = "loss"
 PANELS = {  # title -> pattern of the logged names
     LOSSES: ".*loss.*",
@@ -59,27 +56,10 @@ def read_curves(run_dir: str | Path) -> dict[str, Curve]:
 
     Where two logs overlap, the later one counts. A truncated last line is ignored.
     """
-    files = sorted(file for pattern in LOG_PATTERNS for file in Path(run_dir).glob(pattern))
-    if not files:
-        raise FileNotFoundError(
-            f"expected a log ({' or '.join(LOG_PATTERNS)}) in {run_dir}, got none. "
-            "Give the work folder of a run."
-        )
     curves: dict[str, Curve] = defaultdict(dict)
-    for file in files:
-        for entry in _entries(file.read_text(encoding="utf-8").splitlines()):
+    for file in log_files(run_dir):
+        for entry in records(file):
             for name, value in entry.items():
                 if isinstance(value, int | float) and math.isfinite(value):
                     curves[name][int(entry["iter"])] = float(value)
     return {name: dict(sorted(curve.items())) for name, curve in curves.items()}
-
-
-def _entries(lines: Iterable[str]) -> Iterable[Mapping[str, Any]]:
-    """Yield the lines of a log that belong to an iteration."""
-    for line in lines:
-        try:
-            entry = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        if isinstance(entry, dict) and entry.get("mode") in ("train", "val") and "iter" in entry:
-            yield entry

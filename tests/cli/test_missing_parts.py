@@ -8,7 +8,7 @@ import small_runs
 
 from mmseg.apis.missing_parts import missing_parts
 from mmseg.config import Config
-from mmseg.models.backbones.weight_names import FILES
+from mmseg.system.weight_table import NAMED
 
 SAMPLING = {"min_pixels": 1, "class_temp": 0.1, "min_crop_ratio": 0.5}
 STATISTICS = ("source/sample_class_stats.json", "source/samples_with_class.json")
@@ -99,7 +99,7 @@ def test_an_archive_of_acdc_counts_as_the_folder_that_it_stands_for(cfg: Config)
 def test_weights_with_a_name_are_missed_by_their_file(cfg: Config) -> None:
     for name in ("open-mmlab://resnet50_v1c", "open-mmlab://unknown"):
         cfg.merge_options({"model.pretrained": name})
-        file = f"pretrained/{FILES[name]}" if name in FILES else name
+        file = f"pretrained/{NAMED[name]}" if name in NAMED else name
         assert names(cfg) == [file]
 
 

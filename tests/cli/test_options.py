@@ -8,14 +8,26 @@ import pytest
 from demo_project import ROOT, run
 
 import run_seg
+from mmseg.apis.publishing import PublishOptions
 from mmseg.apis.test_options import TestOptions
 from mmseg.cli.converting import ConvertOptions
 from mmseg.cli.depth_maps import UNKNOWN, DepthOptions
 from mmseg.cli.new_dataset import NewDatasetOptions
 from mmseg.cli.options import parse
+from mmseg.cli.reproducing import ReproduceOptions
 from mmseg.cli.training import ConfigRunOptions, ExperimentOptions
 from mmseg.system.options import Option, options_of
-from tools import check_data, contact_sheet, make_demo_data, plot_curves, publish_checkpoint
+from tools import (
+    analyze_logs,
+    check_data,
+    compare_runs,
+    contact_sheet,
+    doctor,
+    fetch_weights,
+    get_param_count,
+    make_demo_data,
+    plot_curves,
+)
 
 # The options of each script, words that it needs, and one of those that exclude each other.
 COMMANDS: dict[str, tuple[type, list[str], list[str]]] = {
@@ -25,11 +37,17 @@ COMMANDS: dict[str, tuple[type, list[str], list[str]]] = {
     "run_seg.py": (run_seg.SegOptions, [], []),
     "tools/make_depth.py": (DepthOptions, ["images", "--out", "o"], ["--model", "m"]),
     "tools/check_data.py": (check_data.Options, ["c"], []),
+    "tools/compare_runs.py": (compare_runs.Options, ["r", "--out", "o"], []),
+    "tools/reproduce.py": (ReproduceOptions, ["c"], []),
     "tools/contact_sheet.py": (contact_sheet.Options, ["c"], []),
     "tools/plot_curves.py": (plot_curves.Options, ["r"], []),
-    "tools/publish_checkpoint.py": (publish_checkpoint.Options, ["a", "b"], []),
+    "tools/publish_checkpoint.py": (PublishOptions, ["a", "b.safetensors"], []),
+    "tools/fetch_weights.py": (fetch_weights.Options, [], []),
     "tools/make_demo_data.py": (make_demo_data.Options, [], []),
     "tools/new_dataset.py": (NewDatasetOptions, ["s", "t", "--out", "o"], []),
+    "tools/doctor.py": (doctor.Options, ["c"], []),
+    "tools/analyze_logs.py": (analyze_logs.Options, ["r"], []),
+    "tools/get_param_count.py": (get_param_count.Options, ["c"], []),
     "tools/convert_datasets/gta.py": (ConvertOptions, ["data", "--gt-dir", "g"], []),
     "tools/convert_datasets/synthia.py": (ConvertOptions, ["data", "--gt-dir", "g"], []),
     "tools/convert_datasets/cityscapes.py": (ConvertOptions, ["data", "--gt-dir", "g"], []),

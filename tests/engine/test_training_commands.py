@@ -105,8 +105,10 @@ def test_checkpoint_is_readable_by_other_programs(run_dir: Path) -> None:
 def test_test_sh_takes_the_best_checkpoint_else_the_latest(run_dir: Path, best: bool) -> None:
     copy = run_dir.parent / f"copy_{best}"
     copy.mkdir()
-    for name in (f"{run_dir.name}.py", "latest.pth", *(["best_mIoU_iter_2.pth"] if best else [])):
+    for name in ("latest.pth", *(["best_mIoU_iter_2.pth"] if best else [])):
         (copy / name).write_bytes((run_dir / name).read_bytes())
+    config = load_config(run_dir / f"{run_dir.name}.py")
+    config.dump(copy / f"{run_dir.name}{'.py' if best else '.json'}")  # as published runs have it
     done = test_sh(str(copy))
     assert done.returncode == 0, done.stderr
     name = "best_mIoU_iter_2.pth" if best else "latest.pth"

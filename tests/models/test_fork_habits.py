@@ -17,13 +17,15 @@ from torch import Tensor
 from mmseg.config import ConfigDict, load_config
 from mmseg.config.language.custom_imports import import_custom_modules
 from mmseg.config.language.new_places import NEW_PLACES, REPLACED
-from mmseg.config.registry import Registry
+from mmseg.config.registry import UDA, Registry
 from mmseg.datasets import build_dataset
-from mmseg.models import BACKBONES, HEADS, build_head, build_segmentor, legacy
+from mmseg.datasets.pipelines import Compose
+from mmseg.models import BACKBONES, HEADS, build_head, build_segmentor, build_train_model, legacy
 from mmseg.models.decode_heads import BaseDecodeHead
 from mmseg.models.layers import ConvModule
+from mmseg.models.uda import DACS
 from mmseg.ops import resize
-from mmseg.system.errors import is_for_user
+from mmseg.system.errors import ConfigError, is_for_user
 
 PATH = re.compile(r"\w+(\.\w+)+")  # what can be imported, unlike an advice in words
 # Modules of forks start with these lines; they stay as they are.
@@ -395,3 +397,38 @@ def test_builders_understand_old_names() -> None:
     head = build_head({"type": "UniHead", **HEAD, "decoder_params": {"fusion": None, **names}})
     assert type(head).__name__ == legacy.RENAMED["UniHead"]
     assert "MixVisionTransformer" in BACKBONES
+
+
+def test_a_step_that_changes_arrays_in_place_finds_them_as_read_in_every_draw() -> None:
+    """Rare class sampling draws several crops of one image."""
+
+    class InPlace:
+        def __call__(self, results: Any) -> Any:
+            results["img"] += 1
+            return results
+
+    steps = Compose([InPlace()])
+    fixed = steps.fixed({"img": np.zeros((2, 3))})
+    assert [steps.drawn(fixed)["img"].sum() for _ in range(3)] == [6, 6, 6]
+
+
+def test_a_backbone_that_takes_no_pretrained_file_says_so(forked: ConfigDict) -> None:
+    forked.model.pretrained = "pretrained/mine.pth"
+    with pytest.raises(ConfigError, match=r"backbone that takes 'pretrained', .* got 'ForkPyra"):
+        build_segmentor(forked.model)
+
+
+def test_a_method_that_inherits_takes_the_keys_of_the_whole_line(forked: ConfigDict) -> None:
+    """Those of its constructors, those of its settings, and those without effect."""
+
+    @UDA.register_module()
+    class ForkMethod(DACS):
+        def __init__(self, of_mine: int = 3, **cfg: Any) -> None:
+            super().__init__(**cfg)
+            self.of_mine = of_mine
+
+    section = {"type": "ForkMethod", "of_mine": 4, "alpha": 0.5, "print_grad_magnitude": False}
+    method: Any = build_train_model({"model": forked.model, "uda": section})
+    assert (method.of_mine, method.settings.alpha) == (4, 0.5)
+    with pytest.raises(ConfigError, match="unknown key 'alfa' in training method 'ForkMethod'"):
+        build_train_model({"model": forked.model, "uda": {"type": "ForkMethod", "alfa": 0.5}})

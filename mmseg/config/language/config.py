@@ -8,7 +8,7 @@ dictionary remembers in `origins` where each key was written, so errors can name
 
 import difflib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -24,8 +24,10 @@ from mmseg.config.language.sources import BASE, SUFFIXES, read_source, source_te
 from mmseg.config.language.templates import Templates
 from mmseg.system.errors import ConfigError
 from mmseg.system.files import atomic_write, refuse_endless
+from mmseg.system.shipped import root
 
 MAX_CHAIN = 30
+CONFIGS = Path("configs")
 MAX_FILES_OF_HINT = 20_000
 # Options may set keys of these sections even if a config omits them or sets them to None.
 OPTIONAL_SECTIONS = ("optimizer_config", "amp", "fp16", "checkpoint_config", "evaluation")
@@ -114,23 +116,35 @@ def load_config(path: str | Path) -> Config:
 
 
 def find_config(path: str | Path) -> Path:
-    """Return the config file that `path` names, with or without its suffix."""
+    """Return the config file that `path` names, with or without its suffix and `configs/`.
+
+    It is looked for in the current folder, then among the program's own.
+    """
     path = Path(path)
     refuse_endless(path, "a config")
-    for candidate in (path, *(path.parent / (path.name + suffix) for suffix in SUFFIXES)):
-        if candidate.is_file():
-            return candidate
-    root = next((p for p in path.parents if p.is_dir()), Path())
-    files = {
-        str(p.with_suffix("")): p
-        for p in islice(root.rglob("*"), MAX_FILES_OF_HINT)
-        if p.suffix in SUFFIXES and "generated" not in p.parts and p.is_file()
-    }
-    wanted = path.with_suffix("") if path.suffix in SUFFIXES else path
-    close = difflib.get_close_matches(str(wanted), list(files)[:2000], n=3, cutoff=0.4)
-    names = ", ".join(str(files[name]) for name in close)
-    hint = f" The most similar are: {names}." if close else ""
+    folders = [Path()] if path.is_absolute() or ".." in path.parts else [Path(), root()]
+    for place in (base / path for folder in folders for base in (folder, folder / CONFIGS)):
+        for candidate in (place, *(place.parent / (place.name + suffix) for suffix in SUFFIXES)):
+            if candidate.is_file():
+                return candidate
+    close = _similar_names(path.with_suffix("") if path.suffix in SUFFIXES else path)
+    hint = f" The most similar are: {', '.join(close)}." if close else ""
     raise FileNotFoundError(f"No config file at {str(path)!r} (with or without .py).{hint}")
+
+
+def _similar_names(wanted: Path) -> list[str]:
+    """Return configs with names like `wanted`, of the program and of a folder of the user."""
+    folder = next((p for p in wanted.parents if p.is_dir()), Path())
+    own = [file.relative_to(root()) for file in _configs_in(root() / CONFIGS)]
+    names = {str(file.with_suffix("")): str(file) for file in [*own, *_configs_in(folder)]}
+    close = difflib.get_close_matches(str(wanted), list(names)[:2000], n=3, cutoff=0.4)
+    return [names[name] for name in close]
+
+
+def _configs_in(folder: Path) -> Iterator[Path]:
+    for file in islice(folder.rglob("*"), MAX_FILES_OF_HINT):
+        if file.suffix in SUFFIXES and "generated" not in file.parts and file.is_file():
+            yield file
 
 
 def _config(merged: ConfigDict, filename: str | None, text: str) -> Config:
@@ -181,7 +195,7 @@ def _merged_bases(names: Any, file: Path, chain: tuple[Path, ...]) -> ConfigDict
     if not _is_base(names):
         return merged
     for name in names if isinstance(names, list | tuple) else [names]:
-        base_file = file.parent / name
+        base_file = _base_file(file, name)
         if base_file.is_dir():
             raise ConfigError(f"{file}: its _base_ {str(name)!r} is a folder. Name a file in it.")
         if not base_file.is_file():
@@ -197,6 +211,13 @@ def _merged_bases(names: Any, file: Path, chain: tuple[Path, ...]) -> ConfigDict
                 )
         merged.update(base)
     return merged
+
+
+def _base_file(file: Path, name: str | Path) -> Path:
+    """Return what a name in the `_base_` of a file means: `configs/…` may be the program's own."""
+    beside, own = file.parent / name, root() / name
+    is_own = CONFIGS in Path(name).parents and not beside.exists() and own.is_file()
+    return own if is_own else beside
 
 
 def _warn_about_similar_names(cfg: Config) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated
 
+import numpy as np
 from pydantic import Field
 
 from mmseg.config.registry import PIPELINES
@@ -26,6 +27,9 @@ class Compose:
         ]
         random = (i for i, step in enumerate(self.steps) if getattr(step, "is_random", True))
         self._first_random = next(random, len(self.steps))
+        later = self.steps[self._first_random :]
+        # Steps of forks change arrays in place; the next draw must find them as they were read.
+        self._copies = any(not type(step).__module__.startswith("mmseg.") for step in later)
 
     def __call__(self, results: Results) -> Results:
         """Run every step."""
@@ -36,7 +40,9 @@ class Compose:
         return _run(self.steps[: self._first_random], results)
 
     def drawn(self, results: Results) -> Results:
-        """Run the first random step and all after it."""
+        """Run the first random step and all after it; the arrays of `results` stay as they are."""
+        if self._copies:
+            results = {k: v.copy() if isinstance(v, np.ndarray) else v for k, v in results.items()}
         return _run(self.steps[self._first_random :], results)
 
 

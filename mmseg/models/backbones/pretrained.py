@@ -7,11 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmseg.models.backbones.weight_names import checked_file, is_known_kind
+from mmseg.models.backbones.weight_names import checked_file, how_to_fetch
 from mmseg.system.errors import ConfigError
 from mmseg.system.files import refuse_endless
-from mmseg.system.safe_loading import UnreadableFileError, load_safely
+from mmseg.system.hub import is_on_hub, local_file
+from mmseg.system.safe_loading import UnreadableFileError
 from mmseg.system.soundness import faults_in, misfits
+from mmseg.system.weight_files import load_weights_file
+from mmseg.system.weight_table import is_known_kind, known_as
 
 SHOWN = 4  # names per list in an error message
 Arrange = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
@@ -32,7 +35,8 @@ def load_pretrained(
 
     Args:
         backbone: to fill.
-        path: of the file, or a name of `weight_names`, such as 'torchvision://resnet50'.
+        path: of the file, or a name such as 'torchvision://resnet50' (see `weight_table`), or a
+            file on the hub, such as 'hf://owner/name' (see `hub`).
         where_to_get: what to do if there is no such file, as the end of a sentence.
         ignored: prefixes of keys that are left out, those of the image classifier.
         arrange: returns the other weights under the backbone's names.
@@ -40,10 +44,12 @@ def load_pretrained(
     Raises:
         FileNotFoundError: if there is no such file.
         UnsafeFileError: if it contains more than tensors and plain values.
-        ConfigError: if it cannot be read or does not fit, or if `path` is a URL.
+        ConfigError: if it cannot be read or does not fit, or if `path` is another URL.
     """
     if is_known_kind(str(path)):
         path = checked_file(str(path))
+    elif is_on_hub(path):
+        path = local_file(path)
     if "://" in str(path) or str(path).startswith("hf-hub:"):
         name = str(path).rsplit("/", 1)[-1].removesuffix(".pth")
         raise ConfigError(
@@ -55,8 +61,10 @@ def load_pretrained(
     path = Path(path)
     refuse_endless(path, "pretrained weights")
     if not path.is_file():
+        known = known_as(path)
+        how = f" {how_to_fetch(known.name if known.path == path else 'CONFIG')}." if known else ""
         raise FileNotFoundError(
-            f"expected pretrained weights at '{path}', got no such file; {where_to_get}."
+            f"expected pretrained weights at '{path}', got no such file; {where_to_get}.{how}"
         )
     found = {k: v for k, v in _read_state(path).items() if not k.startswith(tuple(ignored))}
     found = dict(arrange(found))
@@ -74,8 +82,13 @@ def load_pretrained(
 
 def _read_state(path: Path) -> Mapping[str, Tensor]:
     """Return the state dict in a file."""
-    is_safetensors = path.suffix == ".safetensors"
-    content: Any = _read_safetensors(path) if is_safetensors else _read_torch_file(path)
+    try:
+        content: Any = load_weights_file(path, "pretrained weights")
+    except UnreadableFileError as error:
+        raise ConfigError(
+            f"expected a file of tensors at '{path}', got one that cannot be read ({error}); fetch "
+            "the file again."
+        ) from error
     for key in ("state_dict", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
@@ -90,34 +103,6 @@ def _read_state(path: Path) -> Mapping[str, Tensor]:
             "again."
         )
     return content
-
-
-def _read_torch_file(path: Path) -> Any:
-    try:
-        return load_safely(path, "pretrained weights")
-    except UnreadableFileError as error:
-        raise ConfigError(
-            f"expected a file of tensors saved by torch.save at '{path}', got one that cannot be "
-            f"read ({error}); fetch the file again."
-        ) from error
-
-
-def _read_safetensors(path: Path) -> Mapping[str, Tensor]:
-    try:
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-    except ImportError as error:
-        raise ImportError(
-            f"expected the package safetensors to read '{path}', got: {error}. Install it: "
-            'pip install "cdda-seg[vfm]" (or pip install safetensors).'
-        ) from error
-    try:
-        return load_file(path)
-    except (SafetensorError, ValueError) as error:
-        raise ConfigError(
-            f"expected a file of tensors saved by safetensors at '{path}', got one that cannot be "
-            f"read ({error}). Fetch the file again."
-        ) from error
 
 
 def _differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:

@@ -7,13 +7,18 @@ from pathlib import Path
 
 import torch
 
+from mmseg.system.hub import hub_errors, reason_of
 from mmseg.system.safe_loading import load_safely
+from mmseg.system.weight_table import (
+    DEPTH_FILES,
+    DEPTH_LICENSES,
+    NON_COMMERCIAL,
+    depth_repository,
+)
 
-HUB = "depth-anything/Depth-Anything-V2-"
-ALIASES = {"small": f"{HUB}Small-hf", "base": f"{HUB}Base-hf", "large": f"{HUB}Large-hf"}
-NON_COMMERCIAL = "CC-BY-NC-4.0: not for commercial use"
-LICENSES = {**dict.fromkeys(ALIASES.values(), NON_COMMERCIAL), ALIASES["small"]: "Apache-2.0"}
-RULE_FILE = "preprocessor_config.json"
+ALIASES = {size: depth_repository(size) for size in DEPTH_LICENSES}
+LICENSES = {ALIASES[size]: license for size, license in DEPTH_LICENSES.items()}
+CONFIG_FILE, RULE_FILE, _ = DEPTH_FILES
 
 
 @dataclass(frozen=True)
@@ -80,19 +85,16 @@ def advice(name: str) -> str:
 
 def _downloaded(name: str) -> Path:
     """Return the folder of a network of the hub in this machine's cache."""
-    from huggingface_hub import constants, errors, snapshot_download
+    from huggingface_hub import snapshot_download
 
     try:
-        wanted = ["config.json", RULE_FILE, "model*.safetensors*"]
+        wanted = [CONFIG_FILE, RULE_FILE, "model*.safetensors*"]
         folder = Path(snapshot_download(name, allow_patterns=wanted))
         if not any(folder.glob("model*.safetensors")):
             folder = Path(snapshot_download(name, allow_patterns="pytorch_model*.bin*"))
         return folder
-    except (OSError, ValueError, RuntimeError, getattr(errors, "HTTPError", OSError)) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        if constants.HF_HUB_OFFLINE:
-            reason = "it is not among the downloaded ones, and HF_HUB_OFFLINE forbids fetching it"
+    except hub_errors() as error:
         raise FileNotFoundError(
-            f"expected a local folder or a network of the hub named '{name}', got: {reason}; "
-            f"{advice(name)}"
+            f"expected a local folder or a network of the hub named '{name}', got: "
+            f"{reason_of(error)}; {advice(name)}"
         ) from error
