@@ -160,6 +160,13 @@ TRIED = {
     "docker build --tag cdda-seg .": "tests/test_packaging.py: test_the_image_…",
     "torchrun --nproc_per_node 2 --no-python cdda-train CONFIG --work-dir DIR": "tests/"
     "test_installed_package.py: test_the_whole_job_runs_…",
+    "python tools/export_submission.py cityscapes --checkpoint RUN_DIR --out submission.zip": (
+        "tests/cli/test_export_submission.py: test_the_example_of_the_help_runs"
+    ),
+    "python tools/export_submission.py acdc --predictions DIR --out submission.zip": "tests/cli/"
+    "test_export_submission.py: test_each_server_gets_its_ids_at_its_size",
+    "python tools/export_submission.py cityscapes --validate submission.zip": "tests/cli/"
+    "test_export_submission.py: test_the_example_of_the_help_runs",
 }
 # The user's own folders: what lies there is not part of the repository.
 USERS = ("data", "work_dirs", "preprocessed", "debug", "RUN", "my_package", "configs/mine")

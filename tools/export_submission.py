@@ -18,7 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mmseg.apis.submission import SubmissionOptions, run_submission  # noqa: E402
-from mmseg.cli.command import command  # noqa: E402
+from mmseg.cli.command import command, say  # noqa: E402
 from mmseg.system.safe_loading import trusting_files  # noqa: E402
 
 
@@ -26,7 +26,7 @@ from mmseg.system.safe_loading import trusting_files  # noqa: E402
 def main(options: SubmissionOptions) -> None:
     """Run the command."""
     with trusting_files(options.trust_checkpoint):
-        run_submission(options, say=print)
+        run_submission(options, say=say)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import re
 import shlex
 import shutil
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,15 +20,14 @@ from cityscapesscripts.helpers.labels import trainId2label
 from golden_init import blocky_labels, init_module
 from PIL import Image
 
-from mmseg.apis.submission_file import check_submission
+from mmseg.apis.submission import SERVED as kinds
 from mmseg.datasets import CityscapesDataset
 from mmseg.datasets.cityscapes import ID_NAMES
 from mmseg.datasets.image_files import write_label
 from mmseg.datasets.labels import CLASSES, PALETTE
 from mmseg.evaluation import eval_metrics
 from mmseg.models import build_segmentor
-from mmseg.visualization.palettes import save_picture
-from tools import export_submission
+from tools import export_submission, predict
 from tools import test as test_tool
 
 HEIGHT, WIDTH = 30, 46
@@ -143,7 +142,10 @@ def test_a_checkpoint_its_pictures_and_its_server_files_make_the_same_archive(
     place = ["--data-root", str(run / "target"), "--out"]
     export(*val, "--predictions", "preds", *place, "preds.zip")
     export(*val, "--predictions", "server", "--ids", "label", *place, "server.zip")
-    archives = {Path(f"{name}.zip").read_bytes() for name in ("network", "preds", "server")}
+    images = str(run / "target/leftImg8bit/val")
+    predict.main([images, "--checkpoint", str(folder), "--out", "own", "--save", "ids", *more])
+    export(*val, "--predictions", "own/ids", *place, "own.zip")
+    archives = {Path(f"{n}.zip").read_bytes() for n in ("network", "preds", "server", "own")}
     assert len(archives) == 1
     found = members("network.zip")
     assert list(found) == FLAT
@@ -189,6 +191,16 @@ def test_each_server_gets_its_ids_at_its_size(
     export(dataset, "--validate", "out.zip")
 
 
+def test_label_ids_of_no_class_become_no_train_ids(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_image(Path("data/acdc/rgb_anon/val"), "x_rgb_anon.png")
+    write_label("preds/x_rgb_anon.png", np.full((HEIGHT, WIDTH), ID_NAMES.index("trailer")))
+    words = ["acdc", "--split", "val", "--predictions", "preds", "--ids", "label", "--out", "o"]
+    assert "1 with ids of no class ('x_rgb_anon.png'). Nothing" in refused(capsys, *words)
+
+
 def test_images_of_one_name_keep_their_folders(project: object) -> None:
     write_image(Path("data/leftImg8bit/val/other"), FLAT[0])
     write_label(Path("preds/other", FLAT[0]), blocks("other", range(19)))
@@ -205,7 +217,6 @@ def picture(kind: str, size: tuple[int, int] = (WIDTH, HEIGHT), value: int = 0) 
     return stream.getvalue()
 
 
-FEW_BITS = picture("1").replace(b"IHDR", b"IHDr")  # its checksum does not fit any more
 # A fault of one picture: its name and bytes (None removes it), and what is said of it.
 FAULTS: dict[str, tuple[str, bytes | None, str]] = {
     "missing": (NAMES[1], None, rf"1 missing \('{FLAT[1]}'\)"),
@@ -217,7 +228,8 @@ FAULTS: dict[str, tuple[str, bytes | None, str]] = {
     "value": (NAMES[0], picture("L", value=255), r"1 with ids above \d+ \(.* has 255\)"),
     "broken": (NAMES[0], picture("L")[:-20], "1 no PNG, or broken"),
     "text": (NAMES[0], b"no picture", "1 no PNG, or broken"),
-    "checksum": (NAMES[0], FEW_BITS, "1 no PNG, or broken"),
+    "checksum": (NAMES[0], picture("L").replace(b"IDAT", b"IDAt"), "1 no PNG, or broken"),
+    "1 bit": (NAMES[0], picture("1"), r"1 not of 8-bit ids \(.*\) \(.* is 1\)"),
 }
 
 
@@ -337,36 +349,51 @@ def test_test_images_have_the_size_of_the_server(project: object, capsys: Any) -
         ([*VAL, "--predictions", "none", "--out", "o"], "expected a folder of predictions at 'non"),
         ([*VAL, "--checkpoint", "none.pth", "--out", "o"], "none.pth"),
         ([*VAL, "--predictions", "preds", "--out", "text"], "which holds something else"),
-        ([*VAL, "--checkpoint", "7.pth", "--out", "o"], "expected a network of the 19 classes"),
-        ([*VAL, "--checkpoint", "7.pth", "--out", "o", "--eval-model", "teacher"], "teacher"),
     ],
 )
 def test_wrong_words_end_with_one_sentence(
     words: list[str], said: str, project: object, capsys: Any
 ) -> None:
     Path("text").write_text("no archive")
-    if "7.pth" in words:
-        model = models_cfg.daformer("mit_b0", channels=16, embed=16)
-        model["decode_head"]["num_classes"] = 7
-        values = tiny_run.config(Path("data"), model=model)
-        for part in (values["data"]["test"], *values["data"]["train"].values()):
-            if isinstance(part, dict):
-                part["classes"] = list(CLASSES[:7])
-        tiny_run.write_config(Path("seven.py"), values)
-        Path("text").rename("text.txt")
-        torch.save({"state_dict": init_module(build_segmentor(model)).state_dict()}, "7.pth")
     assert said in refused(capsys, *words)
     assert not Path("o").exists()
 
 
-def test_a_fault_of_writing_leaves_the_archive_of_before(
+def test_a_network_of_other_classes_or_without_a_teacher_is_refused(
+    run: Path, project: object, capsys: Any
+) -> None:
+    words = [*VAL, "--out", "out.zip", "--checkpoint", str(run / "work_dirs/run")]
+    assert "teacher" in refused(capsys, *words, "--eval-model", "teacher")
+    model = models_cfg.daformer("mit_b0", channels=16, embed=16)
+    model["decode_head"]["num_classes"] = 7
+    values = tiny_run.config(Path("data"), model=model)
+    for section in (values["data"]["test"], *values["data"]["train"].values()):
+        if isinstance(section, dict):
+            section["classes"] = list(CLASSES[:7])
+    tiny_run.write_config(Path("seven/seven.py"), values)
+    torch.save({"state_dict": build_segmentor(model).state_dict()}, "seven/latest.pth")
+    said = refused(capsys, *words[:-1], "seven")
+    assert "expected a network of the 19 classes of the test server, got 7: road, sidewalk" in said
+    assert not Path("out.zip").exists()
+
+
+def test_what_cannot_be_read_back_leaves_the_archive_of_before(
     project: object, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    export(*VAL, "--predictions", "preds", "--out", "out.zip")
+    words = [*VAL, "--predictions", "preds", "--out", "out.zip"]
+    export(*words)
     before = Path("out.zip").read_bytes()
-    spoil: Callable[..., bytes] = lambda ids: picture("RGB")  # noqa: E731
-    monkeypatch.setattr("mmseg.apis.submission.encode_png", spoil)
-    said = refused(capsys, *VAL, "--predictions", "preds", "--out", "out.zip")
-    assert "got in 'out.zip': 3 not of 8-bit ids (L)" in said
+    monkeypatch.setattr("mmseg.apis.submission.encode_png", lambda ids: picture("RGB"))
+    assert "got in 'out.zip': 3 not of 8-bit ids (L)" in refused(capsys, *words)
     assert Path("out.zip").read_bytes() == before
-    assert check_submission
+    assert not list(Path().glob(".*"))
+
+
+def test_the_page_says_what_each_server_takes() -> None:
+    page = (Path(__file__).parents[2] / "docs/evaluation.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| ([^|]+), (\d+×\d+) \| `([^`]+)`", page, re.M)
+    assert [row[0] for row in rows] == list(SERVED) == list(kinds)
+    for name, ids, size, images in rows:
+        rule = kinds[name].SERVER
+        assert (ids.lower(), size) == (rule.ids, "{}×{}".format(*rule.size))
+        assert images == f"data/{name}/{rule.images}/test"
