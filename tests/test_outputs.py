@@ -38,6 +38,7 @@ from tools import (  # noqa: E402
     make_demo_data,
     new_dataset,
     plot_curves,
+    predict,
     publish_checkpoint,
     reproduce,
 )
@@ -110,6 +111,10 @@ OUTPUTS: dict[str, tuple[Command, list[str]]] = {
     "analyze_logs --json": (
         (analyze_logs.main, ["logged", "--json", "OUT"]),
         ["logged/1.log.json", "tiny.py", "notes.txt"],
+    ),
+    "predict --out": (
+        (predict.main, [IMAGES, "--checkpoint", "model.pkl", "--labels", LABELS, "--out", "OUT"]),
+        [IMAGES, f"{IMAGES}/new", LABELS, f"{LABELS}/new"],
     ),
     "contact_sheet --out": (
         (contact_sheet.main, ["tiny.py", "--preds", "p=preds", "--out", "OUT"]),

@@ -118,7 +118,6 @@ TRIED = {
     "log_config.img_interval=50": OWN_DATA,
     "python benchmarks/adaptation.py": "tests/test_commands.py: its report; it trains for hours",
     "properdocs build -f docs/site/properdocs.yml": "tests/test_site.py: all of it",
-    "python tools/test.py CONFIG CHECKPOINT --show-dir DIR": DEMO,
     "python tools/test.py CONFIG CHECKPOINT --eval mIoU": DEMO,
     "python run_experiments.py --config CONFIG": DEMO,
     "python run_experiments.py --config configs/mine/sum_head --startup-test": "tests/"
@@ -167,6 +166,11 @@ TRIED = {
     "test_export_submission.py: test_each_server_gets_its_ids_at_its_size",
     "python tools/export_submission.py cityscapes --validate submission.zip": "tests/cli/"
     "test_export_submission.py: test_the_example_of_the_help_runs",
+    "python tools/predict.py photos --checkpoint work_dirs/local-basic/<run> --out labeled": (
+        "tests/cli/test_predict.py: test_each_kind_of_output_is_what_the_network_says"
+    ),
+    "python tools/predict.py photos --checkpoint CHECKPOINT --config CONFIG --out labeled "
+    "--save ids,color": "tests/cli/test_predict.py: test_student_and_teacher_and_checkpoints_…",
 }
 # The user's own folders: what lies there is not part of the repository.
 USERS = ("data", "work_dirs", "preprocessed", "debug", "RUN", "my_package", "configs/mine")

@@ -64,27 +64,25 @@ class Options(CfgOptions, TrustOptions):
 
     @property
     def kinds(self) -> list[str]:
-        """What to write; commas separate kinds, too."""
-        return list(dict.fromkeys(kind for word in self.save for kind in word.split(",") if kind))
-
-    def __post_init__(self) -> None:
-        """Refuse kinds of outputs that do not exist."""
-        for kind in self.kinds:
+        """What to write; commas separate kinds, too. `ConfigError` for a kind that is none."""
+        kinds = [kind for word in self.save for kind in word.split(",") if kind]
+        for kind in kinds or [""]:
             if kind not in WRITERS:
                 raise ConfigError(
-                    f"expected --save of {', '.join(WRITERS)}, got {kind!r}{nearest(kind, WRITERS)}"
+                    f"expected --save with {', '.join(WRITERS)}, got {kind!r}"
+                    f"{nearest(kind, WRITERS)}"
                 )
-        if not self.kinds:
-            raise ConfigError(f"expected --save of {', '.join(WRITERS)}, got nothing.")
+        return list(dict.fromkeys(kinds))
 
 
 @command(Options, __doc__)
 def main(options: Options) -> int:
     """Run the command, and return its exit status."""
+    kinds = options.kinds
     images = find_inputs(options.inputs)
     folders = [word for word in options.inputs if Path(word).is_dir()]
     check_output_folder(options.out, [*folders, *([options.labels] if options.labels else [])])
-    outputs = Outputs(Path(options.out), options.kinds, images)
+    outputs = Outputs(Path(options.out), kinds, images)
     config = None if options.config is None else load_config(options.config)
     with trusting_files(options.trust_checkpoint):
         if options.cfg_options:

@@ -28,6 +28,7 @@ from tools import (
     get_param_count,
     make_demo_data,
     plot_curves,
+    predict,
 )
 
 # The options of each script, words that it needs, and one of those that exclude each other.
@@ -41,6 +42,7 @@ COMMANDS: dict[str, tuple[type, list[str], list[str]]] = {
     "tools/compare_runs.py": (compare_runs.Options, ["r", "--out", "o"], []),
     "tools/reproduce.py": (ReproduceOptions, ["c"], []),
     "tools/contact_sheet.py": (contact_sheet.Options, ["c"], []),
+    "tools/predict.py": (predict.Options, ["i", "--checkpoint", "c", "--out", "o"], []),
     "tools/plot_curves.py": (plot_curves.Options, ["r"], []),
     "tools/publish_checkpoint.py": (PublishOptions, ["a", "b.safetensors"], []),
     "tools/export_submission.py": (SubmissionOptions, ["acdc"], ["--validate", "f"]),
