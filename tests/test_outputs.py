@@ -33,6 +33,7 @@ from tools import (  # noqa: E402
     compare_runs,
     contact_sheet,
     doctor,
+    export_submission,
     get_param_count,
     make_demo_data,
     new_dataset,
@@ -50,6 +51,7 @@ LABEL = f"{LABELS}/town/town_000000_000019_gtFine_labelTrainIds.png"
 RUN = "260102_0304_a_s0_00000"
 FORMAT = ["--format-only", "--eval-options"]
 TEST = ["tiny.py", "model.pkl"]
+SERVER = ["cityscapes", "--split", "val", "--data-root", "target", "--out", "OUT"]
 SEG = ["--config", "tiny.py", "--cfg-options", "data.train.source.dep_dir=source/depth"]
 Command = tuple[Callable[[list[str]], int], list[str]]
 # An output option of a command, with OUT in the place of what is written, and the inputs.
@@ -89,6 +91,14 @@ OUTPUTS: dict[str, tuple[Command, list[str]]] = {
     "check_data --picture": (
         (check_data.main, ["tiny.py", "--picture", "OUT"]),
         ["tiny.py", "notes.txt", f"{IMAGES}/new.png", IMAGE, LABEL],
+    ),
+    "export_submission --checkpoint": (
+        (export_submission.main, [*SERVER, "--checkpoint", "model.pkl", "--config", "tiny.py"]),
+        ["tiny.py", "model.pkl", "notes.txt", "data.zip", f"{IMAGES}/new", IMAGE],
+    ),
+    "export_submission --predictions": (
+        (export_submission.main, [*SERVER, "--predictions", "preds"]),
+        ["notes.txt", "data.zip", f"{IMAGES}/new", IMAGE, "preds/new", "preds/town/one.png"],
     ),
     "doctor --json": (
         (doctor.main, ["tiny.py", "--json", "OUT"]),
@@ -145,6 +155,7 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "mine").mkdir()
     (root / "mine/curves.png").write_text("mine")
     shutil.copytree(root / "source", root / "data/gta")
+    shutil.make_archive(str(root / "data"), "zip", root / IMAGES)
     (root / "preds/town").mkdir(parents=True)
     for image in (root / IMAGES).rglob("*.png"):
         shutil.copy(image, root / "preds/town" / image.name)
@@ -221,6 +232,8 @@ def test_what_a_command_made_is_made_again(project: Path) -> None:
         test_tool.main([*TEST, *options])
         contact_sheet.main(["tiny.py", "--preds", "p=own", "--out", "sheet.png"])
         publish_checkpoint.main(["model.pkl", "small.pth"])
+        words = [*SERVER[:-1], "server.zip", "--predictions", "server", "--ids", "label"]
+        export_submission.main(words)
     assert is_pickle(project / "out.pkl")
     assert len(list((project / "server").glob("*.png"))) == 3
     assert len(list((project / "own/town").glob("*.png"))) == 3

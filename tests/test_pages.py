@@ -159,6 +159,13 @@ TRIED = {
     "docker build --tag cdda-seg .": "tests/test_packaging.py: test_the_image_…",
     "torchrun --nproc_per_node 2 --no-python cdda-train CONFIG --work-dir DIR": "tests/"
     "test_installed_package.py: test_the_whole_job_runs_…",
+    "python tools/export_submission.py cityscapes --checkpoint RUN_DIR --out submission.zip": (
+        "tests/cli/test_export_submission.py: test_the_example_of_the_help_runs"
+    ),
+    "python tools/export_submission.py acdc --predictions DIR --out submission.zip": "tests/cli/"
+    "test_export_submission.py: test_each_server_gets_its_ids_at_its_size",
+    "python tools/export_submission.py cityscapes --validate submission.zip": "tests/cli/"
+    "test_export_submission.py: test_the_example_of_the_help_runs",
     "python tools/predict.py photos --checkpoint work_dirs/local-basic/<run> --out labeled": (
         "tests/cli/test_predict.py: test_each_kind_of_output_is_what_the_network_says"
     ),

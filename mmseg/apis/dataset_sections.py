@@ -40,7 +40,7 @@ def classes_and_palette(data: DataConfig) -> tuple[Names, Palette | None] | None
             if class_map := section.get("class_map"):
                 return with_palette(*ClassMap(**class_map).classes())
             usual = getattr(DATASETS.class_of(section), "PALETTE", None)
-            return with_palette(names, section.get("palette") or _colors(section) or usual)
+            return with_palette(names, section.get("palette") or _colors(section), usual)
     return None
 
 

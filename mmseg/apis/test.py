@@ -115,9 +115,7 @@ def prepare_test_config(cfg: Config, options: TestOptions) -> Config:
 def _change_section(test: Any, options: TestOptions) -> None:
     """Change the section of a test set as the options say."""
     if options.test_set:
-        for key, value in test.items():
-            if isinstance(value, str) and key not in ("type", "data_root", "name"):
-                test[key] = WORD_VAL.sub("test", value)
+        name_test_split(test)
     if options.aug_test:
         steps = [s for s in test.pipeline if s["type"] == "MultiScaleFlipAug"]
         if not steps:
@@ -126,6 +124,13 @@ def _change_section(test: Any, options: TestOptions) -> None:
                 "Add it."
             )
         steps[0].update(img_ratios=AUG_RATIOS, flip=True)
+
+
+def name_test_split(section: Any) -> None:
+    """Put `test` in place of `val` in the paths of a dataset's section."""
+    for key, value in section.items():
+        if isinstance(value, str) and key not in ("type", "data_root", "name"):
+            section[key] = WORD_VAL.sub("test", value)
 
 
 def _choose_output(network: Any, hrda_out: str | None) -> None:

@@ -5,7 +5,9 @@ from typing import Any
 
 from mmseg.config.registry import DATASETS
 from mmseg.datasets.cityscapes import CityscapesDataset
+from mmseg.datasets.labels import CLASSES
 from mmseg.datasets.pipelines.compose import Steps
+from mmseg.datasets.servers import ServerRule
 from mmseg.system.archives import has_folder, place
 
 CONDITIONS = ("fog", "night", "rain", "snow")
@@ -24,6 +26,7 @@ class ACDCDataset(CityscapesDataset):
     SEG_MAP_SUFFIX = "_gt_labelTrainIds.png"
     CONVERTER = None
     RAW_LABELS = ()  # the archives have train ids
+    SERVER = ServerRule("rgb_anon", (1920, 1080), len(CLASSES), takes_label_ids=False)
     DEPTH_LAYOUT = None
 
     def __init__(

@@ -5,6 +5,7 @@ from mmseg.datasets.custom import CustomDataset
 from mmseg.datasets.label_formats import LabelFormat, LabelIds
 from mmseg.datasets.labels import CLASSES, IGNORE, PALETTE
 from mmseg.datasets.polygons import PolygonLabels
+from mmseg.datasets.servers import ServerRule
 
 # Names of the label ids 0…33, as polygon files have them. All but the 19 classes are ignored.
 ID_NAMES = (
@@ -29,7 +30,7 @@ class CityscapesDataset(CustomDataset):
     SEG_MAP_SUFFIX = "_gtFine_labelTrainIds.png"
     CONVERTER = "cityscapes"
     POLYGON_SUFFIX = "_gtFine_polygons.json"  # raw labels, beside which the converter writes
-    # The test server takes these, not train ids.
+    SERVER = ServerRule("leftImg8bit", (2048, 1024), len(ID_NAMES), takes_label_ids=True)
     LABEL_IDS = {name: ID_NAMES.index(name) for name in CLASSES}
     ID_TO_TRAIN_ID = {id_: CLASSES.index(name) for name, id_ in LABEL_IDS.items()}
     RAW_LABELS = (

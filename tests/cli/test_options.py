@@ -9,6 +9,7 @@ from demo_project import ROOT, run
 
 import run_seg
 from mmseg.apis.publishing import PublishOptions
+from mmseg.apis.submission import SubmissionOptions
 from mmseg.apis.test_options import TestOptions
 from mmseg.cli.converting import ConvertOptions
 from mmseg.cli.depth_maps import UNKNOWN, DepthOptions
@@ -44,6 +45,7 @@ COMMANDS: dict[str, tuple[type, list[str], list[str]]] = {
     "tools/predict.py": (predict.Options, ["i", "--checkpoint", "c", "--out", "o"], []),
     "tools/plot_curves.py": (plot_curves.Options, ["r"], []),
     "tools/publish_checkpoint.py": (PublishOptions, ["a", "b.safetensors"], []),
+    "tools/export_submission.py": (SubmissionOptions, ["acdc"], ["--validate", "f"]),
     "tools/fetch_weights.py": (fetch_weights.Options, [], []),
     "tools/make_demo_data.py": (make_demo_data.Options, [], []),
     "tools/new_dataset.py": (NewDatasetOptions, ["s", "t", "--out", "o"], []),

@@ -7,7 +7,9 @@ import pytest
 from PIL import Image
 from tiny_data import make_pipeline_test, write_png
 
+from mmseg.apis.dataset_sections import classes_and_palette
 from mmseg.apis.prediction_files import PredictionFiles
+from mmseg.config.sections import DataConfig
 from mmseg.datasets import DATASETS, CustomDataset, build_dataset
 from mmseg.datasets.labels import CLASSES, PALETTE, distinct_colors
 from mmseg.engine.evaluator import Evaluator
@@ -72,6 +74,8 @@ def test_colors_without_a_palette(folder: Path, kind: str) -> None:
     renamed = [f"my {name}" for name in CLASSES]
     assert usual == build(folder, kind, classes=renamed).PALETTE
     assert distinct_colors(3) == build(folder, kind, classes=NAMES).PALETTE
+    section = {"type": f"{kind}Dataset", "classes": NAMES}
+    assert classes_and_palette(DataConfig(test=section)) == (tuple(NAMES), distinct_colors(3))
 
 
 def test_distinct_colors_are_distinct_and_not_black() -> None:

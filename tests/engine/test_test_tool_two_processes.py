@@ -1,7 +1,7 @@
 """Two processes (gloo) of tools/test.py write what one process writes, to the last bit.
 
-One pair of processes gives both commands: metrics, pictures and a file of all labels; files for a
-test server. There are three images: process 0 labels two of them, process 1 one.
+One pair of processes gives all commands: metrics, pictures and a file of all labels; files for a
+test server; their archive. There are three images: process 0 labels two of them, process 1 one.
 """
 
 import json
@@ -24,10 +24,12 @@ from threads import one_thread
 
 from mmseg.datasets.image_files import read_label
 from mmseg.models import build_segmentor
+from tools import export_submission
 from tools import test as test_tool
 
 ROOT = Path(__file__).parents[2]
 PROCESSES = 2
+TOOLS = {"test": test_tool, "export_submission": export_submission}
 BACKBONE = {
     "type": "MixVisionTransformer",
     "embed_dims": [8, 12, 16, 24],
@@ -35,13 +37,12 @@ BACKBONE = {
     "num_heads": [1, 2, 2, 3],
 }
 SLIDE = {"mode": "slide", "crop_size": (64, 64), "stride": (48, 64)}
-# What one process of a launcher does: run the command, twice. Each time has a port of its own: the
-# faster process would meet what the slower one has not yet closed.
+# What one process of a launcher does: run the commands. Each has a port of its own: the faster
+# process would meet what the slower one has not yet closed.
 PROGRAM = """
 import json, os, runpy, sys
-for os.environ["MASTER_PORT"], arguments in json.loads(sys.argv[1]):
-    sys.argv[1:] = arguments
-    runpy.run_path("tools/test.py", run_name="__main__")
+for os.environ["MASTER_PORT"], (script, *sys.argv[1:]) in json.loads(sys.argv[1]):
+    runpy.run_path(f"tools/{script}.py", run_name="__main__")
 """
 
 
@@ -58,8 +59,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
     weights = init_module(build_segmentor(model)).state_dict()
     torch.save({"state_dict": weights}, root / "tiny.pth")
     with one_thread():
-        for command in commands(root, root / "1"):
-            test_tool.main(command)
+        for script, *words in commands(root, root / "1"):
+            TOOLS[script].main(words)
     run_in_processes(commands(root, root / "2"))
     return {1: root / "1", 2: root / "2"}
 
@@ -69,9 +70,11 @@ def commands(root: Path, folder: Path) -> list[list[str]]:
     metrics = ["--eval", "mIoU", "mDice", "mFscore", "--out", str(folder / "labels.pkl")]
     pictures = ["--show-dir", str(folder / "preds"), "--opacity", "1"]
     server = ["--format-only", "--eval-options", f"imgfile_prefix={folder}/server"]
+    archive = ["--checkpoint", files[1], "--config", files[0], "--out", f"{folder}/server.zip"]
     return [
-        [*files, "--work-dir", str(folder), *options]
-        for options in ([*metrics, *pictures], [*server])
+        ["test", *files, "--work-dir", str(folder), *metrics, *pictures],
+        ["test", *files, "--work-dir", str(folder), *server],
+        ["export_submission", "cityscapes", "--split", "val", *archive],
     ]
 
 
@@ -122,6 +125,7 @@ def test_files_are_exactly_those_of_one_process(folders: dict[int, Path]) -> Non
     assert [name for name in alone if together[name] != alone[name]] == []
     assert sum(name.startswith("preds/") for name in together) == 3
     assert sum(name.startswith("server/") for name in together) == 3
+    assert "server.zip" in together
 
 
 def test_labels_are_written_in_the_order_of_the_images(folders: dict[int, Path]) -> None:

@@ -11,7 +11,7 @@ import torch
 from crafted_files import LEGACY, by_system
 
 import run_experiments
-from tools import publish_checkpoint
+from tools import export_submission, publish_checkpoint
 from tools import test as test_tool
 from tools import train as train_tool
 
@@ -22,6 +22,10 @@ CDDA += ["uda.reweight_threshold=0.5", "uda.relabel_threshold=0.5"]
 COMMANDS: dict[str, tuple[Callable[[list[str]], object], list[str]]] = {
     "test": (test_tool.main, [CONFIG, "evil.pth"]),
     "publish": (publish_checkpoint.main, ["evil.pth", "out.pth"]),
+    "submission": (
+        export_submission.main,
+        ["cityscapes", "--checkpoint", "evil.pth", "--config", CONFIG, "--out", "out.zip"],
+    ),
     "resume": (train_tool.main, [*TRAIN, "--resume", "evil.pth"]),
     "load_from": (train_tool.main, [*TRAIN, "--cfg-options", "load_from=evil.pth"]),
     "pretrained": (train_tool.main, [*TRAIN, "--cfg-options", "model.pretrained=evil.pth"]),
