@@ -24,8 +24,9 @@ class ConvertOptions:
 
 def run_converter(convert: Callable[..., Any], name: str, gt_dir: str) -> None:
     """Read the command line of a converter and run it."""
+    doc = f"{convert.__doc__}\n\npython tools/convert_datasets/{name}.py data/{name} --nproc 8"
 
-    @command(ConvertOptions, convert.__doc__, root=f"data/{name}", gt_dir=gt_dir)
+    @command(ConvertOptions, doc, root=f"data/{name}", gt_dir=gt_dir)
     def main(options: ConvertOptions) -> None:
         convert(options.root, options.gt_dir, options.out_dir, options.nproc)
 
