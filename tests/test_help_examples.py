@@ -36,7 +36,8 @@ ELSEWHERE = {
     + "signal_ends_the_run_soon_and_cleanly_and_the_same_command_goes_on",
     "tools/new_dataset.py": OWN,
     "tools/fetch_weights.py": "tests/cli/test_fetch_weights.py: test_a_file_arrives_whole",
-    "tools/reproduce.py": "tests/cli/test_reproduce.py: test_the_report_holds_tables_hashes_curves_and_pseudo_labels",
+    "tools/reproduce.py": "tests/cli/test_reproduce.py: "
+    "test_the_report_holds_tables_hashes_curves_and_pseudo_labels",
     "tools/export.py": "tests/test_export.py: test_",
     "tools/export_submission.py": "tests/cli/test_export_submission.py: "
     "test_the_example_of_the_help_runs",
