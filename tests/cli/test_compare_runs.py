@@ -153,7 +153,7 @@ def test_published_numbers_stand_beside_the_runs_of_their_config(
 
 def put(patch: pytest.MonkeyPatch, root: Path, entry: Any, cfg: Any, name: str = "tiny") -> None:
     """Make a config the only published one."""
-    patch.setattr("mmseg.apis.comparison.published.PROGRAM", root)
+    patch.setattr("mmseg.apis.comparison.published.root", lambda: root)
     tiny_run.write_config(root / f"configs/{name}.py", cfg)
     (root / "configs/published.json").write_text(json.dumps({f"configs/{name}": entry}))
 

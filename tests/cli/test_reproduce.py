@@ -58,7 +58,7 @@ def config(**changes: Any) -> dict[str, Any]:
 
 def enter(root: Path, patch: pytest.MonkeyPatch) -> None:
     patch.chdir(root)
-    patch.setattr("mmseg.apis.comparison.published.PROGRAM", root)
+    patch.setattr("mmseg.apis.comparison.published.root", lambda: root)
 
 
 def publish(root: Path, **numbers: Any) -> None:

@@ -148,7 +148,6 @@ REPLACED = {
     ],
     "mmseg.engine.set_random_seed": ["mmseg.apis.set_random_seed"],
     "mmseg.engine.predictions": ["mmseg.apis.single_gpu_test", "mmseg.apis.multi_gpu_test"],
-    "mmseg.visualization.palettes.paint": ["mmseg.apis.show_result_pyplot"],
 }
 NEW_PLACES = {old: new for new, names in REPLACED.items() for old in names}
 
