@@ -18,8 +18,8 @@ from mmseg.apis.exported_network import (
     PixelsToProbabilities,
     Size,
     facts_of,
-    has_one_size,
     usual_size,
+    why_one_size,
 )
 from mmseg.apis.loading import checkpoint_file, load_network
 from mmseg.system.errors import ConfigError
@@ -90,12 +90,13 @@ def _traced_for_sizes(
     model: PixelsToProbabilities, wanted: Wanted, say: Say
 ) -> tuple[Any, Size | None]:
     """Trace for the size that is wanted, else for any if that works, else for the usual one."""
-    size, reason = wanted.size, "its windows are laid out for one size"
-    if size is None and not has_one_size(model.network):
+    size, reason = wanted.size, why_one_size(model.network)
+    if size is None and reason is None:
         try:
             return _traced(model, None, wanted.pixels), None
         except (RuntimeError, ConfigError) as error:
-            reason = _first_line(error)
+            is_said = isinstance(error, ConfigError)
+            reason = _first_line(error) if is_said else "torch.export cannot trace it for others"
     if size is None:
         size = usual_size(model.network)
         if size is None:
@@ -104,10 +105,10 @@ def _traced_for_sizes(
                 f"({reason}), got no img_scale in data.test.pipeline. Name it: --size H W."
             )
         say(f"The file is for images of {size[1]}x{size[0]} pixels alone: {reason}.")
+    _require_size(model, size)
     try:
         return _traced(model, size, wanted.pixels), size
     except RuntimeError as error:
-        _require_size(model, size)
         raise ExportError(
             f"expected operations that torch.export can trace, got: {_first_line(error)}, "
             f"{_place_of(error)}. Write that part of the network without it."

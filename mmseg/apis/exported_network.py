@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mmseg import __version__
 from mmseg.apis.segmenter import palette_of, test_steps
 from mmseg.datasets.pipelines.fields import as_scales
+from mmseg.models.decode_heads.isa_layer import SelfAttentionBlock
 from mmseg.models.segmentors import HRDAEncoderDecoder
 
 Size = tuple[int, int]  # (H, W)
@@ -47,12 +48,16 @@ class PixelsToProbabilities(nn.Module):
         return self.network.inference((image - self.mean) * self.factor, [], rescale=False)
 
 
-def has_one_size(network: Any) -> bool:
-    """Tell whether an exported network takes only images of the size it was exported for.
+def why_one_size(network: Any) -> str | None:
+    """Say why an exported network takes images of one size alone, or None if nothing speaks for it.
 
     Windows become a list of operations, whose length depends on the size.
     """
-    return network.test_cfg["mode"] == "slide" or isinstance(network, HRDAEncoderDecoder)
+    if network.test_cfg["mode"] == "slide" or isinstance(network, HRDAEncoderDecoder):
+        return "its windows are laid out for one size"
+    if any(isinstance(module, SelfAttentionBlock) for module in network.modules()):
+        return "its interlaced attention is laid out for one size"
+    return None
 
 
 def usual_size(network: Any) -> Size | None:

@@ -17,7 +17,7 @@ from mmseg.config.registry import BACKBONES
 from mmseg.config.values import Count, Counts, Part, Positive, Text
 from mmseg.models.backbones.hub_mit import with_our_names
 from mmseg.models.backbones.pretrained import load_pretrained
-from mmseg.models.layers import DropPath, is_exporting, map_to_tokens, tokens_to_map
+from mmseg.models.layers import DropPath, map_to_tokens, tokens_to_map
 from mmseg.system.errors import ConfigError
 
 Size = tuple[int, int]
@@ -69,7 +69,7 @@ class EfficientAttention(nn.Module):
 
         A convolution whose stride equals its kernel size is a linear map of separate blocks.
         """
-        if is_exporting():  # a convolution takes maps of any size
+        if not isinstance(size[0], int):  # exported for any size, as a convolution can be
             return self.norm(map_to_tokens(self.sr(tokens_to_map(x, size))))
         r, (rows, columns) = self.sr_ratio, (size[0] // self.sr_ratio, size[1] // self.sr_ratio)
         n, _, c = x.shape
