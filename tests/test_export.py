@@ -8,7 +8,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import hrda_networks  # noqa: F401  # registers a backbone
 import numpy as np
 import onnx
 import onnxruntime
@@ -119,7 +118,7 @@ def test_a_program_needs_torch_alone_and_takes_any_size(tmp_path: Path) -> None:
 def test_hrda_with_windows_in_windows_is_exported_for_one_size(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = exported("hrda_slide", "onnx", tmp_path)
+    out = exported("hrda_of_blocks", "onnx", tmp_path)
     said = capsys.readouterr().out
     assert "The file is for images of 96x72 pixels alone: its windows are laid out for" in said
     (image,) = onnxruntime.InferenceSession(out).get_inputs()

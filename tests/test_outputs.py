@@ -29,6 +29,7 @@ import run_seg  # noqa: E402
 from tools import (  # noqa: E402
     check_data,
     contact_sheet,
+    export,
     make_demo_data,
     new_dataset,
     plot_curves,
@@ -74,6 +75,10 @@ OUTPUTS: dict[str, tuple[Command, list[str]]] = {
         ["source/images", "source/labels", f"{IMAGES}/new", LABELS],
     ),
     "publish": ((publish_checkpoint.main, ["model.pkl", "OUT"]), ["model.pkl"]),
+    "export": (
+        (export.main, ["model.pkl", "--config", "tiny.py", "--format", "onnx", "--out", "OUT"]),
+        ["model.pkl", "tiny.py", "notes.txt", IMAGE],
+    ),
     "check_data --json": (
         (check_data.main, ["tiny.py", "--json", "OUT"]),
         ["tiny.py", "model.pkl", "notes.txt", f"{IMAGES}/new", IMAGE, LABEL],

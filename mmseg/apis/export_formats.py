@@ -6,7 +6,8 @@
 import json
 import re
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -85,19 +86,30 @@ def write_onnx(program: Any, facts: Facts, stream: IO[bytes]) -> None:
         del node.metadata_props[:]  # where the code of this program lies
     texts = {k: v if isinstance(v, str) else json.dumps(v) for k, v in facts.items()}
     onnx.helper.set_model_props(model, texts)
-    onnx.checker.check_model(model)
+    with _refusals(onnx.checker.ValidationError):
+        onnx.checker.check_model(model)
     stream.write(model.SerializeToString())
 
 
 def load_onnx(path: Path) -> Run:
     """Return the function that an ONNX file computes with onnxruntime on the CPU."""
     import onnxruntime
+    from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
+    kinds = (errors.Fail, errors.InvalidGraph, errors.InvalidArgument, errors.NotImplemented)
+    kinds += (errors.RuntimeException,)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # errors are raised as well
     options.intra_op_num_threads = torch.get_num_threads()
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    return lambda pixels: np.asarray(session.run([OUTPUT], {INPUT: pixels})[0])
+    with _refusals(*kinds):
+        cpu = ["CPUExecutionProvider"]
+        session = onnxruntime.InferenceSession(str(path), options, providers=cpu)
+
+    def run(pixels: np.ndarray) -> np.ndarray:
+        with _refusals(*kinds):
+            return np.asarray(session.run([OUTPUT], {INPUT: pixels})[0])
+
+    return run
 
 
 def is_own_onnx(path: Path) -> bool:
@@ -126,7 +138,7 @@ def load_program(path: Path) -> Run:
         module = torch.export.load(stream).module()  # pyright: ignore[reportArgumentType]
 
     def run(pixels: np.ndarray) -> np.ndarray:
-        with torch.no_grad():
+        with torch.no_grad(), _refusals(RuntimeError, AssertionError):
             return module(torch.from_numpy(pixels)).numpy()
 
     return run
@@ -139,6 +151,18 @@ def is_own_program(path: Path) -> bool:
             return any(Path(name).name == FACTS for name in archive.namelist())
     except BROKEN:
         return False
+
+
+@contextmanager
+def _refusals(*kinds: type[Exception]) -> Iterator[None]:
+    """Turn an error of a library that looks at a file, or runs it, into a sentence."""
+    try:
+        yield
+    except kinds as error:
+        raise ExportError(
+            f"expected a file that runs, got: {str(error).splitlines()[0].rstrip('. ')}; no file "
+            "was written. Try the other --format, or fix the size with --size H W."
+        ) from error
 
 
 FORMATS = {

@@ -28,8 +28,8 @@ class PixelsToProbabilities(nn.Module):
     `network` is from `load_network`; its parameters do not require gradients anymore.
     """
 
-    mean: Tensor
-    factor: Tensor
+    pixel_mean: Tensor  # in the graph, operations are called mean
+    pixel_factor: Tensor
 
     def __init__(self, network: Any) -> None:
         super().__init__()
@@ -38,14 +38,18 @@ class PixelsToProbabilities(nn.Module):
         # Images are read as BGR, and are such for a network without the step.
         step = next((one for one in steps if one["type"] == "Normalize"), {"to_rgb": False})
         self.is_rgb: bool = step.get("to_rgb", True)
-        self.register_buffer("mean", torch.tensor(step.get("mean", [0.0] * 3))[:, None, None])
-        std = torch.tensor(step.get("std", [1.0] * 3), dtype=torch.float64)
-        self.register_buffer("factor", (1 / std).float()[:, None, None])
+        mean, std = (
+            torch.tensor(step.get(key, [usual] * 3), dtype=torch.float64)[:, None, None]
+            for key, usual in (("mean", 0), ("std", 1))
+        )
+        self.register_buffer("pixel_mean", mean.float())
+        self.register_buffer("pixel_factor", (1 / std).float())
 
     def forward(self, image: Tensor) -> Tensor:
         """Map RGB images (N, 3, H, W) from 0 to 255 to probabilities (N, C, H, W) float32."""
         image = image.float() if self.is_rgb else image.float().flip(1)
-        return self.network.inference((image - self.mean) * self.factor, [], rescale=False)
+        image = (image - self.pixel_mean) * self.pixel_factor
+        return self.network.inference(image, [], rescale=False)
 
 
 def why_one_size(network: Any) -> str | None:

@@ -4,6 +4,7 @@ import copy
 from pathlib import Path
 from typing import Any
 
+import hrda_networks
 import models_cfg
 import tiny_run
 import torch
@@ -74,6 +75,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "danet": network(resnet(), last("DAHead", 128, pam_channels=6)),
     "isanet": network(resnet(), last("ISAHead", 128, isa_channels=6)),
     "daformer_slide": network(mit(), daformer(), test_cfg=SLIDE),
+    "hrda_of_blocks": hrda_networks.cfg(test_cfg=SLIDE),
     "hrda": hrda(),
     "hrda_slide": hrda(test_cfg=SLIDE),
     "hrda_at_once": hrda(hr_slide_inference=False),

@@ -26,7 +26,7 @@ def is_exporting() -> bool:
 
 def _is_sure(claim: bool | torch.SymBool) -> bool:
     """Tell whether a claim about sizes holds; in an exported network, for images of any size."""
-    if isinstance(claim, bool):
+    if not isinstance(claim, torch.SymBool):
         return claim
     from torch.fx.experimental.symbolic_shapes import statically_known_true
 
