@@ -33,6 +33,7 @@ from tools import (  # noqa: E402
     compare_runs,
     contact_sheet,
     doctor,
+    export,
     export_submission,
     get_param_count,
     make_demo_data,
@@ -84,6 +85,10 @@ OUTPUTS: dict[str, tuple[Command, list[str]]] = {
         ["source/images", "source/labels", f"{IMAGES}/new", LABELS],
     ),
     "publish": ((publish_checkpoint.main, ["model.pkl", "OUT"]), ["model.pkl"]),
+    "export": (
+        (export.main, ["model.pkl", "--config", "tiny.py", "--format", "onnx", "--out", "OUT"]),
+        ["model.pkl", "tiny.py", "notes.txt", IMAGE],
+    ),
     "check_data --json": (
         (check_data.main, ["tiny.py", "--json", "OUT"]),
         ["tiny.py", "model.pkl", "notes.txt", f"{IMAGES}/new", IMAGE, LABEL],

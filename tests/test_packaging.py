@@ -30,6 +30,7 @@ MODULE_OF = {
 # Imported only when a config or a command asks for them; running needs none of them.
 # `huggingface_hub` comes with transformers.
 ON_REQUEST = {"wandb", "transformers", "huggingface_hub", "safetensors", "timm"}
+ON_REQUEST |= {"onnx", "onnxscript", "onnxruntime", "google"}  # protobuf comes with onnx
 OWN = {"mmseg", "demo", "tools", "experiments"}
 BUILDS = {"setuptools"}  # setup.py only
 
@@ -108,7 +109,7 @@ for module in pkgutil.walk_packages(mmseg.__path__, "mmseg."):
     importlib.import_module(module.name)
 import run_seg, run_experiments, tools.train, tools.test, tools.contact_sheet
 import tools.check_data, tools.compare_runs, tools.reproduce
-import tools.make_depth, tools.make_demo_data, tools.new_dataset
+import tools.make_depth, tools.make_demo_data, tools.new_dataset, tools.export
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

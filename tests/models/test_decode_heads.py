@@ -24,6 +24,7 @@ from network_records import (
 from torch import Tensor, nn
 
 from mmseg.models import HEADS, NECKS, build_segmentor, decode_heads
+from mmseg.models.decode_heads.pooling import grid_means
 from mmseg.models.losses import is_loss
 from mmseg.system.errors import ConfigError
 
@@ -152,6 +153,14 @@ def test_weights_of_pixels_reach_all_three_losses_of_danet() -> None:
     for name in ("pam_cam", "pam", "cam"):
         expected = whole[f"{name}.loss_seg"] / 2
         torch.testing.assert_close(halved[f"{name}.loss_seg"], expected, **EQUAL)
+
+
+@pytest.mark.parametrize("size", [(7, 11), (6, 4), (2, 3)])
+@pytest.mark.parametrize("cells", [1, 2, 3, 6])
+def test_means_over_a_grid_are_those_of_the_pooling_layer(size: Any, cells: int) -> None:
+    x = normal("pooled", 2, 5, *size)
+    pooled = nn.AdaptiveAvgPool2d(cells)(x)
+    torch.testing.assert_close(grid_means(x, cells), pooled, **EQUAL)
 
 
 def test_danets_attentions_start_as_identities_and_equal_slow_loops() -> None:

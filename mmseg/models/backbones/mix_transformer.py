@@ -69,6 +69,8 @@ class EfficientAttention(nn.Module):
 
         A convolution whose stride equals its kernel size is a linear map of separate blocks.
         """
+        if not isinstance(size[0], int):  # exported for any size, as a convolution can be
+            return self.norm(map_to_tokens(self.sr(tokens_to_map(x, size))))
         r, (rows, columns) = self.sr_ratio, (size[0] // self.sr_ratio, size[1] // self.sr_ratio)
         n, _, c = x.shape
         x = x.reshape(n, *size, c)[:, : rows * r, : columns * r]

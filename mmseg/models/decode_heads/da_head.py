@@ -8,13 +8,12 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmseg.config.registry import HEADS
 from mmseg.config.values import Count
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
-from mmseg.models.layers import ConvModule, at_least_single, map_to_tokens
+from mmseg.models.layers import ConvModule, at_least_single, attend, map_to_tokens
 
 
 class Scale(nn.Module):
@@ -43,7 +42,7 @@ class PositionAttention(nn.Module):
         """Map (N, K, h, w) to the same shape."""
         projections = (self.query_project, self.key_project, self.value_project)
         query, key, value = (map_to_tokens(project(x)) for project in projections)
-        related = F.scaled_dot_product_attention(query, key, value, scale=1.0)  # (N, h·w, K)
+        related = attend(query, key, value, scale=1.0)  # (N, h·w, K)
         return self.gamma(related.transpose(1, 2).reshape(x.shape)) + x
 
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmseg.config.values import Count, Pair
-from mmseg.models.layers import RELU, ActCfg, ConvModule, NormCfg, map_to_tokens
+from mmseg.models.layers import RELU, ActCfg, ConvModule, NormCfg, attend, map_to_tokens
 
 
 class SelfAttentionBlock(nn.Module):
@@ -43,7 +43,7 @@ class SelfAttentionBlock(nn.Module):
         query = map_to_tokens(self.query_project(x))  # (N, H·W, channels)
         key = map_to_tokens(self.key_project(x))
         value = map_to_tokens(self.value_project(x))  # (N, H·W, C)
-        context = F.scaled_dot_product_attention(query, key, value)
+        context = attend(query, key, value)
         return self.output_project(context.transpose(1, 2).reshape(x.shape))
 
 

@@ -6,9 +6,10 @@ Legend: N images, C channels, H×W pixels.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from mmseg.models.layers import RELU, ConvModule, resize
+from mmseg.models.layers import RELU, ConvModule, is_exporting, resize
 from mmseg.system.errors import ConfigError
 
 
@@ -41,10 +42,30 @@ class PooledConv(nn.Sequential):
                 "batch norm sees one pixel of each, got one. Raise data.samples_per_gpu, or choose "
                 "another norm_cfg."
             )
-        means = super().forward(x)
+        if is_exporting() and self.cells > 1:  # the pooling layer would be for one size alone
+            means = self[1](grid_means(x, self.cells))
+        else:
+            means = super().forward(x)
         if self.cells == 1:
             return means.expand(-1, -1, *x.shape[2:])
         return resize(means, (x.shape[2], x.shape[3]), self.align_corners)
+
+
+def grid_means(x: Tensor, cells: int) -> Tensor:
+    """Average a map (N, C, H, W) over a grid → (N, C, cells, cells), as two matrix products.
+
+    Up to rounding, this is what `nn.AdaptiveAvgPool2d` does.
+    """
+    rows, columns = (_shares(length, cells, x) for length in x.shape[2:])
+    return rows @ x @ columns.T
+
+
+def _shares(length: int, cells: int, like: Tensor) -> Tensor:
+    """Return the share of each of `length` pixels in the mean of each cell, (cells, length)."""
+    cell = torch.arange(cells, device=like.device)[:, None]
+    pixel = torch.arange(length, device=like.device)
+    start, end = cell * length // cells, ((cell + 1) * length + cells - 1) // cells
+    return ((start <= pixel) & (pixel < end)).to(like.dtype) / (end - start)
 
 
 def pyramid(

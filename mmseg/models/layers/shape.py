@@ -14,9 +14,23 @@ Box = tuple[int, int, int, int]  # (y1, y2, x1, x2), ends exclusive
 
 def resize(x: Tensor, size: tuple[int, int], align_corners: bool = False) -> Tensor:
     """Resample (N, C, h, w) to (N, C, *size), bilinear without anti-aliasing."""
-    if x.shape[2:] == size:
+    if _is_sure(x.shape[2] == size[0]) and _is_sure(x.shape[3] == size[1]):
         return x
     return F.interpolate(x, size=size, mode="bilinear", align_corners=align_corners)
+
+
+def is_exporting() -> bool:
+    """Tell whether torch.export traces the network, perhaps for images of any size."""
+    return getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)()
+
+
+def _is_sure(claim: bool | torch.SymBool) -> bool:
+    """Tell whether a claim about sizes holds; in an exported network, for images of any size."""
+    if not isinstance(claim, torch.SymBool):
+        return claim
+    from torch.fx.experimental.symbolic_shapes import statically_known_true
+
+    return statically_known_true(claim)
 
 
 def join(maps: Sequence[Tensor], align_corners: bool = False) -> Tensor:

@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from mmseg.models.layers import Box, cut
+from mmseg.models.layers import Box, cut, is_exporting
 from mmseg.system.errors import ConfigError
 
 BATCHED = 2  # see windows_per_call
@@ -51,8 +52,8 @@ def window_boxes(
     ]
 
 
-def windows_per_call(test_cfg: Mapping[str, Any]) -> int:
-    """Return how many windows an evaluation sends through the network in one call.
+def windows_per_call(test_cfg: Mapping[str, Any]) -> int | None:
+    """Return how many windows an evaluation sends through the network in one call; None: all.
 
     This is `test_cfg.window_batch_size`. Without it, `batched_slide` (which asks for all windows at
     once in other programs of the family) means two; the default is one.
@@ -61,9 +62,11 @@ def windows_per_call(test_cfg: Mapping[str, Any]) -> int:
     as a training crop (HRDA's detail windows: as a training detail), but keeps no activations for
     gradients: two windows need 0.2 to 0.6 times the memory of a supervised step with a batch of one
     (MiT-B0 and B5, with and without HRDA). Larger numbers are faster; logits differ by rounding.
+
+    An exported network has a copy of its operations for each call: without the key, there is one.
     """
     size = test_cfg.get("window_batch_size")
-    if size is None:
+    if size is None and not is_exporting():
         return BATCHED if test_cfg.get("batched_slide") else 1
     return size
 
@@ -98,7 +101,8 @@ def slide_logits(
     size = (img.shape[2], img.shape[3])
     boxes = window_boxes(size, crop_size, stride)
     windows = window_batch_size
-    places = len(boxes) if windows is None else max(windows // img.shape[0], 1)  # in one call
+    images = 1 if is_exporting() else img.shape[0]  # an exported network takes any number
+    places = len(boxes) if windows is None else max(windows // images, 1)  # in one call
     total = count = torch.empty(0)
     for first in range(0, len(boxes), places):
         chosen = boxes[first : first + places]
@@ -108,10 +112,23 @@ def slide_logits(
                 total = part.new_zeros(*part.shape[:2], rows, columns)
                 count = part.new_zeros(1, 1, rows, columns)
             place = _place(box, size, part, total, output_stride)
-            total[place] += part
-            count[place] += 1
+            total = _added(total, part, place)
+            count = _added(count, part.new_ones(1, 1, *part.shape[2:]), place)
         del part  # frees the logits before the next call
     return total.div_(count)
+
+
+def _added(total: Tensor, part: Tensor, place: tuple[slice, ...]) -> Tensor:
+    """Add a part to its place in (N, C, H', W')."""
+    if is_exporting():  # runtimes without torch add padded maps faster than they write into one
+        edges = [n for axis in (3, 2) for n in _margins(place[axis], total.shape[axis])]
+        return total + F.pad(part, edges)
+    total[place] += part
+    return total
+
+
+def _margins(place: slice, length: int) -> tuple[int, int]:
+    return place.start, length - place.stop
 
 
 def _predict_windows(
@@ -119,7 +136,8 @@ def _predict_windows(
 ) -> Sequence[Tensor]:
     """Predict the windows of some boxes in one call; return the logits (N, C, h', w') of each."""
     windows = [cut(img, box) for box in boxes]
-    return predict(torch.cat(windows) if len(windows) > 1 else windows[0]).split(img.shape[0])
+    parts = predict(torch.cat(windows) if len(windows) > 1 else windows[0])
+    return parts.unflatten(0, (len(windows), -1)).unbind()
 
 
 def _place(
