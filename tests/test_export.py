@@ -16,6 +16,7 @@ import tiny_run
 import torch
 from exported_networks import CLASSES, NETWORKS, PALETTE, network, save_checkpoint
 from PIL import Image
+from test_pages import PAGES, blocks
 
 from mmseg.apis import export
 from mmseg.apis.exported_network import PixelsToProbabilities
@@ -29,21 +30,7 @@ from tools.export import main  # noqa: E402
 
 SMALL = network({"type": "block_test_backbone"}, {"type": "export_test_head"})
 SMALL["decode_head"] |= {"in_channels": 3, "channels": 3, "num_classes": 5}
-# As docs/predict.md has it.
-EXAMPLE = """
-import json
-import numpy as np
-import onnxruntime
-from PIL import Image
-
-session = onnxruntime.InferenceSession("model.onnx")
-facts = session.get_modelmeta().custom_metadata_map
-pixels = np.asarray(Image.open("street.png").convert("RGB"))  # (H, W, 3) uint8
-(probabilities,) = session.run(None, {"image": pixels.transpose(2, 0, 1)[None]})  # (1, C, H, W)
-labels = Image.fromarray(probabilities[0].argmax(0).astype(np.uint8))
-labels.putpalette([value for color in json.loads(facts["palette"]) for value in color])
-labels.save("labels.png")
-"""
+EXAMPLE = blocks(PAGES["docs/predict.md"], "python")[-1]
 PROGRAM = """
 import numpy as np, torch
 program = torch.export.load("model.pt2").module()

@@ -38,7 +38,7 @@ ELSEWHERE = {
     "tools/fetch_weights.py": "tests/cli/test_fetch_weights.py: test_a_file_arrives_whole",
     "tools/reproduce.py": "tests/cli/test_reproduce.py: "
     "test_the_report_holds_tables_hashes_curves_and_pseudo_labels",
-    "tools/export.py": "tests/test_export.py: test_",
+    "tools/export.py": "tests/test_export.py: test_an_onnx_file_labels_an_image",
     "tools/export_submission.py": "tests/cli/test_export_submission.py: "
     "test_the_example_of_the_help_runs",
     "tools/make_demo_data.py": COMMANDS + "test_demo_says_what_it_does_and_where_to_look",

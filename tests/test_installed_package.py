@@ -110,10 +110,9 @@ import numpy as np
 import onnxruntime
 sys.modules.update(mmseg=None, torch=None)
 from PIL import Image
-image = np.asarray(Image.open("photos/91.jpg").convert("RGB"), np.float32)
+image = np.asarray(Image.open("photos/91.jpg").convert("RGB"))
 session = onnxruntime.InferenceSession("mine.onnx")
-(name,) = (one.name for one in session.get_inputs())
-(scores,) = session.run(None, {name: image.transpose(2, 0, 1)[None]})
+(scores,) = session.run(None, {"image": image.transpose(2, 0, 1)[None]})
 ids = np.asarray(Image.open("labeled/ids/91.png"))
 print("equal labels:", (scores[0].argmax(0) == ids).mean())
 """

@@ -171,6 +171,9 @@ TRIED = {
     ),
     "python tools/predict.py photos --checkpoint CHECKPOINT --config CONFIG --out labeled "
     "--save ids,color": "tests/cli/test_predict.py: test_student_and_teacher_and_checkpoints_…",
+    "python tools/export.py work_dirs/local-basic/<run> --format onnx --out model.onnx": "tests/"
+    "test_export.py: test_an_onnx_file_labels_an_image_with_onnxruntime_numpy_and_pil_alone",
+    'pip install "cdda-seg[export]"': "tests/test_packaging.py: what the extra brings",
 }
 # The user's own folders: what lies there is not part of the repository.
 USERS = ("data", "work_dirs", "preprocessed", "debug", "RUN", "my_package", "configs/mine")

@@ -9,7 +9,7 @@ from demo_project import ROOT
 from PIL import Image
 from test_pages import PAGES, blocks
 
-EXAMPLE, FAMILIAR = blocks(PAGES["docs/predict.md"], "python")
+EXAMPLE, FAMILIAR, _ = blocks(PAGES["docs/predict.md"], "python")
 
 
 @pytest.fixture
