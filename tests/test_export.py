@@ -59,9 +59,11 @@ def without(modules: list[str], code: str, folder: Path) -> str:
 
 
 def exported(name: str, kind: str, folder: Path, *words: str) -> Path:
-    file = save_checkpoint(folder / "model.pth", NETWORKS.get(name, SMALL))
+    """Export a network as the example of --help does, and return the file."""
+    (folder / "run").mkdir(exist_ok=True)
+    save_checkpoint(folder / "run/latest.pth", NETWORKS.get(name, SMALL))
     out = folder / {"onnx": "model.onnx", "program": "model.pt2"}[kind]
-    main([str(file), "--format", kind, "--out", str(out), *words])
+    main([str(folder / "run"), "--format", kind, "--out", str(out), *words])
     return out
 
 
@@ -77,7 +79,7 @@ def test_an_onnx_file_labels_an_image_with_onnxruntime_numpy_and_pil_alone(
     picture.save(tmp_path / "street.png")
     without(["mmseg", "torch"], EXAMPLE, tmp_path)
     with Image.open(tmp_path / "labels.png") as labels:
-        expected = Segmenter(tmp_path / "model.pth", device="cpu")(tmp_path / "street.png")
+        expected = Segmenter(tmp_path / "run", device="cpu")(tmp_path / "street.png")
         assert (np.asarray(labels) == expected.ids).mean() > 0.99
         assert (np.asarray(labels.convert("RGB")) == expected.colors).mean() > 0.99
     metadata = {one.key: one.value for one in onnx.load(out).metadata_props}
@@ -93,7 +95,7 @@ def test_a_program_needs_torch_alone_and_takes_any_size(tmp_path: Path) -> None:
     shapes = [(1, 64, 64), (2, 65, 127), (3, 96, 100), (1, 131, 67), (2, 128, 129)]
     rng = np.random.default_rng(0)
     inputs = [rng.uniform(0, 255, (n, 3, h, w)).astype(np.float32) for n, h, w in shapes]
-    model = PixelsToProbabilities(Segmenter(tmp_path / "model.pth", device="cpu").network)
+    model = PixelsToProbabilities(Segmenter(tmp_path / "run", device="cpu").network)
     np.savez(tmp_path / "inputs.npz", *inputs)
     np.savez(tmp_path / "outputs.npz", *(model(torch.from_numpy(x)).numpy() for x in inputs))
     differences = without(["mmseg"], PROGRAM, tmp_path).split()
@@ -141,7 +143,7 @@ def test_a_file_that_computes_something_else_is_not_kept(
     for kind in ("onnx", "program"):
         with pytest.raises(SystemExit, match=r"^ExportError: expected probabilities within .* Try"):
             exported("", kind, tmp_path)
-    assert [file.name for file in tmp_path.iterdir()] == ["model.pth"]
+    assert [file.name for file in tmp_path.iterdir()] == ["run"]
 
 
 def test_a_file_is_replaced_by_its_like_only(tmp_path: Path) -> None:
@@ -174,7 +176,7 @@ def test_an_operation_that_cannot_be_exported_is_named(
     monkeypatch.setattr(Head, "trick", staticmethod(trick))
     with pytest.raises(SystemExit, match=words):
         exported("", kind, tmp_path)
-    assert [file.name for file in tmp_path.iterdir()] == ["model.pth"]
+    assert [file.name for file in tmp_path.iterdir()] == ["run"]
 
 
 WRONG = {

@@ -94,9 +94,8 @@ def _traced_for_sizes(
     if size is None and reason is None:
         try:
             return _traced(model, None, wanted.pixels), None
-        except (RuntimeError, ConfigError) as error:
-            is_said = isinstance(error, ConfigError)
-            reason = _first_line(error) if is_said else "torch.export cannot trace it for others"
+        except (RuntimeError, ConfigError):  # the second try, for one size, says what is wrong
+            reason = "torch.export cannot trace this network for others"
     if size is None:
         size = usual_size(model.network)
         if size is None:

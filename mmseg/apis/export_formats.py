@@ -94,7 +94,7 @@ def write_onnx(program: Any, facts: Facts, stream: IO[bytes]) -> None:
 def load_onnx(path: Path) -> Run:
     """Return the function that an ONNX file computes with onnxruntime on the CPU."""
     import onnxruntime
-    from onnxruntime.capi import onnxruntime_pybind11_state as errors
+    from onnxruntime.capi import onnxruntime_pybind11_state as errors  # pyright: ignore
 
     kinds = (errors.Fail, errors.InvalidGraph, errors.InvalidArgument, errors.NotImplemented)
     kinds += (errors.RuntimeException,)

@@ -208,7 +208,7 @@ class TIMMBackbone(nn.Module):
     def _with_offset_positions(self, patches: Tensor, grid: Size) -> Tensor:
         network = self.network
         prefix = [t for t in (network.cls_token, network.reg_token) if t is not None]
-        prefix = [t.expand(len(patches), -1, -1) for t in prefix]
+        prefix = [t.expand(patches.shape[0], -1, -1) for t in prefix]
         has_place = not network.no_embed_class  # the prefix tokens have positions, too
         count = network.num_prefix_tokens if has_place else 0
         table = resize_positions(network.pos_embed, grid, "offset", count)

@@ -136,7 +136,7 @@ class HRDAHead(nn.Module):
     def _attention(self, context: Sequence[Tensor], logits: Tensor) -> Tensor:
         """Return the attention (N, C or 1, h', w') on the context's cells."""
         if self.fixed_attention is not None:
-            return logits.new_full((len(logits), 1, *logits.shape[2:]), self.fixed_attention)
+            return logits.new_full((logits.shape[0], 1, *logits.shape[2:]), self.fixed_attention)
         return at_least_single(self.scale_attention(context)).sigmoid()
 
     def losses(

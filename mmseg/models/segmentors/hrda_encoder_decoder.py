@@ -235,7 +235,8 @@ class HRDAEncoderDecoder(EncoderDecoder):
         unit = self.decode_head.output_stride
         height, width = img.shape[2:]
         if not self.training and self.decode_head.fixed_attention == 0:  # they have no effect
-            return img.new_zeros(len(img), self.num_classes, -(-height // unit), -(-width // unit))
+            cells = (-(-height // unit), -(-width // unit))
+            return img.new_zeros(img.shape[0], self.num_classes, *cells)
         detail = self.detail_image(img)
         if not self.hr_slide_inference:
             return self.decode_head.single_scale(self.extract_feat(detail))

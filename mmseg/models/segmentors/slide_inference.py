@@ -4,6 +4,7 @@ Legend: N images, C classes, H×W pixels of the image, h×w pixels of a window. 
 (y1, y2, x1, x2), ends exclusive.
 """
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor
 from mmseg.models.layers import Box, cut, is_exporting
 from mmseg.system.errors import ConfigError
 
-BATCHED = 2  # see windows_per_call
+BATCHED, ALL = 2, sys.maxsize  # see windows_per_call
 
 
 def window_starts(length: int, window: int, stride: int) -> list[int]:
@@ -52,8 +53,8 @@ def window_boxes(
     ]
 
 
-def windows_per_call(test_cfg: Mapping[str, Any]) -> int | None:
-    """Return how many windows an evaluation sends through the network in one call; None: all.
+def windows_per_call(test_cfg: Mapping[str, Any]) -> int:
+    """Return how many windows an evaluation sends through the network in one call.
 
     This is `test_cfg.window_batch_size`. Without it, `batched_slide` (which asks for all windows at
     once in other programs of the family) means two; the default is one.
@@ -66,9 +67,11 @@ def windows_per_call(test_cfg: Mapping[str, Any]) -> int | None:
     An exported network has a copy of its operations for each call: without the key, there is one.
     """
     size = test_cfg.get("window_batch_size")
-    if size is None and not is_exporting():
-        return BATCHED if test_cfg.get("batched_slide") else 1
-    return size
+    if size is not None:
+        return size
+    if is_exporting():
+        return ALL
+    return BATCHED if test_cfg.get("batched_slide") else 1
 
 
 def slide_logits(
