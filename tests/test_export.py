@@ -18,9 +18,9 @@ from exported_networks import CLASSES, NETWORKS, PALETTE, network, save_checkpoi
 from PIL import Image
 from test_pages import PAGES, blocks
 
-from mmseg.apis import export
-from mmseg.apis.exported_network import PixelsToProbabilities
-from mmseg.apis.segmenter import Segmenter, sample_of
+from mmseg.apis.exporting import export
+from mmseg.apis.exporting.exported_network import PixelsToProbabilities
+from mmseg.apis.predicting.segmenter import Segmenter, sample_of
 from mmseg.models import HEADS
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 

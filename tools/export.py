@@ -18,8 +18,8 @@ from pydantic import Field
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mmseg.apis.export import PIXELS, Wanted, export_network  # noqa: E402
-from mmseg.apis.export_formats import FORMATS  # noqa: E402
+from mmseg.apis.exporting.export import PIXELS, Wanted, export_network  # noqa: E402
+from mmseg.apis.exporting.formats import FORMATS  # noqa: E402
 from mmseg.cli.command import command  # noqa: E402
 from mmseg.engine.checkpoint import NETWORKS  # noqa: E402
 from mmseg.system.errors import ConfigError  # noqa: E402

@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mmseg.apis.submission import SubmissionOptions, run_submission  # noqa: E402
+from mmseg.apis.submitting.submission import SubmissionOptions, run_submission  # noqa: E402
 from mmseg.cli.command import command, say  # noqa: E402
 from mmseg.system.safe_loading import trusting_files  # noqa: E402
 

@@ -23,10 +23,10 @@ from pydantic import Field
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mmseg.apis.loading import config_of  # noqa: E402
-from mmseg.apis.predict import WRITERS, Labels, Outputs, Predicted, predict_images  # noqa: E402
-from mmseg.apis.predict_inputs import find_inputs  # noqa: E402
-from mmseg.apis.segmenter import Segmenter  # noqa: E402
+from mmseg.apis.predicting.inputs import find_inputs  # noqa: E402
+from mmseg.apis.predicting.loading import config_of  # noqa: E402
+from mmseg.apis.predicting.predict import WRITERS, Labels, Outputs, Predicted, predict_images  # noqa: E402
+from mmseg.apis.predicting.segmenter import Segmenter  # noqa: E402
 from mmseg.cli.command import command, say  # noqa: E402
 from mmseg.config import load_config  # noqa: E402
 from mmseg.engine.checkpoint import NETWORKS  # noqa: E402

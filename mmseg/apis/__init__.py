@@ -1,7 +1,7 @@
 """What scripts call: load a network and predict, train, test."""
 
 from mmseg.apis.inference import inference_segmentor, init_segmentor, show_result_pyplot
-from mmseg.apis.segmenter import Segmentation, Segmenter
+from mmseg.apis.predicting.segmenter import Segmentation, Segmenter
 from mmseg.apis.train import run_training, train_segmentor
 from mmseg.apis.train_options import TrainOptions
 

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from mmseg.apis.loading import build_network, load_network, usual_device
-from mmseg.apis.segmenter import as_bgr, palette_of, sample_of
+from mmseg.apis.predicting.loading import build_network, load_network, usual_device
+from mmseg.apis.predicting.segmenter import as_bgr, palette_of, sample_of
 from mmseg.config import Config, load_config
 from mmseg.datasets import collate
 from mmseg.engine.evaluator import predict

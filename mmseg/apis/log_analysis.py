@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mmseg.apis.series_progress import best_of
+from mmseg.apis.series.progress import best_of
 from mmseg.evaluation.report import percent, text_table
 from mmseg.evaluation.run_logs import Record, log_files, records
 from mmseg.models.losses import is_loss

@@ -9,8 +9,8 @@ from typing import Any
 from mmseg.apis.checks import check_test
 from mmseg.apis.dataset_sections import check_labels
 from mmseg.apis.inference import init_segmentor
+from mmseg.apis.predicting.segmenter import AUG_RATIOS, palette_of
 from mmseg.apis.prediction_files import AttentionPictures, PredictionFiles, check_written
-from mmseg.apis.segmenter import AUG_RATIOS, palette_of
 from mmseg.apis.test_options import (
     FIXED_ATTENTION,
     TestOptions,

@@ -15,7 +15,7 @@ from mmseg.apis.comparison.reproduction import (
     require_finished,
     write_reproduction,
 )
-from mmseg.apis.series import finished_runs
+from mmseg.apis.series.series import finished_runs
 from mmseg.cli.training import ExperimentOptions, experiment_command, series_of
 from mmseg.config.values import Seed
 from mmseg.system import processes

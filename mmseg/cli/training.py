@@ -5,14 +5,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mmseg.apis.run_names import child_of_file
-from mmseg.apis.series import Series, plan_table, run_series
-from mmseg.apis.series_runs import (
+from mmseg.apis.series.runs import (
     chosen,
     folder_of,
     folder_of_config,
     runs_of_config,
     runs_of_experiment,
 )
+from mmseg.apis.series.series import Series, plan_table, run_series
 from mmseg.apis.train import run_training
 from mmseg.apis.train_options import TrainOptions
 from mmseg.cli.command import say

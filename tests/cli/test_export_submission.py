@@ -20,7 +20,7 @@ from cityscapesscripts.helpers.labels import trainId2label
 from golden_init import blocky_labels, init_module
 from PIL import Image
 
-from mmseg.apis.submission import SERVED as kinds
+from mmseg.apis.submitting.submission import SERVED as kinds
 from mmseg.datasets import CityscapesDataset
 from mmseg.datasets.cityscapes import ID_NAMES
 from mmseg.datasets.image_files import write_label
@@ -383,7 +383,7 @@ def test_what_cannot_be_read_back_leaves_the_archive_of_before(
     words = [*VAL, "--predictions", "preds", "--out", "out.zip"]
     export(*words)
     before = Path("out.zip").read_bytes()
-    monkeypatch.setattr("mmseg.apis.submission.encode_png", lambda ids: picture("RGB"))
+    monkeypatch.setattr("mmseg.apis.submitting.submission.encode_png", lambda ids: picture("RGB"))
     assert "got in 'out.zip': 3 not of 8-bit ids (L)" in refused(capsys, *words)
     assert Path("out.zip").read_bytes() == before
     assert not list(Path().glob(".*"))

@@ -9,7 +9,7 @@ from demo_project import ROOT, run
 
 import run_seg
 from mmseg.apis.publishing import PublishOptions
-from mmseg.apis.submission import SubmissionOptions
+from mmseg.apis.submitting.submission import SubmissionOptions
 from mmseg.apis.test_options import TestOptions
 from mmseg.cli.converting import ConvertOptions
 from mmseg.cli.depth_maps import UNKNOWN, DepthOptions

@@ -15,9 +15,9 @@ from golden_init import init_module
 from PIL import Image
 
 from mmseg.apis import Segmenter, inference_segmentor, init_segmentor, show_result_pyplot
-from mmseg.apis.loading import config_of
-from mmseg.apis.predict import WRITERS
-from mmseg.apis.predict_inputs import find_inputs
+from mmseg.apis.predicting.inputs import find_inputs
+from mmseg.apis.predicting.loading import config_of
+from mmseg.apis.predicting.predict import WRITERS
 from mmseg.config import Config, load_config
 from mmseg.datasets.image_files import read_color, read_label
 from mmseg.datasets.labels import CLASSES, PALETTE

@@ -16,8 +16,8 @@ import tiny_run
 from patience import PATIENCE
 
 import run_experiments
-from mmseg.apis.series import Series, SeriesError, run_series
-from mmseg.apis.series_runs import runs_of_config
+from mmseg.apis.series.runs import runs_of_config
+from mmseg.apis.series.series import Series, SeriesError, run_series
 from mmseg.engine.checkpoint import CheckpointError
 from mmseg.engine.trainer import Trainer
 from mmseg.system.errors import ConfigError
@@ -245,7 +245,7 @@ def test_what_ends_a_run_and_what_ends_the_series(
         if len(started) == 2:
             raise error
 
-    monkeypatch.setattr("mmseg.apis.series.run_training", run_training)
+    monkeypatch.setattr("mmseg.apis.series.series.run_training", run_training)
     monkeypatch.setattr("mmseg.system.errors.PACKAGE", Path(__file__).parent)  # raises its own
     found = runs_of_config("configs/tiny/base", {}, (4, 2, 7))
     with pytest.raises(type(error) if ends else SeriesError):

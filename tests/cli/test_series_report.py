@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mmseg.apis.series_report import summary, summary_lines
+from mmseg.apis.series.report import summary, summary_lines
 
 NOTHING = {"mIoU": None, "IoU.road": None, "IoU.sky": None}
 

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from mmseg.apis.series_report import TITLES
+from mmseg.apis.series.report import TITLES
 from mmseg.config import find_config, load_config
 from mmseg.config.language.listing import differences
 from mmseg.datasets.labels import CLASSES

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from mmseg.apis.run_names import without_stamp
-from mmseg.apis.series_progress import LOGS, evaluations, kept_config
-from mmseg.apis.series_runs import group_of
+from mmseg.apis.series.progress import LOGS, evaluations, kept_config
+from mmseg.apis.series.runs import group_of
 from mmseg.config import Config, load_config
 from mmseg.config.run_config import NOT_HASHED, config_hash, read_parts, read_run
 from mmseg.system.errors import ConfigError

@@ -7,8 +7,8 @@ from typing import Any
 from mmseg.apis.comparison.page import Block, Heading, Paragraph, Strong, Table
 from mmseg.apis.comparison.published import Published
 from mmseg.apis.comparison.runs import Groups, Run
-from mmseg.apis.series_progress import best_of, evaluations
-from mmseg.apis.series_report import ALONE, TITLES, mean_and_std, summary
+from mmseg.apis.series.progress import best_of, evaluations
+from mmseg.apis.series.report import ALONE, TITLES, mean_and_std, summary
 
 ABSENT = "–"
 NOTE = (

@@ -12,9 +12,16 @@ from pathlib import Path
 
 from mmseg.apis.missing_parts import Missing, broken, missing_bases, missing_parts
 from mmseg.apis.run_folder import is_sentence
-from mmseg.apis.series_progress import ELSEWHERE, FINISHED, NEW, UNFINISHED, Progress, progress_of
-from mmseg.apis.series_report import summary, summary_lines, write_summary
-from mmseg.apis.series_runs import SeriesRun
+from mmseg.apis.series.progress import (
+    ELSEWHERE,
+    FINISHED,
+    NEW,
+    UNFINISHED,
+    Progress,
+    progress_of,
+)
+from mmseg.apis.series.report import summary, summary_lines, write_summary
+from mmseg.apis.series.runs import SeriesRun
 from mmseg.apis.train import run_training
 from mmseg.apis.train_options import TrainOptions
 from mmseg.config import load_config

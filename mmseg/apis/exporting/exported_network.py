@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mmseg import __version__
-from mmseg.apis.segmenter import palette_of, test_steps
+from mmseg.apis.predicting.segmenter import palette_of, test_steps
 from mmseg.datasets.pipelines.fields import as_scales
 from mmseg.models.decode_heads.isa_layer import SelfAttentionBlock
 from mmseg.models.segmentors import HRDAEncoderDecoder

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
-from mmseg.apis.loading import load_network
+from mmseg.apis.predicting.loading import load_network
 from mmseg.config import Config
 from mmseg.config.sections import each
 from mmseg.datasets import collate

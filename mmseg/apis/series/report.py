@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmseg.apis.series_progress import Record, best_of, evaluations
+from mmseg.apis.series.progress import Record, best_of, evaluations
 from mmseg.evaluation.report import text_table
 from mmseg.system.files import atomic_write
 

@@ -13,15 +13,15 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from mmseg.apis.export_formats import FORMATS, ExportError, Format, Run
-from mmseg.apis.exported_network import (
+from mmseg.apis.exporting.exported_network import (
     PixelsToProbabilities,
     Size,
     facts_of,
     usual_size,
     why_one_size,
 )
-from mmseg.apis.loading import checkpoint_file, load_network
+from mmseg.apis.exporting.formats import FORMATS, ExportError, Format, Run
+from mmseg.apis.predicting.loading import checkpoint_file, load_network
 from mmseg.system.errors import ConfigError
 from mmseg.system.files import atomic_write
 from mmseg.system.outputs import check_output_file

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from mmseg.apis.loading import checkpoint_file, load_network
-from mmseg.apis.segmenter import test_steps
-from mmseg.apis.submission_file import (
+from mmseg.apis.predicting.loading import checkpoint_file, load_network
+from mmseg.apis.predicting.segmenter import test_steps
+from mmseg.apis.submitting.archive import (
     INDEXED,
     PictureReader,
     Wanted,

@@ -15,7 +15,7 @@ from typing import IO, Any
 import numpy as np
 import torch
 
-from mmseg.apis.exported_network import Facts
+from mmseg.apis.exporting.exported_network import Facts
 from mmseg.system.safe_loading import BROKEN
 
 INPUT, OUTPUT = "image", "probabilities"

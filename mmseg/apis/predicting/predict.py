@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from mmseg.apis.predict_inputs import Input
-from mmseg.apis.segmenter import Segmentation, Segmenter
+from mmseg.apis.predicting.inputs import Input
+from mmseg.apis.predicting.segmenter import Segmentation, Segmenter
 from mmseg.datasets.image_files import files_below, read_color, read_label, write_label
 from mmseg.datasets.pairing import find_endings
 from mmseg.evaluation.confusion import ConfusionMatrix

@@ -1,0 +1,1 @@
+"""Networks for use without this program: ONNX files and torch.export programs."""

@@ -1,0 +1,1 @@
+"""Label people's own images with a trained network."""

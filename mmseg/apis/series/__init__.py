@@ -1,0 +1,1 @@
+"""Several runs that belong together: what is planned, done, and found."""

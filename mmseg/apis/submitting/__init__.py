@@ -1,0 +1,1 @@
+"""Archives of label maps for the public test servers."""
