@@ -28,7 +28,7 @@ READS_OF_A_STEP = {"models.uda.depthmetric.metric.read_decisions": 1}
 QUEUES_OF_A_STEP = {
     "datasets.loader.to_device",  # the batch
     "models.uda.draws.mix_classes",
-    "models.uda.draws.block_mask",
+    "models.uda.draws.keep_grid",
     "models.uda.depthmetric.replacement._send",  # matched crops
     "system.gradient_averaging._average_group",  # which parameters have a gradient
 }

@@ -134,8 +134,8 @@ def test_unknown_reduction_and_unknown_loss_suggest_the_nearest():
         LOSSES.build({"type": "CrossEntropyLoss", "reduction": "men"})
     with pytest.raises(ConfigError, match="did you mean 'CrossEntropyLoss'"):
         LOSSES.build({"type": "CrossEntropy"})
-    with pytest.raises(ConfigError, match="unknown key 'avg_non_ignore'"):
-        LOSSES.build({"type": "CrossEntropyLoss", "avg_non_ignore": True})
+    with pytest.raises(ConfigError, match="unknown key 'avg_non_ignored'"):
+        LOSSES.build({"type": "CrossEntropyLoss", "avg_non_ignored": True})
 
 
 def test_avg_factor_with_sum_is_an_error():
