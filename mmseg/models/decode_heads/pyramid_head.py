@@ -4,14 +4,15 @@ Legend: N images, K channels of every level, C classes, h×w pixels of the fines
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from torch import Tensor, nn
 
-from mmseg.config.registry import HEADS
-from mmseg.config.values import Count
-from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from mmseg.config.registry import HEADS, LOSSES
+from mmseg.config.values import Count, Label, Section
+from mmseg.models.decode_heads.decode_head import CROSS_ENTROPY, BaseDecodeHead
 from mmseg.models.layers import SLOW_SYNC_BN, NormCfg, build_norm
+from mmseg.models.losses import SamplerCfg
 from mmseg.system.errors import ConfigError
 
 LEVELS = 4
@@ -31,7 +32,7 @@ class PyramidHead(BaseDecodeHead):
         in_channels: K, a multiple of 8.
         num_classes: C.
         norm_cfg: of the batch norms; with several processes and no GPUs, set type='BN'.
-        kwargs: as for `BaseDecodeHead`.
+        loss_decode, ignore_index, align_corners, sampler: as for `BaseDecodeHead`.
     """
 
     def __init__(
@@ -39,17 +40,21 @@ class PyramidHead(BaseDecodeHead):
         in_channels: Count,
         num_classes: Count,
         norm_cfg: NormCfg = SLOW_SYNC_BN,
-        **kwargs: Any,
+        loss_decode: Annotated[Section, LOSSES.checked] = CROSS_ENTROPY,
+        ignore_index: Label = 255,
+        align_corners: bool = False,
+        sampler: SamplerCfg | None = None,
     ) -> None:
         if in_channels % SMALLEST_SHARE:
             raise ConfigError(
                 f"expected in_channels of a PyramidHead that {SMALLEST_SHARE} divides, got "
                 f"{in_channels}. Use a backbone with such a width."
             )
-        levels = {"in_channels": [in_channels] * LEVELS, "in_index": list(range(LEVELS))}
-        options: dict[str, Any] = {"input_transform": "multiple_select", "dropout_ratio": 0}
-        options |= {**levels, "channels": in_channels // SMALLEST_SHARE, **kwargs}
-        super().__init__(num_classes=num_classes, norm_cfg=norm_cfg, **options)
+        levels = ([in_channels] * LEVELS, in_channels // SMALLEST_SHARE, num_classes)
+        options: dict[str, Any] = {"loss_decode": loss_decode, "ignore_index": ignore_index}
+        options |= {"align_corners": align_corners, "sampler": sampler, "dropout_ratio": 0}
+        options |= {"in_index": range(LEVELS), "input_transform": "multiple_select"}
+        super().__init__(*levels, norm_cfg=norm_cfg, **options)
         for j in range(1, LEVELS):
             width = in_channels >> j
             self.add_module(f"up_conv{j}", nn.ConvTranspose2d(2 * width, width, 2, 2))
