@@ -176,11 +176,17 @@ class TIMMBackbone(nn.Module):
                 f"model_name={self.settings.model_name!r}. Drop with_cp."
             ) from error
 
+    def drop_norm(self) -> None:
+        """Do without a ViT's last norm, also in state dicts."""
+        self.norm = self.network.norm = nn.Identity()
+
     def init_weights(self) -> None:
         """Load `pretrained`; without one, the random weights that timm drew stay."""
         if self.settings.pretrained:
-            advice, classifier = where_to_get(self.network), classifier_prefixes(self.network)
-            load_pretrained(self, str(self.settings.pretrained), advice, classifier, self._arrange)
+            advice, ignored = where_to_get(self.network), classifier_prefixes(self.network)
+            if "norm.weight" not in self.state_dict():
+                ignored.append("norm.")
+            load_pretrained(self, str(self.settings.pretrained), advice, ignored, self._arrange)
 
     def _arrange(self, found: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the weights of a file under our names; timm's files have no mask token."""

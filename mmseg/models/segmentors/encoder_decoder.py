@@ -16,7 +16,7 @@ from mmseg.config.registry import BACKBONES, HEADS, NECKS, SEGMENTORS
 from mmseg.config.values import Count, Pair, Section, Text
 from mmseg.models.layers import resize
 from mmseg.models.segmentors.slide_inference import slide_logits, window_starts, windows_per_call
-from mmseg.models.segmentors.training_parts import BoxDraws, FeatureView
+from mmseg.models.segmentors.training_parts import BoxDraws, FeatureView, masked_feat
 from mmseg.system.errors import ConfigError
 
 Cfg = Mapping[str, Any]
@@ -129,6 +129,7 @@ class EncoderDecoder(nn.Module):
         return_feat: bool = False,
         return_logits: bool = False,
         draws: BoxDraws | None = None,
+        keep_mask: Tensor | None = None,
     ) -> dict[str, Any]:
         """Return the losses (see `is_loss`) and accuracies of a batch, 0-dim on its device.
 
@@ -143,8 +144,11 @@ class EncoderDecoder(nn.Module):
             return_logits: add `decode.logits`, the head's output (N, C, h, w), and the same per
                 auxiliary head.
             draws: unused here; networks that look at a part of the image choose it from these.
+            keep_mask: (N, 1, h, w) of 0 and 1, what the backbone hides and keeps; it says of what.
         """
-        features = self.extract_feat(img)
+        features = (
+            self.extract_feat(img) if keep_mask is None else masked_feat(self, img, keep_mask)
+        )
         result: dict[str, Any] = {"features": features} if return_feat else {}
         arguments = (features, img_metas, gt_semantic_seg, self.train_cfg)
         # A user's own `forward_train` may lack what is not asked of it.
