@@ -73,7 +73,7 @@ class DACS(TrainingMethod):
             self.cdda = CDDA(s, *load_source_crops(s, self.model.num_classes))
         self.vfm_distance: VFMDistance | None = None
         if s.vfm_feature_dist is not None:
-            self.vfm_distance = VFMDistance(s, self.views, self.model.backbone.feature_channels)
+            self.vfm_distance = VFMDistance(s, self.views, self.model)
         for loss in self.model.modules():
             if isinstance(loss, CrossEntropyLoss):
                 loss.counts_all_processes = s.shares_statistics

@@ -10,21 +10,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmseg.config.registry import BACKBONES
-from mmseg.models.layers import at_least_single, resize
+from mmseg.models.layers import ChannelNorm, at_least_single, resize
 from mmseg.models.uda.base import Step
 from mmseg.models.uda.settings import DACSSettings, VFMDistanceKeys
 from mmseg.models.uda.views import Views
+from mmseg.system.errors import ConfigError
 
 SMOOTH, ANGLE = 0.1, 0.9  # shares of the two distances
 WIDER = 4  # times C, inside the projection
-
-
-class ChannelNorm(nn.LayerNorm):
-    """Normalize the channels of each cell of a map (B, C, h, w)."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Return the normalized map."""
-        return super().forward(input.movedim(1, -1)).movedim(-1, 1)
 
 
 def cell_distance(projected: Tensor, frozen: Tensor) -> Tensor:
@@ -47,11 +40,12 @@ class VFMDistance(nn.Module):
     Args:
         settings: of the method, with `vfm_feature_dist`.
         views: of the method's images.
-        channels: C.
+        student: the network in training.
     """
 
-    def __init__(self, settings: DACSSettings, views: Views, channels: int) -> None:
+    def __init__(self, settings: DACSSettings, views: Views, student: Any) -> None:
         super().__init__()
+        channels = _channels_of(student)
         keys = VFMDistanceKeys(**(settings.vfm_feature_dist or {}))
         self.views = views
         self.weights = {"src": keys.weight_source}
@@ -71,7 +65,7 @@ class VFMDistance(nn.Module):
         width = WIDER * channels
         self.feat_project = nn.Sequential(
             nn.Conv2d(channels, width, 1),
-            ChannelNorm(width, eps=1e-6),
+            ChannelNorm(width),
             nn.GELU(),
             nn.Conv2d(width, self.encoder.feature_channels[-1], 1),
         )
@@ -108,3 +102,15 @@ class VFMDistance(nn.Module):
             frozen = self.encoder(image)[-1]  # (B, K, h, w)
         projected = resize(self.feat_project(features[-1]), tuple(frozen.shape[2:]))
         return cell_distance(projected, frozen).mean()
+
+
+def _channels_of(student: Any) -> int:
+    """Return C; `ConfigError` for a network whose features have no order from fine to coarse."""
+    backbone = student.backbone
+    if not hasattr(backbone, "feature_channels") or hasattr(student, "hr_crop_size"):
+        raise ConfigError(
+            "expected a network of one scale with a TIMMBackbone or a ViTAdapter for "
+            f"uda.vfm_feature_dist, got {type(student).__name__} with {type(backbone).__name__}. "
+            "Use one, or set uda.vfm_feature_dist=None."
+        )
+    return backbone.feature_channels[-1]
