@@ -36,10 +36,12 @@ def process_warnings(run: RunConfig) -> list[str]:
     if planned is None or planned == found:
         return []
     samples = run.data.samples_per_gpu
+    follows = run.optimizer.get("sqrt_batch")  # the learning rate does, and the log says how
+    kept = "max_iters stays" if follows else "Learning rate and max_iters stay"
     return [
         f"The config is for n_gpus={planned}, but {found} process(es) run: a batch is "
         f"{found} x {samples} = {found * samples} images of each domain instead of "
-        f"{planned * samples}. Learning rate and max_iters stay as in the config."
+        f"{planned * samples}. {kept} as in the config."
     ]
 
 

@@ -29,7 +29,7 @@ from mmseg.datasets.joint import joined
 from mmseg.engine.checkpoint import load_start
 from mmseg.engine.evaluator import Evaluator, has_synthia_source
 from mmseg.engine.logs import get_logger, stop_logging
-from mmseg.engine.optimizer import build_optimizer
+from mmseg.engine.optimizer import build_optimizer, initial_rate
 from mmseg.engine.provenance import version_lines, write_repro
 from mmseg.engine.schedule import Schedule
 from mmseg.engine.seed import determinism_lines, nondeterminism_in_log, set_random_seed
@@ -217,9 +217,13 @@ def _build_trainer(
         val = build_dataset(joined(run.data.val), test_mode=True)
         with_subsets = has_synthia_source(run.data)
         evaluator = Evaluator(val, run.evaluation.metrics, run.data.workers, with_subsets)
+    images = processes.world_size() * run.data.samples_per_gpu * run.updates.cumulative_iters
+    if run.optimizer.get("sqrt_batch"):
+        rate, base = initial_rate(run.optimizer, images), run.optimizer["lr"]
+        get_logger().info(f"Learning rate: {base} x the root of {images} images per step = {rate}")
     return Trainer(
         model,
-        build_optimizer(model, run.optimizer),
+        build_optimizer(model, run.optimizer, images),
         Schedule(run.schedule, run.runner.max_iters),
         run,
         replace(output, trackers=trackers, evaluator=evaluator, meta=meta),
