@@ -11,12 +11,15 @@ from golden_init import arr, blocky_labels, values
 from torch import Tensor, nn
 
 from mmseg.config import Config
+from mmseg.datasets.image_files import write_label
 from mmseg.datasets.pipelines.photometric import IMAGENET
 from mmseg.models import build_train_model
 from mmseg.models.uda import Draws
+from mmseg.models.uda.depthmetric import depth_histogram
 from mmseg.models.uda.draws import ImageJitter, JitterKind, JitterStep
 from mmseg.models.uda.jitter import STRONG, UDA, WEAK
 from mmseg.models.uda.mixing import Normalization
+from mmseg.visualization.palettes import save_picture
 
 FOLDER = Path(__file__).parents[1] / "golden" / "V"
 SIDE, INNER = 192, 224
@@ -134,9 +137,8 @@ def build(folder: Path, dtype: torch.dtype, has_distance: bool = True, **changes
     if uda.vfm_distance is not None:
         uda.vfm_distance.init_weights()
         head = uda.vfm_distance.feat_project
-        names = {k: f"V:fh:feat_project.{k}" for k in head.state_dict()}
-        state = head.state_dict()
-        head.load_state_dict({k: torch.from_numpy(values(n, state[k].shape)) for k, n in names.items()})
+        for key, value in head.state_dict().items():
+            value.copy_(torch.from_numpy(values(f"V:fh:feat_project.{key}", value.shape)))
     return uda.to(dtype)
 
 
@@ -185,3 +187,32 @@ def loader_batch(
         "target_img_metas": metas,
         "valid_pseudo_mask": mask.flip(3) if flips else mask,
     }
+
+
+def write_bank(folder: Path) -> dict[str, Any]:
+    """Write the source crops and the bank of CDDA's case, and return the keys of `uda`."""
+    histograms = []
+    for i in range(12):
+        classes = [c for c in range(19) if (c + i) % 4]
+        label = blocky_labels(f"V:cdda:crop_lab{i}", SIDE, SIDE, classes, 16 if i % 2 else 8, 0.03)
+        depth = 8 * blocky_labels(f"V:cdda:crop_dep{i}", SIDE, SIDE, range(16 - i % 3), 4)
+        painted = picture(np.where(label == 255, 19, label), f"V:cdda:crop{i}")
+        save_picture(folder / f"images/{i}.png", painted.transpose(1, 2, 0))
+        write_label(folder / f"labels/{i}.png", label.astype(np.uint8))
+        histograms.append(depth_histogram(torch.from_numpy(label), torch.from_numpy(depth)))
+    torch.save(torch.stack(histograms), folder / "gta_12_distribution.pth")
+    return {
+        "dataset": "gta",
+        "matrix_path": str(folder / "gta_12_distribution.pth"),
+        "croped_images_path": str(folder / "images"),
+        "croped_labels_path": str(folder / "labels"),
+        "reweight_threshold": 0.25,
+        "relabel_threshold": 0.2,
+        "threshold_decay": 0.003,
+    }
+
+
+def target_depth() -> Tensor:
+    """Return the bins (2, H, W) of the target images of CDDA's case."""
+    maps = [blocky_labels(f"V:cdda:tdep{b}", SIDE, SIDE, range(12 + 4 * b), 4) for b in range(2)]
+    return torch.from_numpy(8 * np.stack(maps))
