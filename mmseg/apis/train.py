@@ -36,6 +36,7 @@ from mmseg.engine.seed import determinism_lines, nondeterminism_in_log, set_rand
 from mmseg.engine.trackers import build_trackers
 from mmseg.engine.trainer import Progress, RunOutput, Trainer
 from mmseg.evaluation.report import final_lines
+from mmseg.models.backbones.pretrained import weight_notes
 from mmseg.models.builder import build_method, reads_depth
 from mmseg.models.layers import synchronize_batch_norm
 from mmseg.system import processes
@@ -97,7 +98,7 @@ def _train(
     torch.backends.cudnn.benchmark = run.tunes_convolutions and device.type == "cuda"
     set_random_seed(run.seed, options.deterministic)
     model = build_initial_method(run)
-    for line in model.describe():
+    for line in [*model.describe(), *weight_notes(model)]:
         logger.info(line)
     dataset = build_dataset(training_data(run))
     logger.info(f"Work folder: {work_dir}; seed {run.seed}; {len(dataset)} training samples")

@@ -26,6 +26,8 @@ from mmseg.models.backbones.vit_positions import Rule, resize_positions
 from mmseg.models.backbones.vit_tokens import ViTTokens, hide_patches, run_block
 from mmseg.models.layers import hide_pixels, resize
 from mmseg.system.errors import ConfigError
+from mmseg.system.vfm_names import is_released, vit_names
+from mmseg.system.weight_table import DINOV3
 
 Size = tuple[int, int]
 OFFSET_NAMES = re.compile(r"_patch14_dinov2(\.|$)")  # published without registers
@@ -188,8 +190,15 @@ class TIMMBackbone(nn.Module):
                 ignored.append("norm.")
             load_pretrained(self, str(self.settings.pretrained), advice, ignored, self._arrange)
 
+    def weight_notes(self) -> list[str]:
+        """Say what binds whoever uses the weights."""
+        is_bound = self.settings.pretrained and "dinov3" in self.settings.model_name
+        return [f"License of {self.settings.pretrained}: {DINOV3}."] if is_bound else []
+
     def _arrange(self, found: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the weights of a file under our names; timm's files have no mask token."""
+        if is_released(found):
+            found = vit_names(found)
         arranged = dict(timm_layout(found, self.network, self.state_dict().keys() - {"mask_token"}))
         if self.settings.mask_token:
             arranged["mask_token"] = found.get("mask_token", self.mask_token.detach())

@@ -23,7 +23,6 @@ from mmseg.models.backbones.adapter_layers import (
 )
 from mmseg.models.backbones.pretrained import load_pretrained
 from mmseg.models.backbones.timm_backbone import TIMMBackbone
-from mmseg.models.backbones.vfm_names import adapter_names
 from mmseg.models.layers import (
     SLOW_SYNC_BN,
     NormCfg,
@@ -33,13 +32,14 @@ from mmseg.models.layers import (
     resize,
 )
 from mmseg.system.errors import ConfigError
+from mmseg.system.vfm_names import LICENSE, adapter_names
 
 INTERACTIONS = 4  # as many groups of blocks
 EXTRA_EXTRACTORS = 2  # after the last one
 WHERE_TO_GET = (
-    "nothing is downloaded: get the weights of the adapter from https://huggingface.co/tue-mps "
-    "(vfmuda_plusplus_{small,base,large}_in1k_pretraining), put the file there, or set "
-    "pretrained_adapter=None to start from random weights"
+    "nothing is downloaded: fetch the weights of the adapter (python tools/fetch_weights.py "
+    "vit_adapter_dinov2_base, or small, or large), or set pretrained_adapter=None to start from "
+    "random weights"
 )
 
 
@@ -129,6 +129,16 @@ class ViTAdapter(nn.Module):
         if self.settings.pretrained_adapter is not None:
             path = self.settings.pretrained_adapter
             load_pretrained(self, path, WHERE_TO_GET, arrange=adapter_names)
+
+    def weight_notes(self) -> list[str]:
+        """Say which license the adapter's weights have, or that it has none."""
+        path = self.settings.pretrained_adapter
+        if path is not None:
+            return [f"Adapter from {path}. {LICENSE}"]
+        return [
+            "The adapter of the ViT starts from random weights: without pretrained_adapter, this "
+            "is another experiment than the published ones."
+        ]
 
     def forward(self, img: Tensor, keep_mask: Tensor | None = None) -> list[Tensor]:
         """Map (B, 3, H', W') to four maps (B, C, h, w), finest first.
