@@ -113,6 +113,11 @@ def _train(
     return _run(trainer, dataset, run)
 
 
+def images_per_step(run: RunConfig) -> int:
+    """Return how many source images of all processes make one step of the optimizer."""
+    return processes.world_size() * run.data.samples_per_gpu * run.updates.cumulative_iters
+
+
 def training_data(run: RunConfig) -> dict[str, Any]:
     """Return the section of the training data, without depth maps if the method uses none."""
     train: Any = copy.deepcopy(run.data.train or {})
@@ -218,7 +223,7 @@ def _build_trainer(
         val = build_dataset(joined(run.data.val), test_mode=True)
         with_subsets = has_synthia_source(run.data)
         evaluator = Evaluator(val, run.evaluation.metrics, run.data.workers, with_subsets)
-    images = processes.world_size() * run.data.samples_per_gpu * run.updates.cumulative_iters
+    images = images_per_step(run)
     if run.optimizer.get("sqrt_batch"):
         rate, base = initial_rate(run.optimizer, images), run.optimizer["lr"]
         get_logger().info(f"Learning rate: {base} x the root of {images} images per step = {rate}")

@@ -58,8 +58,8 @@ class CustomDataset:
         crop_pseudo_margins: [top, bottom, left, right] pixels of the image file, or (below 1)
             shares of its side, where pseudo-labels are not trusted: samples get a
             `valid_pseudo_mask`.
-        test_short_side: in test mode, images and labels are resized to this shorter side as they
-            are read, so predictions and metrics have that size.
+        test_short_side: in an evaluation, images and labels are resized to this shorter side as
+            they are read, so predictions and metrics have that size.
         classes: names in the order of the train ids; None takes the class's own.
         palette: a color (red, green, blue) for each class; None takes the class's own, or distinct
             colors if that has another number of them.

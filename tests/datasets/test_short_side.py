@@ -9,9 +9,11 @@ import torch
 from golden_init import arr, blocky_labels
 from tiny_data import NORM, make_pipeline_test, write_png
 
+from mmseg.apis.prediction_files import PredictionFiles
 from mmseg.config import short_side_steps
 from mmseg.config.registry import PIPELINES
 from mmseg.datasets import build_dataset
+from mmseg.datasets.image_files import read_color
 from mmseg.datasets.pipelines import Compose, LoadImageFromFile, start_results
 from mmseg.datasets.pipelines.resizing import size_by_short_side
 from mmseg.engine.evaluator import Evaluator
@@ -226,6 +228,14 @@ def test_images_and_labels_of_an_evaluation_have_the_short_side(files):
     evaluation = Evaluator(large)(oracle)
     assert evaluation is not None
     assert evaluation.score == 1.0
+
+
+def test_pictures_of_an_evaluation_show_images_of_its_size(files, tmp_path):
+    data = evaluated(files, test_short_side=60)
+    written = PredictionFiles(data, str(tmp_path / "painted"), opacity=0.5)
+    written.take(0, data.gt_label(0))
+    (picture,) = (tmp_path / "painted").rglob("*.png")
+    assert read_color(picture).shape == (60, 92, 3)
 
 
 def test_training_data_keep_their_own_size(files):

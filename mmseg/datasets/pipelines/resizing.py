@@ -31,7 +31,8 @@ def resize_smoothly(array: np.ndarray, size: Size) -> np.ndarray:
     if array.dtype == np.uint8:
         return np.array(Image.fromarray(array).resize(size, Image.Resampling.BILINEAR))
     planes = (Image.fromarray(plane) for plane in np.moveaxis(array, -1, 0))  # Pillow has no others
-    return np.stack([plane.resize(size, Image.Resampling.BILINEAR) for plane in planes], -1)
+    resized = (plane.resize(size, Image.Resampling.BILINEAR) for plane in planes)
+    return np.stack([np.array(plane) for plane in resized], -1)
 
 
 def resize_nearest(label: np.ndarray, size: Size) -> np.ndarray:
