@@ -28,8 +28,10 @@ PARALLEL = ("module.", "_orig_mod.")  # what wraps a whole method or one of its 
 WRAPPERS = (*PARALLEL, "model.")  # around the student: taken off
 TEACHER = "ema_model."
 NETWORKS = ("student", "teacher")  # those of a training method that can be tested
-OTHERS = ("ema_model.", "imnet_model.", "mic.", "model_D.")  # beside the student: left out
-NOT_SAVED = ("imnet_model.",)  # frozen; comes back from the `pretrained` file
+# Beside the student: left out.
+OTHERS = ("ema_model.", "imnet_model.", "mic.", "model_D.", "vfm_distance.")
+# Frozen; they come back from their `pretrained` files.
+NOT_SAVED = ("imnet_model.", "vfm_distance.encoder.")
 HEAD = "decode_head."
 INNER_HEAD, ATTENTION = f"{HEAD}head.", f"{HEAD}scale_attention."  # of HRDA
 SHOWN_KEYS = 5
