@@ -111,6 +111,11 @@ def fill(network: nn.Module, prefix: str) -> None:
     network.load_state_dict(state)
 
 
+def fill_projection(head: nn.Module, prefix: str) -> None:
+    for key, value in head.state_dict().items():
+        value.copy_(torch.from_numpy(values(f"{prefix}feat_project.{key}", value.shape)))
+
+
 def frozen_file(path: Path, prefix: str) -> str:
     """Write the frozen ViT in Meta's layout, and return its place."""
     vit = build_train_model(method({}, DISTANCE)).vfm_distance.encoder
@@ -136,9 +141,7 @@ def build(folder: Path, dtype: torch.dtype, has_distance: bool = True, **changes
     fill(uda.ema_model, "V:net:")
     if uda.vfm_distance is not None:
         uda.vfm_distance.init_weights()
-        head = uda.vfm_distance.feat_project
-        for key, value in head.state_dict().items():
-            value.copy_(torch.from_numpy(values(f"V:fh:feat_project.{key}", value.shape)))
+        fill_projection(uda.vfm_distance.feat_project, "V:fh:")
     return uda.to(dtype)
 
 
