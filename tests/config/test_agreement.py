@@ -139,6 +139,10 @@ def test_every_shipped_config_agrees_with_itself(name: str) -> None:
             "source.pipeline: expected LoadAnnotations among the steps",
         ),
         (
+            {"uda.vfm_feature_dist": {"model_name": "vit_small_patch14_reg4_dinov2"}},
+            "vfm_feature_dist.pretrained: expected the file of the frozen .*, got none. Name it",
+        ),
+        (
             {"uda.imnet_feature_dist_lambda": 0.1},
             "imnet_feature_dist_lambda: expected 0 without pretrained .*, got 0.1. Set model",
         ),

@@ -98,7 +98,7 @@ def reference_name(key: str) -> str:
     for ours, theirs in (("backbone.vit.", "encoder."), ("backbone.", "encoder.")):
         if key.startswith(ours):
             return theirs + key.removeprefix(ours)
-    return "upscale." + key.removeprefix("decode_head.")
+    return "upscale." + key.removeprefix("decode_head.").removeprefix("upscale.")
 
 
 def fill(network: nn.Module, prefix: str) -> None:

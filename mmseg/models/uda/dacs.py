@@ -125,7 +125,25 @@ class DACS(TrainingMethod):
             ignored = [k for k in ("dataset", "reweight_threshold") if getattr(s, k) is not None]
             lines = [f"Method: {base}, without depth (no uda.matrix_path)"]
             lines += [f"uda.{k} has no effect without uda.matrix_path" for k in ignored]
-        return [*lines, *(self.mic.describe() if self.mic is not None else [])]
+        lines += self.views.describe() + self._describe_teacher()
+        parts = [part for part in (self.mic, self.vfm_distance) if part is not None]
+        return lines + [line for part in parts for line in part.describe()]
+
+    def _describe_teacher(self) -> list[str]:
+        """Tell what VFM-UDA's teacher does otherwise."""
+        s, lines = self.settings, []
+        if self.teacher is not None and s.teacher_flip:
+            lines.append("The teacher labels with the mean of an image and its mirror image")
+        if self.teacher is not None and s.shares_classes:
+            shared = "The weight of pseudo-labels, classes to paste and means of losses"
+            lines.append(f"{shared} are those of all processes (VFM-UDA's: of each process)")
+        elif self.teacher is not None and s.is_as_vfmuda:
+            lines.append(
+                "As RELEASED by VFM-UDA (reference_quirks=True): each process has its own weight "
+                "of pseudo-labels, classes to paste and means of losses (V2), and flipped targets "
+                "keep margins that are not flipped (V1)"
+            )
+        return lines
 
     def accumulate_gradients(
         self, batch: Mapping[str, Any], iteration: int, draws: Draws

@@ -70,6 +70,16 @@ class VFMDistance(nn.Module):
             nn.Conv2d(width, self.encoder.feature_channels[-1], 1),
         )
 
+    def describe(self) -> list[str]:
+        """Tell to whose features the distance is."""
+        s = self.encoder.settings
+        domains = {"src": "source", "tgt": "target"}
+        weights = ", ".join(f"{w} on the {domains[d]}" for d, w in self.weights.items())
+        return [
+            f"Distance to the features of {s.model_name} "
+            f"({s.pretrained or 'RANDOM weights, allows_random=True'}): {weights}"
+        ]
+
     def init_weights(self) -> None:
         """Load the frozen weights."""
         self.encoder.init_weights()

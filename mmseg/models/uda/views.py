@@ -25,6 +25,10 @@ class Views:
         self._augment_mixed = StrongAugmentation(*strength, settings.blur)
         self._augment_masked = StrongAugmentation(*strength, blur=True, is_shared=True)
 
+    def describe(self) -> list[str]:
+        """Tell what is not as in DACS and MIC."""
+        return []
+
     def source(self, step: Step) -> Tensor:
         """Return the source images that are trained on with their labels."""
         return step.data.image
@@ -56,6 +60,11 @@ class JitteredViews(Views):
     def __init__(self, settings: SelfTrainingSettings, strong_source: bool = False) -> None:
         super().__init__(settings)
         self.strong_source = strong_source
+
+    def describe(self) -> list[str]:
+        """Tell how images are jittered."""
+        how = "strongly" if self.strong_source else "weakly"
+        return [f"Each image is jittered on its own (uda.jitter), the source {how}"]
 
     def source(self, step: Step) -> Tensor:
         """Return jittered source images."""
