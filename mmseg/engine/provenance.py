@@ -159,9 +159,9 @@ def weights_of(run: RunConfig) -> Iterator[tuple[str, str]]:
 
 
 def pretrained_files(section: Any, name: str) -> Iterator[tuple[str, str]]:
-    """Yield (key, path or known name) of every `pretrained` in a section, however deep."""
+    """Yield (key, path or known name) of every file of weights in a section, however deep."""
     for key, value in section.items():
-        if key == "pretrained" and isinstance(value, str):
+        if key in ("pretrained", "pretrained_adapter") and isinstance(value, str):
             yield f"{name}.{key}", value
         elif isinstance(value, Mapping):
             yield from pretrained_files(value, f"{name}.{key}")

@@ -22,7 +22,7 @@ from typing import IO, Any
 import torch
 from torch import Tensor
 
-from mmseg.system.safe_types import STAND_INS, Nothing, settle
+from mmseg.system.safe_types import STAND_INS, Inert, PlainDict, settle
 from mmseg.system.soundness import damage_of
 
 # What torch.load raises for a file that is cut off or corrupt: a pickle is a program, and one with
@@ -134,14 +134,15 @@ def _weights_of_lightning(
     """Return the weights in a file of Lightning; None for other files.
 
     Such files may hold the hyperparameters of a program, whatever these are. All that would be
-    refused is replaced by nothing, so that nothing of it is executed.
+    refused is only kept, under another type, so that nothing of it is executed.
     """
     with suppress(*BROKEN), zipfile.ZipFile(path) as archive:
         records = [n for n in archive.namelist() if n.endswith("data.pkl")]
         if not any(LIGHTNING in archive.read(name) for name in records):
             return None
-        nothing: list[Any] = [(Nothing, name) for name in _refused(_named_types(path))]
-        with torch.serialization.safe_globals(nothing):
+        names = _refused(_named_types(path))
+        kept: list[Any] = [(PlainDict if n.endswith("Dict") else Inert, n) for n in names]
+        with torch.serialization.safe_globals(kept):
             content = torch.load(path, map_location=map_location, weights_only=True)
         state = content["state_dict"]
         if all(isinstance(value, Tensor) for value in state.values()):

@@ -37,15 +37,6 @@ class Inert:
         self.state = state
 
 
-class Nothing(Inert):
-    """Stands in for an object that is left out, whatever it is; it may have been a dictionary."""
-
-    __slots__ = ()
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        """Keep nothing."""
-
-
 class PlainDict:
     """Makes an `OrderedDict` of the first argument that is a dictionary."""
 

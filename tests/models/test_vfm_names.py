@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+from contextlib import suppress
 
 import pytest
 import torch
@@ -85,7 +86,7 @@ class Anything:
         self.parts = [torch.nn.Linear(2, 3), {"a": 1}]
 
 
-class Dictionary(dict):
+class AttributeDict(dict):
     """A dictionary of a class of its own, as Lightning has them."""
 
 
@@ -94,7 +95,7 @@ LIGHTNING = {"pytorch-lightning_version": "2.1", "state_dict": WEIGHTS}
 
 
 def test_of_a_file_of_lightning_the_weights_alone_are_taken(tmp_path, caplog):
-    path, more = tmp_path / "untrimmed.ckpt", Dictionary(network=Anything(), kind=Anything)
+    path, more = tmp_path / "untrimmed.ckpt", AttributeDict(network=Anything(), kind=Anything)
     torch.save({**LIGHTNING, "hyper_parameters": more}, path)
     with caplog.at_level(logging.INFO):
         found = load_safely(path, "a checkpoint")
@@ -109,7 +110,7 @@ def test_of_a_file_of_lightning_the_weights_alone_are_taken(tmp_path, caplog):
 @pytest.mark.parametrize("trick", TRICKS)
 def test_nothing_in_a_file_of_lightning_runs(trick, tmp_path):
     marker, path = tmp_path / "executed", tmp_path / "untrimmed.ckpt"
-    torch.save({**LIGHTNING, "hyper_parameters": Dictionary(a=TRICKS[trick](marker))}, path)
-    with pytest.raises(UnsafeFileError, match="system|exec"):  # torch lets nobody replace these
-        load_safely(path, "a checkpoint")
+    torch.save({**LIGHTNING, "hyper_parameters": AttributeDict(a=TRICKS[trick](marker))}, path)
+    with suppress(UnsafeFileError):  # torch refuses some modules, whatever replaces them
+        assert load_safely(path, "a checkpoint").keys() == {"state_dict"}
     assert not marker.exists()

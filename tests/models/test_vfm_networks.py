@@ -22,7 +22,6 @@ from vfm_records import (
 )
 
 from mmseg.models import HEADS, NECKS, build_segmentor
-from mmseg.models.segmentors import EncoderDecoder
 from mmseg.system.errors import ConfigError
 
 ADAPTER = {"type": "ViTAdapter", "vit": TINY, "inner_size": 224}
@@ -111,12 +110,12 @@ class TestRecords:
         network = fill(segmentor("PyramidHead", backbone, 384), "V:full:", theirs).eval()
         image, case = picture("V:full_small:img", [1, 3, 1024, 1024], torch.float32), "full_small"
         with torch.no_grad():
-            assert_recorded(case, "eval_logits", network.encode_decode(image))
+            assert_recorded(case, "eval_logits", network.encode_decode(image), 10)
             assert_recorded(case, "eval_f4", network.extract_feat(image)[-1])
             keep = (uniform(case, 1, 1, 18, 18) > 0.7).float()
             features = network.backbone(image, keep_mask=keep)
             logits = network.decode_head(features)
-            assert_recorded(case, "masked_logits", network.at_output_size(logits, image))
+            assert_recorded(case, "masked_logits", network.at_output_size(logits, image), 10)
 
 
 class TestHeads:
@@ -223,7 +222,6 @@ class TestMasks:
         label = torch.zeros(1, 1, 32, 64).long()
         with pytest.raises(ConfigError, match=r"TIMMBackbone, ViTAdapter\), got ResNet"):
             network.forward_train(torch.rand(1, 3, 32, 64), None, label, keep_mask=label[:, :, :2])
-        assert isinstance(network, EncoderDecoder)
 
 
 class TestTIMMBackbone:

@@ -23,11 +23,13 @@ from vfm_records import (
     picture,
 )
 
+from mmseg.engine.provenance import pretrained_files
 from mmseg.models.backbones.adapter_layers import Cells, ConvFFN, SpatialPrior
 from mmseg.models.backbones.ms_deform_attn import DeformableAttention, cell_centers, sample_and_sum
 from mmseg.models.backbones.pretrained import weight_notes
 from mmseg.models.layers import SLOW_SYNC_BN, hide_pixels
 from mmseg.system.errors import ConfigError
+from mmseg.system.weight_table import TABLE
 
 SMALL = {"embed_dim": 16, "depth": 4, "num_heads": 2, "img_size": 42}
 MINI = {**TINY, "model_kwargs": SMALL}
@@ -309,6 +311,11 @@ class TestFiles:
         for key, value in state.items():
             assert torch.equal(found.state_dict()[f"vit.{key}"], value)
         assert "another experiment" in weight_notes(found)[0]
+
+    def test_the_file_of_the_adapter_is_one_that_a_run_needs(self):
+        section = {"backbone": {"pretrained_adapter": "a.ckpt", "vit": {"pretrained": "v.pth"}}}
+        assert [path for _, path in pretrained_files(section, "model")] == ["a.ckpt", "v.pth"]
+        assert TABLE["vit_adapter_dinov2_base"].path.suffix == ".ckpt"
 
     def test_dinov3s_license_is_said(self):
         vit = {**MINI, "model_name": "vit_small_patch16_dinov3", "pretrained": "a.pth"}

@@ -16,7 +16,6 @@ from mmseg.models.layers import at_least_single
 from mmseg.system.errors import ConfigError
 
 Size = tuple[int, int]
-CORNERS = ((0, 0), (1, 0), (0, 1), (1, 1))  # (x, y) of the cells around a place
 
 
 def cell_centers(grids: Sequence[Size], device: torch.device | None = None) -> Tensor:
@@ -38,7 +37,8 @@ def sample_and_sum(
     """Read maps at places, bilinearly and 0 outside, and sum with weights → (B, Q, a·K).
 
     What `grid_sample(…, align_corners=False)` would read, in half the time and without the
-    (B, Q, a, L·P, K) numbers in between; on GPUs its gradient is the same bit for bit every time.
+    (B, Q, a, L·P, K) numbers in between. Unlike that of grid_sample, its gradient is not among
+    those that torch cannot repeat bit by bit on GPUs.
 
     Args:
         values: (B, S, a, K), the cells of all maps, row by row.
@@ -47,28 +47,36 @@ def sample_and_sum(
         weights: (B, Q, a, L, P).
     """
     batch, entries, heads, width = values.shape
-    sizes = torch.tensor([(w, h) for h, w in grids], device=values.device)[:, None]  # (L, 1, 2)
-    areas = sizes.prod(dim=2)
-    cells = places * sizes - 0.5
-    low = cells.detach().floor()
-    x, y = (cells - low).unbind(-1)  # how far between two cells
-    rows, shares = [], []
-    for corner in CORNERS:
-        near = low + low.new_tensor(corner)
-        is_inside = ((near >= 0) & (near < sizes)).all(dim=-1)
-        near = torch.minimum(near.long().clamp_min(0), sizes - 1)
-        rows.append(near[..., 1] * sizes[..., 0] + near[..., 0] + areas.cumsum(0) - areas)
-        share = (x if corner[0] else 1 - x) * (y if corner[1] else 1 - y)
-        shares.append(torch.where(is_inside, share * weights, 0))
+    chosen, shares, start = [], [], 0
+    for level, (height, length) in enumerate(grids):
+        x, y = (places[..., level, :, axis] for axis in (0, 1))  # (B, Q, a, P)
+        for row, of_row in _neighbors(y, height):
+            for column, of_column in _neighbors(x, length):
+                chosen.append(start + row * length + column)
+                shares.append(of_row * of_column * weights[..., level, :])
+        start += height * length
     first = torch.arange(batch, device=values.device)[:, None] * entries * heads
     first = (first + torch.arange(heads, device=values.device))[:, None, :, None]  # (B, 1, a, 1)
+    rows = torch.cat(chosen, dim=3) * heads + first  # (B, Q, a, L·P·4)
+    share = torch.cat(shares, dim=3).flatten(0, 2)
     table = values.reshape(-1, width)  # (B·S·a, K)
-    chosen = torch.stack(rows, dim=-1).flatten(3) * heads + first  # (B, Q, a, L·P·4)
-    share = torch.stack(shares, dim=-1).flatten(3)
-    sums = F.embedding_bag(
-        chosen.flatten(0, 2), table, per_sample_weights=share.flatten(0, 2), mode="sum"
-    )
+    sums = F.embedding_bag(rows.flatten(0, 2), table, per_sample_weights=share, mode="sum")
     return sums.view(batch, -1, heads * width)
+
+
+def _neighbors(places: Tensor, cells: int) -> list[tuple[Tensor, Tensor]]:
+    """Return the two cells next to places along one side of a map, and the share of each.
+
+    The share is 0 outside of the map, and for what is no number.
+    """
+    position = places * cells - 0.5
+    low = position.detach().floor()
+    beyond = position - low
+    found = []
+    for near, share in ((low, 1 - beyond), (low + 1, beyond)):
+        is_inside = (near >= 0) & (near < cells)
+        found.append((near.long().clamp(0, cells - 1), torch.where(is_inside, share, 0)))
+    return found
 
 
 class DeformableAttention(nn.Module):
@@ -132,7 +140,8 @@ class DeformableAttention(nn.Module):
         inner = at_least_single(self.value_proj(values)).unflatten(2, (self.heads, -1))
         with torch.autocast(queries.device.type, enabled=False):
             weights = weights.softmax(dim=3).unflatten(3, shape[1:])
-            sizes = offsets.new_tensor([(w, h) for h, w in grids])[:, None]  # (L, 1, 2)
-            places = centers.to(offsets.dtype)[:, None, None, None] + offsets / sizes
+            # Filled on the device: a tensor from a list would wait for it.
+            sizes = torch.stack([offsets.new_full((), n) for h, w in grids for n in (w, h)])
+            places = centers.to(offsets.dtype)[:, None, None, None] + offsets / sizes.view(-1, 1, 2)
             read = sample_and_sum(inner, grids, places, weights)
         return self.output_proj(read)

@@ -82,7 +82,7 @@ def load_pretrained(
 
 def weight_notes(network: nn.Module) -> list[str]:
     """Return what the log should say about the weights that a network starts from."""
-    parts = [part for part in network.modules() if hasattr(part, "weight_notes")]
+    parts: list[Any] = [part for part in network.modules() if hasattr(part, "weight_notes")]
     return list(dict.fromkeys(note for part in parts for note in part.weight_notes()))
 
 

@@ -84,7 +84,9 @@ class ViTAdapter(nn.Module):
         self.level_embed = nn.Parameter(torch.randn(len(STRIDES), channels))
         self.spm = SpatialPrior(channels, settings.conv_inplane, settings.norm_cfg)
         extra = [0] * (INTERACTIONS - 1) + [EXTRA_EXTRACTORS]
-        self.interactions = nn.ModuleList(Interaction(exchange, n, settings.with_cp) for n in extra)
+        self.interactions: Any = nn.ModuleList(
+            Interaction(exchange, n, settings.with_cp) for n in extra
+        )
         self.up = nn.ConvTranspose2d(channels, channels, 2, 2)
         for part in (self.spm, self.interactions, self.up):
             draw_start_values(part)
