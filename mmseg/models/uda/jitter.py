@@ -24,15 +24,13 @@ def jitter_batch(
 
     `purpose` tells these draws from others of the iteration.
     """
-    drawn = draws.image_jitters(purpose, kind, len(images))
-    return torch.stack(
-        [
-            image
-            if each == ImageJitter()
-            else normalization.from_unit(jitter(normalization.to_unit(image), each))
-            for image, each in zip(images, drawn, strict=True)
-        ]
-    )
+    drawn, jittered = draws.image_jitters(purpose, kind, len(images)), []
+    with torch.autocast(images.device.type, enabled=False):  # else the blur would round colors
+        for image, each in zip(images, drawn, strict=True):
+            if each != ImageJitter():
+                image = normalization.from_unit(jitter(normalization.to_unit(image), each))
+            jittered.append(image)
+    return torch.stack(jittered)
 
 
 def jitter(image: Tensor, drawn: ImageJitter) -> Tensor:
