@@ -85,7 +85,8 @@ def changes(values: Mapping[str, Any], published: Published, processes: int = 1)
 
     Places of files do not count, nor how the log is written. `processes` of the run share a batch.
     """
-    usual = _computing(_load(root() / published.config), published)
+    cfg = _load(root() / published.config)
+    usual = _computing(cfg, published, cfg.get("n_gpus") or 1)
     own = _computing(values, published, processes)
     return list(differences(usual, own))
 
