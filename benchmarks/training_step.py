@@ -96,7 +96,7 @@ def main() -> None:
     cfg = load_config(options.config)
     method = build(cfg, options.crops).to(device)
     leave_classes_out(method)
-    optimizer = build_optimizer(method, cfg.optimizer)
+    optimizer = build_optimizer(method, cfg.optimizer, options.batch_size)
     batch = training_batch(method, options.batch_size, cfg.crop_size, device)
     method.train_step(batch, optimizer, 0)  # the first step allocates
     seconds = []

@@ -28,6 +28,7 @@ METHODS = {
     "daformer": "DAFormer",
     "hrda": "HRDA",
     "mic": "MIC",
+    "vfm": "VFM-UDA",
     "cdda": "CDDA",
 }
 PAIRS = {  # beginnings of file names
@@ -41,7 +42,10 @@ NETWORKS = {
     "hrda1-512-0.1_daformer_sepaspp_sl_mitb5": "HRDA on DAFormer, MiT-B5",
     "dlv2red_r101v1c": "DeepLabV2, ResNet-101",
 }
-UNKNOWN = "see the paper"
+for _size in "sbl":
+    NETWORKS[f"light_dinov2_{_size}"] = f"light head, DINOv2 ViT-{_size.upper()}"
+    NETWORKS[f"adapter_pyramid_dinov2_{_size}"] = f"ViT-Adapter, DINOv2 ViT-{_size.upper()}"
+UNKNOWN, NEW = "see the paper", "none: this combination is new"
 # Peak memory and hours of a whole run of this program, by config, once somebody has measured them.
 MEASURED: dict[str, str] = {}
 START = """# Model zoo
@@ -53,11 +57,13 @@ python run_experiments.py --config configs/hrda/gtaHR2csHR_hrda
 ```
 
 `python docs/model_zoo.py` makes this page, from the configs and `configs/published.json`. The
-numbers are the papers' own; they have *not* been reproduced with this program yet. DAFormer,
-HRDA, and MIC report the last iteration, the mean of three seeds; CDDA reports the best checkpoint
-on the validation set. A run prints both. Numbers for ACDC and Dark Zurich are published for their
-test splits, which only the test servers can evaluate; on Dark Zurich, validation and test differ
-much.
+numbers are the papers' own; they have *not* been reproduced with this program yet. DAFormer, HRDA,
+and MIC report the last iteration, the mean of three seeds; CDDA reports the best checkpoint on the
+validation set. A run prints both. Those of VFM-UDA and VFM-UDA++ are of the released weights, by
+their authors, who say that these were trained again and differ a little from the papers; there are
+none of single classes. (An earlier page of theirs calls the network of the number for SYNTHIA
+ViT-L.) Numbers for ACDC and Dark Zurich are published for their test splits, which only the test
+servers can evaluate; on Dark Zurich, validation and test differ much.
 
 People report, for the original programs: DAFormer 16 hours on an RTX 2080 Ti (9.7 GB), HRDA 32
 hours on a Titan RTX (22.5 GB), MIC about two days (about 29 GB). Nothing has been measured with
@@ -96,10 +102,14 @@ def row(name: str) -> list[str]:
     if method == "CDDA":
         method += " on " + Path(name).name.rpartition("_cdda_")[2].split("_")[0].upper()
         method = method.replace("DAFORMER", "DAFormer").replace(" on UDA", " on DAFormer")
+        method = method.replace("VFM", "VFM-UDA++")
+    if "vfmudapp" in name:
+        method += "++"
     entry, scores = PUBLISHED.get(name, {}), []
     for key, label in (("mIoU", "{}"), ("mIoU16", "{} (16 classes)"), ("mIoU13", "{} (13)")):
         scores += [label.format(entry[key])] if key in entry else []
     published = f"{', '.join(scores)}; {entry['protocol']}" if scores else UNKNOWN
+    published = NEW if "_cdda_vfm_" in name else published
     crop = "×".join(map(str, cfg.crop_size))
     cells = [method, f"`{name}`", NETWORKS[cfg.name_architecture], crop]
     return [*cells, published, f"`{cfg.model.pretrained}`", MEASURED.get(name, "not measured")]
@@ -109,7 +119,8 @@ def classes() -> Iterator[str]:
     """Yield the published IoU of every class, for both synthetic sources."""
     everything = tuple(range(len(CLASSES)))
     for title, key, kept in (("GTA", "mIoU", everything), ("SYNTHIA", "mIoU16", SYNTHIA_16)):
-        found = [name for name in configs() if key in PUBLISHED.get(name, {})]
+        entries = {name: PUBLISHED.get(name, {}) for name in configs()}
+        found = [name for name, entry in entries.items() if key in entry and "IoU" in entry]
         columns = {row(name)[0]: PUBLISHED[name]["IoU"] for name in found}
         yield f"## Published IoU per class, {title} → Cityscapes\n"
         lines = [

@@ -129,7 +129,8 @@ def test_every_runnable_config_is_valid_and_builds_its_training_method(name: str
     assert type(method).__name__ == expected
     has_scales = bool({"hrda", "mic"} & words) and name != "configs/demo/mic.py"
     assert type(method.model).__name__ == ("HRDAEncoderDecoder" if has_scales else "EncoderDecoder")
-    assert (getattr(method, "mic", None) is not None) == ("mic" in words)
+    masks = bool({"mic", "vfm", "vfmuda", "vfmudapp"} & words) and "source" not in words
+    assert (getattr(method, "mic", None) is not None) == masks
     assert (getattr(method, "teacher", None) is None) == ("source" in words or expected != "DACS")
     assert method.describe()
 

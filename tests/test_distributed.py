@@ -1,5 +1,6 @@
 """Two CPU processes (gloo): shared tensors, logged values and evaluation; lost processes."""
 
+import math
 import os
 import socket
 import weakref
@@ -18,6 +19,8 @@ from mmseg.apis.agreement import process_warnings
 from mmseg.config.run_config import read_run
 from mmseg.engine.evaluator import Evaluator
 from mmseg.engine.meters import LossMeter
+from mmseg.models.losses import CrossEntropyLoss
+from mmseg.models.uda import Draws
 from mmseg.system import processes
 from mmseg.system.gradient_averaging import average_gradients
 
@@ -46,6 +49,23 @@ def primitives(rank: int) -> dict[str, Any]:
     }
 
 
+def of_training(rank: int) -> dict[str, Any]:
+    """Return what VFM-UDA's phases share: a mean over labeled pixels, and classes to choose from.
+
+    Process 0 has one labeled pixel of four, process 1 has three; their losses are log(2) each.
+    """
+    label = torch.tensor([[[0, 1, 1, 1]]])
+    label[..., 1 + 2 * rank :] = 255
+    logits = torch.zeros(1, 2, 1, 4)
+    loss, found = CrossEntropyLoss(avg_non_ignore=True), {}
+    for is_shared in (True, False):
+        loss.counts_all_processes = is_shared
+        draws = Draws(rank=rank, num_classes=4, shares_classes=is_shared)
+        chosen = draws.mix_classes(torch.tensor([[[[2 * rank, 2 * rank + 1]]]])).sum(1).tolist()
+        found[is_shared] = (loss(logits, label).item() / math.log(2), chosen)
+    return found
+
+
 def evaluation() -> dict[str, Any]:
     return Evaluator(Gradient(3))(Threshold(0.2)).record
 
@@ -65,6 +85,7 @@ def work(rank: int, port: int, folder: str) -> None:
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
     processes.init_from_environment()
     result = {"primitives": primitives(rank), "record": evaluation(), "meter": meter(rank)}
+    result["training"] = of_training(rank)
     torch.optim.SGD([nn.Parameter(torch.ones(3))], 0.1)  # imports what may hold the group
     processes.barrier()
     group = weakref.ref(dist.group.WORLD)
@@ -123,6 +144,15 @@ def test_buffers_of_process_0_reach_all(results: list[dict[str, Any]]) -> None:
 def test_loss_meters_agree_on_all_processes(results: list[dict[str, Any]]) -> None:
     """By hand: process 0 adds 1, process 1 adds 2 and, alone, another loss."""
     assert results[0]["meter"] == results[1]["meter"] == {"both": 1.5, "alone": 4.0}
+
+
+def test_means_over_labeled_pixels_and_classes_to_paste_are_of_all_processes(
+    results: list[dict[str, Any]],
+) -> None:
+    """By hand: 1 and 3 labeled pixels, 2 on average; half of 4 classes, or of each one's own 2."""
+    shared, own = ([result["training"][kind] for result in results] for kind in (True, False))
+    assert shared == [(pytest.approx(0.5), [2]), (pytest.approx(1.5), [2])]
+    assert own == [(pytest.approx(1.0), [1]), (pytest.approx(1.0), [1])]
 
 
 def test_one_process_shares_with_nobody() -> None:

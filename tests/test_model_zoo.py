@@ -37,7 +37,8 @@ def test_page_has_every_config_in_a_table(zoo: Any) -> None:
 def test_published_means_are_those_of_the_classes(zoo: Any) -> None:
     """To the rounding of the papers: 0.05 of each class, and 0.05 of the mean."""
     for entry in zoo.PUBLISHED.values():
-        iou = entry["IoU"]
+        if (iou := entry.get("IoU")) is None:  # of VFM-UDA, only means are published
+            continue
         assert entry.get("mIoU", entry.get("mIoU16")) == pytest.approx(
             statistics.mean(iou), abs=0.1
         )

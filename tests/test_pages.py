@@ -179,6 +179,7 @@ TRIED = {
 USERS = ("data", "work_dirs", "preprocessed", "debug", "RUN", "my_package", "configs/mine")
 # These come with the user's downloads, not with the repository.
 DOWNLOADS = {"pretrained/mit_b5.pth", "mit_b5.pth", "pretrained/sha256.json"}
+DOWNLOADS |= {f"pretrained/dinov2_vit{size}14_pretrain.pth" for size in "sbl"}
 CODE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
 SCRIPT = re.compile(r"(?:tools|benchmarks)/[\w/]+\.py|run_\w+\.py")
 

@@ -70,7 +70,7 @@ class Steps:
         run = read_run({**self.cfg, "seed": 0})
         trainer = Trainer(
             self.method,
-            build_optimizer(self.method, self.cfg.optimizer),
+            build_optimizer(self.method, self.cfg.optimizer, self.number),
             Schedule(run.schedule, run.runner.max_iters),
             run,
             RunOutput(self.bench.folder / "steps"),

@@ -36,10 +36,12 @@ def process_warnings(run: RunConfig) -> list[str]:
     if planned is None or planned == found:
         return []
     samples = run.data.samples_per_gpu
+    follows = run.optimizer.get("sqrt_batch")  # the learning rate does, and the log says how
+    kept = "max_iters stays" if follows else "Learning rate and max_iters stay"
     return [
         f"The config is for n_gpus={planned}, but {found} process(es) run: a batch is "
         f"{found} x {samples} = {found * samples} images of each domain instead of "
-        f"{planned * samples}. Learning rate and max_iters stay as in the config."
+        f"{planned * samples}. {kept} as in the config."
     ]
 
 
@@ -139,6 +141,13 @@ def check_feature_distance(run: RunConfig) -> None:
     `load_from` does not count: it fills the student alone.
     """
     uda, backbone = run.uda or {}, run.model.get("backbone")
+    frozen = uda.get("vfm_feature_dist")
+    if frozen is not None and not (frozen.get("pretrained") or frozen.get("allows_random")):
+        expected = (
+            "the file of the frozen network's weights, because the distance is to its features"
+        )
+        advice = "Name it, or set uda.vfm_feature_dist=None."
+        refuse(frozen, "pretrained", expected, "none", advice)
     weight = uda.get("imnet_feature_dist_lambda")
     if not weight:
         return
@@ -240,9 +249,9 @@ def check_margins(run: RunConfig, uda: Section, size: Size) -> None:
 
 
 def check_masks(uda: Section, size: Size) -> None:
-    """Raise for blocks that are larger than samples of `size`."""
+    """Raise for blocks that are larger than samples of `size`, if they are of their pixels."""
     generator = uda.get("mask_generator") or {}
-    block = generator.get("mask_block_size")
+    block = generator.get("mask_block_size") if generator.get("at") != "inner" else None
     if uda.get("mask_mode") and block and round(min(size) / block) == 0:
         expected = f"blocks at most as large as the samples of {_text(size)}"
         refuse(generator, "mask_block_size", expected, block, "Use smaller blocks.")

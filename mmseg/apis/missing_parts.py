@@ -20,7 +20,7 @@ from mmseg.datasets.acdc import part_of_archive
 from mmseg.datasets.class_statistics import statistics_files
 from mmseg.datasets.joint import listed
 from mmseg.datasets.unlabeled import without_labels
-from mmseg.engine.provenance import pretrained_files
+from mmseg.engine.provenance import weights_of
 from mmseg.system.archives import has_folder, place
 from mmseg.system.errors import is_for_user
 from mmseg.system.hub import is_on_hub
@@ -162,7 +162,7 @@ def _reads_labels(section: Section) -> bool:
 
 
 def _weight_parts(run: RunConfig, goes_on: bool) -> Iterator[Part]:
-    for key, path in pretrained_files(run.model, "model"):
+    for key, path in weights_of(run):
         file = str(path_of(path)) if path in TABLE else path
         yield Part(key, file, FILE, page=FETCHING)
     if run.load_from and not goes_on:

@@ -15,6 +15,7 @@ import numpy as np
 from mmseg.datasets.image_files import read_color, write_label
 from mmseg.datasets.joint import parts_of
 from mmseg.datasets.labels import PALETTE
+from mmseg.datasets.pipelines.resizing import with_short_side
 from mmseg.engine.logs import get_logger
 from mmseg.system import processes
 from mmseg.system.errors import ConfigError
@@ -156,6 +157,8 @@ def _picture_names(dataset: Any) -> list[str]:
 
 
 def _read_rgb(dataset: Any, index: int) -> np.ndarray:
-    """Read image `index` of a dataset as (H, W, 3) uint8 RGB."""
+    """Read image `index` of a dataset as (H, W, 3) uint8 RGB, of the size of its predictions."""
     part, inner = dataset.locate(index) if hasattr(dataset, "locate") else (dataset, index)
-    return read_color(Path(part.img_dir) / part.img_infos[inner]["filename"])[..., ::-1]
+    image = read_color(Path(part.img_dir) / part.img_infos[inner]["filename"])
+    side = getattr(part, "short_side", None)
+    return (image if side is None else with_short_side(image, side))[..., ::-1]

@@ -29,13 +29,14 @@ from mmseg.datasets.joint import joined
 from mmseg.engine.checkpoint import load_start
 from mmseg.engine.evaluator import Evaluator, has_synthia_source
 from mmseg.engine.logs import get_logger, stop_logging
-from mmseg.engine.optimizer import build_optimizer
+from mmseg.engine.optimizer import build_optimizer, initial_rate
 from mmseg.engine.provenance import version_lines, write_repro
 from mmseg.engine.schedule import Schedule
 from mmseg.engine.seed import determinism_lines, nondeterminism_in_log, set_random_seed
 from mmseg.engine.trackers import build_trackers
 from mmseg.engine.trainer import Progress, RunOutput, Trainer
 from mmseg.evaluation.report import final_lines
+from mmseg.models.backbones.pretrained import weight_notes
 from mmseg.models.builder import build_method, reads_depth
 from mmseg.models.layers import synchronize_batch_norm
 from mmseg.system import processes
@@ -97,7 +98,7 @@ def _train(
     torch.backends.cudnn.benchmark = run.tunes_convolutions and device.type == "cuda"
     set_random_seed(run.seed, options.deterministic)
     model = build_initial_method(run)
-    for line in model.describe():
+    for line in [*model.describe(), *weight_notes(model)]:
         logger.info(line)
     dataset = build_dataset(training_data(run))
     logger.info(f"Work folder: {work_dir}; seed {run.seed}; {len(dataset)} training samples")
@@ -110,6 +111,11 @@ def _train(
     output = RunOutput(work_dir, interruption=interruption, command=command)
     trainer = _build_trainer(model, dataset, run, options.validate, timestamp, output)
     return _run(trainer, dataset, run)
+
+
+def images_per_step(run: RunConfig) -> int:
+    """Return how many source images of all processes make one step of the optimizer."""
+    return processes.world_size() * run.data.samples_per_gpu * run.updates.cumulative_iters
 
 
 def training_data(run: RunConfig) -> dict[str, Any]:
@@ -217,9 +223,13 @@ def _build_trainer(
         val = build_dataset(joined(run.data.val), test_mode=True)
         with_subsets = has_synthia_source(run.data)
         evaluator = Evaluator(val, run.evaluation.metrics, run.data.workers, with_subsets)
+    images = images_per_step(run)
+    if run.optimizer.get("sqrt_batch"):
+        rate, base = initial_rate(run.optimizer, images), run.optimizer["lr"]
+        get_logger().info(f"Learning rate: {base} x the root of {images} images per step = {rate}")
     return Trainer(
         model,
-        build_optimizer(model, run.optimizer),
+        build_optimizer(model, run.optimizer, images),
         Schedule(run.schedule, run.runner.max_iters),
         run,
         replace(output, trackers=trackers, evaluator=evaluator, meta=meta),

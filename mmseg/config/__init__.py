@@ -2,7 +2,7 @@
 
 from mmseg.config.language import Config, ConfigDict, find_config, load_config, parse_options
 from mmseg.config.run_config import RunConfig, read_run
-from mmseg.config.standard_pipelines import inference_steps, training_steps
+from mmseg.config.standard_pipelines import inference_steps, short_side_steps, training_steps
 
 __all__ = [
     "Config",
@@ -13,5 +13,6 @@ __all__ = [
     "load_config",
     "parse_options",
     "read_run",
+    "short_side_steps",
     "training_steps",
 ]

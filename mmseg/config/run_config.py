@@ -120,10 +120,16 @@ def _check_schedule(cfg: Section, schedule: ScheduleConfig) -> None:
                 f"{origin(cfg, name)}lr_config.{name}: expected it with policy='poly' only, got "
                 f"policy={schedule.policy!r}. Change the policy, or remove the key."
             )
-    if schedule.warmup and not schedule.warmup_iters:
+    if schedule.warmup and schedule.policy == "warmup_linear":
+        raise ConfigError(
+            f"{origin(cfg, 'warmup')}lr_config.warmup: expected none with policy='warmup_linear', "
+            f"which has its own, got {schedule.warmup!r}. Remove it, or change the policy."
+        )
+    if schedule.warms_up and not schedule.warmup_iters:
+        advice = "Set it, or warmup=None." if schedule.warmup else "Set it, or policy='poly'."
         raise ConfigError(
             f"{origin(cfg, 'warmup')}lr_config.warmup_iters: expected how many iterations the "
-            f"warm-up takes, got 0. Set it, or warmup=None."
+            f"warm-up takes, got 0. {advice}"
         )
 
 

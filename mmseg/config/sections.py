@@ -34,7 +34,7 @@ class RunnerConfig:
 class ScheduleConfig:
     """The learning rate; see `mmseg.engine.schedule`."""
 
-    policy: Literal["poly", "fixed"]
+    policy: Literal["poly", "fixed", "warmup_linear"]
     power: NonNegative = 1.0
     min_lr: NonNegative = 0.0
     warmup: Literal["linear", "constant", "exp"] | None = None
@@ -42,6 +42,11 @@ class ScheduleConfig:
     warmup_ratio: Share = 0.1
     by_epoch: NotByEpoch = False
     warmup_by_epoch: NotByEpoch = False
+
+    @property
+    def warms_up(self) -> bool:
+        """Whether the rate rises at the start."""
+        return self.warmup is not None or self.policy == "warmup_linear"
 
 
 @dataclass(frozen=True)

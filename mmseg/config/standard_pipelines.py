@@ -44,6 +44,28 @@ def training_steps(
     ]
 
 
+def short_side_steps(
+    short_side: int, crop_size: Size, img_norm_cfg: dict[str, Any], labeled: bool = True
+) -> Steps:
+    """Return the steps from the files of an image to a sample of VFM-UDA.
+
+    The shorter side of the image becomes 0.9 to 1.1 times `short_side`, and an image that is then
+    smaller than the crop is padded with black before it is cut. The other arguments are those of
+    `training_steps`.
+    """
+    return [
+        {"type": "LoadImageFromFile"},
+        *([{"type": "LoadAnnotations"}] if labeled else []),
+        {"type": "Resize", "short_side": short_side, "ratio_range": (0.9, 1.1)},
+        {"type": "Pad", "size": crop_size, "pad_val": 0, "seg_pad_val": 255},
+        {"type": "RandomCrop", "crop_size": crop_size},
+        {"type": "RandomFlip", "prob": 0.5},
+        {"type": "Normalize", **img_norm_cfg},
+        {"type": "DefaultFormatBundle"},
+        {"type": "Collect", "keys": ["img", "gt_semantic_seg"] if labeled else ["img"]},
+    ]
+
+
 def inference_steps(img_scale: Size, img_norm_cfg: dict[str, Any]) -> Steps:
     """Return the steps from an image file to what a network is tested with.
 

@@ -10,16 +10,11 @@ from pydantic import Field
 
 from mmseg.config.checking import checked
 from mmseg.config.registry import DATASETS
-from mmseg.config.values import Index, Label, Section, Text
+from mmseg.config.values import Count, Index, Label, Part, Section, Text
 from mmseg.datasets.class_maps import ClassMap, MappedLabels
 from mmseg.datasets.depth.bins import make_command, png_name
 from mmseg.datasets.file_checks import convert_command, require_files
-from mmseg.datasets.image_files import (
-    files_below,
-    picture_size,
-    read_color,
-    write_label,
-)
+from mmseg.datasets.image_files import files_below, picture_size, read_color, write_label
 from mmseg.datasets.image_lists import ImageList
 from mmseg.datasets.label_formats import LabelFormat, TrainIds
 from mmseg.datasets.labels import IGNORE, LabelRule, Palette, is_labeled, with_palette
@@ -27,12 +22,13 @@ from mmseg.datasets.pipelines import Compose
 from mmseg.datasets.pipelines.compose import Steps
 from mmseg.datasets.pipelines.fields import Results
 from mmseg.datasets.pipelines.reading import fit_label, reduce_zero
+from mmseg.datasets.pipelines.resizing import with_short_side
 from mmseg.evaluation import evaluate_dataset
 from mmseg.system.archives import has_file, has_folder, place
 from mmseg.system.outputs import png_names
 
 Sample = dict[str, Any]
-Margins = Annotated[Sequence[Index], Field(min_length=4, max_length=4)]
+Margins = Annotated[Sequence[Index | Part], Field(min_length=4, max_length=4)]
 Names = Annotated[Sequence[Text], Field(min_length=1, max_length=255)]  # of classes
 Color = Annotated[Sequence[Label], Field(min_length=3, max_length=3)]
 LABELS_SEARCHED = 500  # before a dataset counts as one without a labeled pixel
@@ -59,8 +55,11 @@ class CustomDataset:
         test_mode: labels are only needed for `evaluate`; depth and margins are not used.
         ignore_index: label of pixels that do not count.
         reduce_zero_label: ignore class 0 in `gt_label` and count the others from 0.
-        crop_pseudo_margins: [top, bottom, left, right] pixels of the image file where
-            pseudo-labels are not trusted: samples get a `valid_pseudo_mask`.
+        crop_pseudo_margins: [top, bottom, left, right] pixels of the image file, or (below 1)
+            shares of its side, where pseudo-labels are not trusted: samples get a
+            `valid_pseudo_mask`.
+        test_short_side: in an evaluation, images and labels are resized to this shorter side as
+            they are read, so predictions and metrics have that size.
         classes: names in the order of the train ids; None takes the class's own.
         palette: a color (red, green, blue) for each class; None takes the class's own, or distinct
             colors if that has another number of them.
@@ -100,6 +99,7 @@ class CustomDataset:
         classes: Names | None = None,
         palette: Sequence[Color] | None = None,
         class_map: Annotated[Section, checked(ClassMap, "class_map")] | None = None,
+        test_short_side: Count | None = None,
     ) -> None:
         self._name = type(self).__name__
         root = data_root or ""
@@ -114,6 +114,7 @@ class CustomDataset:
         self.test_mode, self.ignore_index = test_mode, ignore_index
         self.reduce_zero_label = reduce_zero_label
         self.crop_pseudo_margins = None if test_mode else crop_pseudo_margins
+        self.short_side = test_short_side if test_mode else None
         names = self.CLASSES if classes is None else classes
         self.CLASSES, self.PALETTE = with_palette(names, palette, self.PALETTE)
         self.label_format = self._choose_format(seg_map_suffix)
@@ -146,7 +147,7 @@ class CustomDataset:
         return lambda rng: self._proven(self.pipeline.drawn({**fixed, "rng": rng}))
 
     def gt_label(self, index: int) -> np.ndarray:
-        """Return the label of image `index` at the image's size, (H, W) uint8 train ids."""
+        """Return the label (H, W) uint8 of image `index`, of the size of its predictions."""
         if self.ann_dir is None:
             raise ValueError(f"expected labels of {self._name}, got none. Set ann_dir.")
         path = self.ann_dir / self.img_infos[index]["ann"]["seg_map"]
@@ -159,9 +160,9 @@ class CustomDataset:
         if self.label_rule is not None:
             self.label_rule.check(label, path)
         image = self.img_dir / self.img_infos[index]["filename"]
-        if picture_size(image) == label.shape:
-            return label
-        return fit_label(label, read_color(image).shape[:2], path, image)
+        if picture_size(image) != label.shape:
+            label = fit_label(label, read_color(image).shape[:2], path, image)
+        return label if self.short_side is None else with_short_side(label, self.short_side)
 
     def evaluate(
         self,
@@ -281,6 +282,7 @@ class CustomDataset:
             "depth_file": depth,
             "depth_command": self.depth_command,
             "crop_pseudo_margins": self.crop_pseudo_margins,
+            "short_side": self.short_side,
         }
 
     def _proven(self, sample: Sample) -> Sample:

@@ -99,6 +99,19 @@ def is_labeled(label: Any, ignore_index: int) -> bool:
     return bool(((label != ignore_index) & (label != IGNORE)).any())
 
 
+def is_varied(label: Any, max_ratio: float, ignore_index: int) -> bool:
+    """Tell whether a label has two classes, and none takes `max_ratio` of its labeled pixels.
+
+    `label` is an integer array or tensor of any shape.
+
+    >>> is_varied(np.array([0, 0, 1, 255]), 0.7, 255), is_varied(np.array([0, 0, 1]), 0.6, 255)
+    (True, False)
+    """
+    counts = np.bincount(np.asarray(label).ravel(), minlength=256)
+    counts[ignore_index] = 0
+    return bool(np.count_nonzero(counts) > 1 and counts.max() / counts.sum() < max_ratio)
+
+
 def id_to_train_id(array: np.ndarray, table: Mapping[int, int]) -> np.ndarray:
     """Translate label ids (integers of any shape) to train ids; ids not in `table` become 255.
 

@@ -2,20 +2,20 @@
 
 Legend: f_c is the share of class c among all annotated source pixels, T the temperature;
 P(c) = softmax((1 - f_c) / T). A class is drawn, then an image with enough pixels of it, then crops
-of the image until one holds enough of them.
+of the image until one holds enough of them and, if asked for, other classes beside it.
 """
 
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
-from mmseg.config.values import Index, NonNegative, Positive
+from mmseg.config.values import Count, Index, NonNegative, Positive
 from mmseg.datasets.class_statistics import ClassStatistics, class_pixels
 from mmseg.datasets.custom import Sample
 from mmseg.datasets.joint import parts_of
-
-MAX_TRIES = 10  # further crops of an image
+from mmseg.datasets.labels import is_varied
 
 
 def class_probabilities(
@@ -43,8 +43,11 @@ class RareClassSampling:
         source: a labeled dataset with class statistics (`ClassStatistics`), or several as one.
         min_pixels: an image counts as holding a class when it has more pixels of it.
         class_temp: temperature T.
-        min_crop_ratio: a crop must hold more than this many times `min_pixels` of the class; the
-            tenth further crop is used as it is. 0 tests nothing.
+        min_crop_ratio: a crop must hold more than this many times `min_pixels` of the class; 0
+            does not test that.
+        cat_max_ratio: its most frequent class must take less than this share of the labeled
+            pixels, and there must be a second one; 1 does not test that.
+        tries: how many crops are tested. If all fail, one more is used as it is.
     """
 
     def __init__(
@@ -53,9 +56,12 @@ class RareClassSampling:
         min_pixels: Index,
         class_temp: Positive,
         min_crop_ratio: NonNegative,
+        cat_max_ratio: Annotated[float, Field(gt=0, le=1)] = 1.0,
+        tries: Count = 10,
     ) -> None:
         self.source = source
         self.min_pixels, self.min_crop_ratio = min_pixels, min_crop_ratio
+        self.cat_max_ratio, self.tries = cat_max_ratio, tries
         statistics = [ClassStatistics(part) for part in parts_of(source)]
         self.warnings = [line for found in statistics for line in found.warnings]
         weights = getattr(source, "weights", None)
@@ -70,12 +76,20 @@ class RareClassSampling:
         chosen = self.draw_class(rng)
         draw = self.source.sampler(self.draw_image(chosen, rng))
         sample = draw(rng)
-        for _ in range(MAX_TRIES if self.min_crop_ratio > 0 else 0):
-            pixels = int((sample["gt_semantic_seg"] == chosen).sum())
-            if pixels > self.min_pixels * self.min_crop_ratio:
+        for _ in range(self.tries):
+            if self.accepts(sample["gt_semantic_seg"], chosen):
                 break
             sample = draw(rng)
         return sample
+
+    def accepts(self, label: Any, chosen: int) -> bool:
+        """Tell whether the label of a crop has enough of the class `chosen` and is mixed enough."""
+        if self.min_crop_ratio > 0:
+            pixels = int((label == chosen).sum())
+            if pixels <= self.min_pixels * self.min_crop_ratio:
+                return False
+        ratio, ignored = self.cat_max_ratio, self.source.ignore_index
+        return ratio == 1 or is_varied(label, ratio, ignored)
 
     def draw_class(self, rng: np.random.Generator) -> int:
         """Draw a class with its probability."""

@@ -37,7 +37,7 @@ class UDADataset:
     Args:
         source, target: config of each dataset, or the dataset. A list of configs is a
             `JointDataset`: their images together, or drawn by `weight`.
-        rare_class_sampling: dict(min_pixels, class_temp, min_crop_ratio), or None.
+        rare_class_sampling: the arguments of `RareClassSampling`, or None.
         sync_crop_size: (height, width) of a window that is cut from both at the same place.
         test_mode: must be False; pairs are for training.
     """

@@ -4,6 +4,7 @@ A checkpoint is a dictionary: `meta` (plain values), `state_dict` (with the pref
 the student and `ema_model.` for the teacher), and what `RunState.content` adds for resuming.
 """
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,14 +21,17 @@ from mmseg.system.files import atomic_write, refuse_endless
 from mmseg.system.hub import WEIGHTS, local_file
 from mmseg.system.safe_loading import UnreadableFileError
 from mmseg.system.soundness import faults_in, misfits
+from mmseg.system.vfm_names import LICENSE, is_released, our_names
 from mmseg.system.weight_files import load_weights_file
 
 PARALLEL = ("module.", "_orig_mod.")  # what wraps a whole method or one of its networks
 WRAPPERS = (*PARALLEL, "model.")  # around the student: taken off
 TEACHER = "ema_model."
 NETWORKS = ("student", "teacher")  # those of a training method that can be tested
-OTHERS = ("ema_model.", "imnet_model.", "mic.", "model_D.")  # beside the student: left out
-NOT_SAVED = ("imnet_model.",)  # frozen; comes back from the `pretrained` file
+# Beside the student: left out.
+OTHERS = ("ema_model.", "imnet_model.", "mic.", "model_D.", "vfm_distance.")
+# Frozen; they come back from their `pretrained` files.
+NOT_SAVED = ("imnet_model.", "vfm_distance.encoder.")
 HEAD = "decode_head."
 INNER_HEAD, ATTENTION = f"{HEAD}head.", f"{HEAD}scale_attention."  # of HRDA
 SHOWN_KEYS = 5
@@ -107,6 +111,8 @@ def student_state(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
     >>> list(student_state({'module.model.neck.weight': torch.ones(1), 'ema_model.neck.weight': 0}))
     ['neck.weight']
     """
+    if is_released(state_dict):
+        state_dict = our_names(state_dict)
     named = ((_student_name(str(key)), value) for key, value in state_dict.items())
     return {n: v for n, v in named if n is not None and isinstance(v, Tensor)}
 
@@ -157,6 +163,8 @@ def use_weights(
 ) -> dict[str, Any]:
     """Do the same with the content of the checkpoint at `path`."""
     state = network_state(content["state_dict"], which, path)
+    if is_released(content["state_dict"]):
+        logging.getLogger("mmseg").info(LICENSE)
     load_state(network, state, f"checkpoint {str(path)!r}")
     meta = content.get("meta")
     return dict(meta) if isinstance(meta, Mapping) else {}
@@ -169,8 +177,11 @@ def load_start(network: nn.Module, path: str | Path) -> str:
     scale attention then keeps its initial weights. The returned sentence for the log says so.
     `CheckpointError` for weights that do not fit.
     """
-    state = network_state(read_checkpoint(path)["state_dict"], "student", path)
+    found = read_checkpoint(path)["state_dict"]
+    state = network_state(found, "student", path)
     said = f"Loaded the student's weights from {path}."
+    if is_released(found):
+        said += f" {LICENSE}"
     own, optional = network.state_dict(), ()
     if _has(own, INNER_HEAD) and not _has(state, INNER_HEAD):
         optional = (ATTENTION,)

@@ -1,11 +1,13 @@
 """Build the optimizer, with learning rates and decays per parameter name.
 
 `paramwise_cfg.custom_keys` maps parts of parameter names to multipliers. A parameter follows the
-longest key that its name contains (the alphabetically first of equal length) and no other rule.
+longest key that its name contains (the alphabetically first of equal length) and no other rule for
+its kind. `layer_decay` and `backbone_lr_mult` slow a vision transformer down on top of that.
 """
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 import torch
@@ -17,8 +19,10 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 from mmseg.config.checking import checked
 from mmseg.config.registry import Registry
 from mmseg.config.values import NonNegative, Section
+from mmseg.engine.layer_decay import vit_factors
 from mmseg.system.errors import ConfigError
 
+OURS = ("paramwise_cfg", "constructor", "sqrt_batch")  # keys that torch does not know
 NORMS = (_BatchNorm, _InstanceNorm, nn.GroupNorm, nn.LayerNorm)
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
@@ -40,6 +44,9 @@ class ParamwiseKeys:
     bias_decay_mult: NonNegative = 1.0
     norm_decay_mult: NonNegative = 1.0
     dwconv_decay_mult: NonNegative = 1.0
+    # of a ViT: see `vit_factors`
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    backbone_lr_mult: NonNegative = 1.0
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,7 @@ class OptimizerKeys:
     # The only one that configs name; it is ours.
     constructor: Literal["DefaultOptimizerConstructor"] = "DefaultOptimizerConstructor"
     weight_decay: NonNegative = 0.0
+    sqrt_batch: bool = False  # multiply lr by the root of the images per step
     foreach: bool | None = None
     fused: bool | None = None
 
@@ -95,25 +103,22 @@ class Multipliers:
     decay: float = 1.0
 
 
-def build_optimizer(model: nn.Module, cfg: Mapping[str, Any]) -> torch.optim.Optimizer:
+def build_optimizer(
+    model: nn.Module, cfg: Mapping[str, Any], images_per_step: int | None = None
+) -> torch.optim.Optimizer:
     """Build the optimizer that a config describes for the trainable parameters of `model`.
 
     Parameters with equal multipliers share a group; its `initial_lr` is what schedules start from.
     `model` is a training method (its `trainable_parameters()` count) or a network; `cfg` has
-    `type`, the arguments of that optimizer, and `paramwise_cfg`.
+    `type`, the arguments of that optimizer, `paramwise_cfg`, and `sqrt_batch`, which needs the
+    source images of all processes that make one step.
     """
     OPTIMIZERS.check(cfg)
-    arguments = {k: v for k, v in cfg.items() if k not in ("paramwise_cfg", "constructor")}
+    arguments = {k: v for k, v in cfg.items() if k not in OURS}
+    arguments["lr"] = initial_rate(cfg, images_per_step)
     if "betas" in arguments:
         arguments["betas"] = tuple(map(float, arguments["betas"]))  # torch takes no whole numbers
-    rules = cfg.get("paramwise_cfg") or {}
-    trainable = {id(p) for p in trainable_parameters(model)}
-    layers = dict(model.named_modules())
-    groups: dict[Multipliers, list[nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
-        if id(parameter) in trainable:
-            factors = multipliers(name, layers[name.rpartition(".")[0]], rules)
-            groups.setdefault(factors, []).append(parameter)
+    groups = _groups(model, cfg.get("paramwise_cfg") or {})
     decay = arguments.get("weight_decay")
     settings = [_group(m, members, arguments["lr"], decay) for m, members in groups.items()]
     # One kernel can update all parameters if they are real and on the CPU or a GPU.
@@ -129,10 +134,41 @@ def build_optimizer(model: nn.Module, cfg: Mapping[str, Any]) -> torch.optim.Opt
     return OPTIMIZERS.build(arguments, params=settings, fused=is_fusible or None)
 
 
+def initial_rate(cfg: Mapping[str, Any], images_per_step: int | None) -> float:
+    """Return the learning rate of an optimizer's section for so many images per step.
+
+    >>> initial_rate({"lr": 0.25, "sqrt_batch": True}, 16)
+    1.0
+    """
+    if not cfg.get("sqrt_batch"):
+        return cfg["lr"]
+    if images_per_step is None:
+        raise ValueError(
+            "expected images_per_step for optimizer.sqrt_batch=True, got None. Give "
+            "build_optimizer the source images of all processes that make one step."
+        )
+    return cfg["lr"] * math.sqrt(images_per_step)
+
+
 def trainable_parameters(model: nn.Module) -> list[nn.Parameter]:
     """Return the parameters that the optimizer changes: those of the student."""
     named = getattr(model, "trainable_parameters", model.parameters)()
     return [p for p in named if p.requires_grad]
+
+
+def _groups(model: nn.Module, rules: Mapping[str, Any]) -> dict[Multipliers, list[nn.Parameter]]:
+    """Return the trainable parameters by their multipliers."""
+    trainable = {id(p) for p in trainable_parameters(model)}
+    layers, named = dict(model.named_modules()), dict(model.named_parameters())
+    decay, mult = rules.get("layer_decay", 1.0), rules.get("backbone_lr_mult", 1.0)
+    by_depth = {} if decay == mult == 1 else vit_factors(named, decay, mult)
+    groups: dict[Multipliers, list[nn.Parameter]] = {}
+    for name, parameter in named.items():
+        if id(parameter) in trainable:
+            factors = multipliers(name, layers[name.rpartition(".")[0]], rules)
+            factors = replace(factors, lr=factors.lr * by_depth.get(name, 1.0))
+            groups.setdefault(factors, []).append(parameter)
+    return groups
 
 
 def multipliers(name: str, module: nn.Module, rules: Mapping[str, Any]) -> Multipliers:

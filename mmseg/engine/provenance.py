@@ -135,8 +135,7 @@ def git_revision(folder: Path | None = None) -> str | None:
 
 def files_of_run(run: RunConfig, dataset: Any) -> Iterator[tuple[str, Path]]:
     """Yield (config key, path) of the files whose content decides what is computed."""
-    weights = dict(pretrained_files(run.model, "model"))
-    yield from ((name, local_file(path_of(path))) for name, path in weights.items())
+    yield from ((name, local_file(path_of(path))) for name, path in weights_of(run))
     uda = run.uda or {}
     named: dict[str, Any] = {"load_from": run.load_from, "resume_from": run.resume_from}
     named["uda.matrix_path"] = uda.get("matrix_path")
@@ -153,10 +152,16 @@ def files_of_run(run: RunConfig, dataset: Any) -> Iterator[tuple[str, Path]]:
                 yield f"data.train.source: {file.name}", file
 
 
+def weights_of(run: RunConfig) -> Iterator[tuple[str, str]]:
+    """Yield (key, path or known name) of the weights that a run's networks start with."""
+    yield from pretrained_files(run.model, "model")
+    yield from pretrained_files(run.uda or {}, "uda")
+
+
 def pretrained_files(section: Any, name: str) -> Iterator[tuple[str, str]]:
-    """Yield (key, path or known name) of every `pretrained` in a section, however deep."""
+    """Yield (key, path or known name) of every file of weights in a section, however deep."""
     for key, value in section.items():
-        if key == "pretrained" and isinstance(value, str):
+        if key in ("pretrained", "pretrained_adapter") and isinstance(value, str):
             yield f"{name}.{key}", value
         elif isinstance(value, Mapping):
             yield from pretrained_files(value, f"{name}.{key}")

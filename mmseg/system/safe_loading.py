@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import IO, Any
 
 import torch
+from torch import Tensor
 
-from mmseg.system.safe_types import STAND_INS, settle
+from mmseg.system.safe_types import STAND_INS, Inert, PlainDict, settle
 from mmseg.system.soundness import damage_of
 
 # What torch.load raises for a file that is cut off or corrupt: a pickle is a program, and one with
@@ -34,6 +35,7 @@ SHOWN_TYPES = 20
 LEGACY_PICKLES = 5  # magic number, version, system, content, names of the storages
 # How torch's messages begin when it refuses what a file asks for, without naming a type.
 REFUSALS = ("Trying to ", "Can only ", "Only persistent_load ", "persistent_load id must ")
+LIGHTNING = b"pytorch-lightning_version"  # a key of its files
 REFUSALS += ("Cannot use ``weights_only=True`` with ",)
 # What the standard library raises for a broken file.
 BROKEN = (*UNREADABLE, OSError, zipfile.BadZipFile, zlib.error)
@@ -80,6 +82,11 @@ def load_safely(
                 raise
             damage = damage_of(path)
             reason = None if damage else _reason_unsafe(path, error)
+            if reason is not None and (state := _weights_of_lightning(path, map_location)):
+                logging.getLogger("mmseg").info(
+                    f"Took the weights alone from {str(path)!r}, a file of Lightning: {reason}."
+                )
+                return {"state_dict": state}
             if reason is None:
                 raise UnreadableFileError(damage or _reason_unreadable(error)) from error
             if not ARE_TRUSTED.get():
@@ -119,6 +126,28 @@ def _stand_ins_only() -> Iterator[None]:
             yield
     finally:
         torch.serialization.add_safe_globals(others)
+
+
+def _weights_of_lightning(
+    path: Path, map_location: torch.device | str | None
+) -> dict[str, Tensor] | None:
+    """Return the weights in a file of Lightning; None for other files.
+
+    Such files may hold the hyperparameters of a program, whatever these are. All that would be
+    refused is only kept, under another type, so that nothing of it is executed.
+    """
+    with suppress(*BROKEN), zipfile.ZipFile(path) as archive:
+        records = [n for n in archive.namelist() if n.endswith("data.pkl")]
+        if not any(LIGHTNING in archive.read(name) for name in records):
+            return None
+        names = _refused(_named_types(path))
+        kept: list[Any] = [(PlainDict if n.endswith("Dict") else Inert, n) for n in names]
+        with torch.serialization.safe_globals(kept):
+            content = torch.load(path, map_location=map_location, weights_only=True)
+        state = content["state_dict"]
+        if all(isinstance(value, Tensor) for value in state.values()):
+            return {str(key): value for key, value in state.items()}
+    return None
 
 
 def _reason_unsafe(path: Path, error: BaseException) -> str | None:

@@ -21,6 +21,7 @@ APACHE = "Apache-2.0"
 NVIDIA = "NVIDIA Source Code License for SegFormer: non-commercial"
 NON_COMMERCIAL = "CC-BY-NC-4.0: not for commercial use"
 DINOV3 = "DINOv3 License: it also binds what is trained from these weights"
+UNKNOWN = "unknown: none is stated with the files (the code beside them has the MIT license)"
 UNSTATED = "none stated with the file; trained on ImageNet"
 
 SIZES = {"s": "small", "b": "base", "l": "large", "g": "giant"}
@@ -100,6 +101,11 @@ def _rows() -> Iterator[Weights]:
             yield _of_timm(f"vit_{word}_patch14{timms}_dinov2", "lvd142m", APACHE)
     for word in ("small", "base", "large"):
         yield _of_timm(f"vit_{word}_patch16_dinov3", "lvd1689m", DINOV3)
+    for word in ("small", "base", "large"):
+        file = f"dinov2_{word}_with_vitadapter_pretraining_in1k_step50000.ckpt"
+        address = f"{HUB}tue-mps/vfmuda_plusplus_{word}_in1k_pretraining/resolve/main/{file}"
+        path = f"dinov2_{word}_with_vitadapter_in1k.ckpt"
+        yield _weights(f"vit_adapter_dinov2_{word}", UNKNOWN, path, address)
     for size, license in DEPTH_LICENSES.items():
         repository = depth_repository(size)
         folder = repository.rpartition("/")[2]

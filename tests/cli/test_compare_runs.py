@@ -160,8 +160,9 @@ def put(patch: pytest.MonkeyPatch, root: Path, entry: Any, cfg: Any, name: str =
 
 def test_every_published_config_is_recognized() -> None:
     for config, numbers in published_numbers().items():
-        assert published_like(load_config(config)) == numbers
-        assert len(numbers.iou) in (16, 19)
+        cfg = load_config(config)
+        assert published_like(cfg, cfg.n_gpus) == numbers
+        assert len(numbers.iou) in ((0,) if "/vfm/" in config else (16, 19))
 
 
 class Tags(HTMLParser):

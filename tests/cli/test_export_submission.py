@@ -122,7 +122,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny_run.write_pictures(root)
     model = models_cfg.daformer("mit_b0", channels=16, embed=16)
     (root / "work_dirs/run").mkdir(parents=True)
-    tiny_run.write_config(root / "work_dirs/run/tiny.py", tiny_run.config(root, model=model))
+    config = tiny_run.config(root, model=model)
+    config["data"]["test"] = {**config["data"]["test"], "test_short_side": 50}  # of evaluations
+    tiny_run.write_config(root / "work_dirs/run/tiny.py", config)
     state = init_module(build_segmentor(model)).state_dict()
     torch.save({"state_dict": state}, root / "work_dirs/run/latest.pth")
     return root

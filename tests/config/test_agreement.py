@@ -81,6 +81,32 @@ def test_every_shipped_config_agrees_with_itself(name: str) -> None:
         ({"data.train.source.test_mode": True}, "source.test_mode: expected False .* got True"),
         ({"data.val.ignore_index": 7}, "data.val.ignore_index: expected 255, .* got 7"),
         ({"lr_config.warmup_iters": 0}, "lr_config.warmup_iters: expected how many .* got 0"),
+        (
+            {"lr_config": {"_delete_": True, "policy": "warmup_linear"}},
+            "lr_config.warmup_iters: expected how many .* got 0. Set it, or policy='poly'",
+        ),
+        (
+            {
+                "lr_config": {
+                    "_delete_": True,
+                    "policy": "warmup_linear",
+                    "warmup": "exp",
+                    "warmup_iters": 5,
+                }
+            },
+            "lr_config.warmup: expected none with policy='warmup_linear', .* got 'exp'. Remove",
+        ),
+        (
+            {
+                "lr_config": {
+                    "_delete_": True,
+                    "policy": "warmup_linear",
+                    "warmup_iters": 5,
+                    "power": 2.0,
+                }
+            },
+            "lr_config.power: expected it with policy='poly' only",
+        ),
         ({"lr_config.policy": "fixed"}, "lr_config.power: expected it with policy='poly' only"),
         ({"lr_config.min_lr": 0.5}, "optimizer.lr: expected at least lr_config.min_lr, 0.5"),
         (
@@ -111,6 +137,10 @@ def test_every_shipped_config_agrees_with_itself(name: str) -> None:
         (
             {"data.train.source.pipeline.1": {"type": "LoadImageFromFile"}},
             "source.pipeline: expected LoadAnnotations among the steps",
+        ),
+        (
+            {"uda.vfm_feature_dist": {"model_name": "vit_small_patch14_reg4_dinov2"}},
+            "vfm_feature_dist.pretrained: expected the file of the frozen .*, got none. Name it",
         ),
         (
             {"uda.imnet_feature_dist_lambda": 0.1},

@@ -143,8 +143,8 @@ def test_broken_file_is_an_error_that_names_it(files, case):
         dataset[0]
 
 
-@pytest.mark.parametrize("margins", [[1, 2, 3], [-1, 0, 0, 0], [0.5, 0, 0, 0]])
-def test_margins_must_be_four_pixel_counts(files, margins):
+@pytest.mark.parametrize("margins", [[1, 2, 3], [-1, 0, 0, 0], [1.5, 0, 0, 0]])
+def test_margins_must_be_four_pixel_counts_or_shares(files, margins):
     with pytest.raises(ValueError, match="crop_pseudo_margins.* expected .* got"):
         build_dataset(files.target(crop_pseudo_margins=margins))
 

@@ -1,5 +1,6 @@
 """Pairs, rare class sampling and synchronous crops."""
 
+import gzip
 import json
 import shutil
 from collections import Counter
@@ -25,6 +26,17 @@ def test_class_probabilities_are_the_recorded_ones(golden, temperature):
     assert classes == expected["classes"]
     assert probabilities.dtype == np.float32
     np.testing.assert_allclose(probabilities, expected["probs"], rtol=2e-5)
+
+
+@pytest.mark.parametrize("temperature", ["0.05", "0.01"])
+def test_class_probabilities_of_cityscapes_are_the_recorded_ones(golden, temperature):
+    """Golden V, float32: relative tolerance 2e-5."""
+    record = json.loads(gzip.decompress((golden / "V/recipe.json.gz").read_bytes()))["rcs"]
+    expected = record["cityscapes"]
+    counts = dict(zip(map(str, expected["classes"]), expected["pixels"], strict=True))
+    classes, probabilities = class_probabilities([{**counts, "file": "all"}], float(temperature))
+    assert classes == expected["classes"]
+    np.testing.assert_allclose(probabilities, expected[f"p_T{temperature}"], rtol=2e-5)
 
 
 def test_class_probabilities_by_hand():
@@ -117,6 +129,65 @@ def test_crops_are_drawn_again_until_the_class_is_inside(tmp_path, files):
         assert torch.equal(got["depth"], sample["depth"])
         hits += int((got["gt_semantic_seg"] == 5).sum() > 20)
     assert 10 < hits < 40
+
+
+MIXED = {"min_pixels": 20, "class_temp": 0.001, "min_crop_ratio": 0.5, "cat_max_ratio": 0.75}
+
+
+@pytest.mark.parametrize(
+    ("label", "is_accepted"),
+    [
+        ([[5] * 11 + [0] * 5], True),  # 11 of 16 pixels are the class: more than 10, less than 3/4
+        ([[5] * 10 + [0] * 5], False),  # not more than 0.5 · 20
+        ([[5] * 12 + [0] * 4], False),  # 3/4 are not less than 3/4
+        ([[5] * 11 + [255] * 90], False),  # one class alone
+        ([[5] * 11 + [0] * 5 + [255] * 90], True),  # ignored pixels do not count
+        ([[5] * 11 + [0] * 34], False),  # another class takes too much
+    ],
+)
+@pytest.mark.parametrize("as_tensor", [False, True])
+def test_a_crop_counts_with_enough_of_its_class_and_others_beside_it(
+    label, is_accepted, as_tensor, files
+):
+    sampling = build_dataset(files.pairs(rare_class_sampling={**MIXED, "min_pixels": 1}))
+    sampling = sampling.rare_class_sampling
+    sampling.min_pixels = 20
+    array = np.array(label, np.uint8)
+    assert sampling.accepts(torch.from_numpy(array) if as_tensor else array, 5) is is_accepted
+
+
+def test_as_many_crops_are_tested_as_tries_and_one_more_is_used_untested(files):
+    """Nothing passes here, as in a slow loop; a sample is a function of its seed and number."""
+    for tries in (1, 3, 20):
+        sampling = {**SAMPLING, "min_crop_ratio": 1e6, "tries": tries}
+        pairs = build_dataset(files.pairs(rare_class_sampling=sampling))
+        rng = np.random.default_rng((4, 2))
+        chosen = pairs.rare_class_sampling.draw_class(rng)
+        index = pairs.rare_class_sampling.draw_image(chosen, rng)
+        for _ in range(tries + 1):
+            expected = pairs.source.sample(index, rng)
+        for again in range(2):
+            pairs.source_sample(np.random.default_rng((4, again)))  # leaves nothing behind
+            got = pairs.source_sample(np.random.default_rng((4, 2)))
+            assert torch.equal(got["img"], expected["img"])
+            assert got["img_metas"]["filename"] == expected["img_metas"]["filename"]
+
+
+def test_a_share_alone_is_tested_without_a_number_of_pixels(files):
+    """Crops of 3 x 2 pixels often show one class: those are drawn again."""
+    pipeline = train_pipeline(crop=(3, 2))
+    options = {**SAMPLING, "min_crop_ratio": 0, "tries": 40}
+    one_class = {}
+    for ratio in (1, 0.99):
+        sampling = {**options, "cat_max_ratio": ratio}
+        config = files.pairs(source=files.source(pipeline=pipeline), rare_class_sampling=sampling)
+        pairs = build_dataset(config)
+        labels = [
+            pairs.source_sample(np.random.default_rng(n))["gt_semantic_seg"] for n in range(9)
+        ]
+        one_class[ratio] = sum(len(label[label != 255].unique()) < 2 for label in labels)
+    assert one_class[0.99] == 0
+    assert one_class[1] > 0
 
 
 def test_first_class_is_drawn_with_its_probability(files):
@@ -268,6 +339,9 @@ def test_image_smaller_than_the_crop_is_padded_in_that_dimension_alone(files, cr
     [
         ({"rare_class_sampling": {**SAMPLING, "clas_temp": 1}}, "did you mean 'class_temp'"),
         ({"rare_class_sampling": {"min_pixels": 3}}, "sampling needs the key 'class_temp'"),
+        ({"rare_class_sampling": {**SAMPLING, "tries": 0}}, "tries .*at least 1, got 0"),
+        ({"rare_class_sampling": {**SAMPLING, "cat_max_ratio": 0}}, "cat_max_ratio .*above 0, got"),
+        ({"rare_class_sampling": {**SAMPLING, "cat_max_ratio": 2}}, "cat_max_ratio .*at most 1, g"),
         ({"sync_crop_sise": (3, 4)}, "did you mean 'sync_crop_size'"),
     ],
 )

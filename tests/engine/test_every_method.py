@@ -21,7 +21,9 @@ from mmseg.system.interruption import RunInterrupted
 
 # The other methods run in the fast suite, too: see test_resume.
 FAST = [("source_only_mic", "daformer"), ("minent_mic", "hrda"), ("advseg_mic", "deeplabv2")]
+FAST += [("cdda_vfm", "vit_adapter")]
 ALL = [(method, network) for method in family_runs.METHODS for network in family_runs.NETWORKS]
+ALL += list(family_runs.FOUNDATION_METHODS.items())
 SLOW = [case for case in ALL if case not in FAST]
 
 
@@ -67,8 +69,11 @@ def check_state(method: str, checkpoint: dict[str, Any]) -> None:
     networks = {key.split(".")[0] for key in checkpoint["state_dict"]}
     kind = method.split("_")[0]
     expected = {"model"}
-    if kind in ("dacs", "daformer", "cdda"):
+    if kind in ("dacs", "daformer", "cdda", "vfmuda", "vfmudapp"):
         expected |= {"ema_model"}
+    if method in ("vfmudapp", "cdda_vfm"):
+        expected |= {"vfm_distance"}
+        assert not any(".encoder." in key for key in checkpoint["state_dict"])
     if kind == "advseg":
         expected |= {"model_D"}
     if method in ("minent_mic", "advseg_mic", "daformer_mic_teacher"):

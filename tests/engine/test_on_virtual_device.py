@@ -28,7 +28,7 @@ READS_OF_A_STEP = {"models.uda.depthmetric.metric.read_decisions": 1}
 QUEUES_OF_A_STEP = {
     "datasets.loader.to_device",  # the batch
     "models.uda.draws.mix_classes",
-    "models.uda.draws.block_mask",
+    "models.uda.draws.keep_grid",
     "models.uda.depthmetric.replacement._send",  # matched crops
     "system.gradient_averaging._average_group",  # which parameters have a gradient
 }
@@ -65,6 +65,8 @@ class Case:
 
 MIX = ("mix.decode.loss_seg", "src.loss_imnet_feat_dist")
 CDDA = (*MIX, "tgt.loss", "cdda.replaced")
+VFM = ("mix.decode.loss_seg", "masked.decode.loss_seg", "tgt.loss_vfm_feat_dist")
+NO_PARTS = {"imnet_feature_dist_lambda": 0}
 HRDA, MIC = ("decode.hr.loss_seg",), ("masked.decode.loss_seg",)
 METHODS = {
     "source_only": Case("source_only", terms=("decode.loss_seg", "src.loss_imnet_feat_dist")),
@@ -80,6 +82,12 @@ METHODS = {
     "cdda_daformer": Case("cdda_daformer", terms=CDDA),
     "cdda_hrda": Case("cdda_hrda", terms=CDDA + HRDA),
     "cdda_mic": Case("cdda_mic", SECOND_TEACHER, CDDA + HRDA + MIC),
+    "vfm_source_only": Case("vfm_source_only", NO_PARTS, ("decode.loss_seg",)),
+    "vfmudapp": Case("vfmudapp", NO_PARTS, VFM),
+    "cdda_vfm": Case(
+        "cdda_vfm", {**NO_PARTS, "reweight_threshold": 0.1}, (*VFM, "tgt.loss", "cdda.replaced")
+    ),
+    "cdda_vfm as released": Case("cdda_vfm", {**NO_PARTS, **AS_RELEASED}, (*VFM, "tgt.loss")),
     "cdda_daformer as released": Case("cdda_daformer", AS_RELEASED, CDDA),
     "cdda_mic as released": Case(
         "cdda_mic", {**AS_RELEASED, "mask_mode": "separatesrc"}, CDDA + HRDA + MIC
@@ -103,6 +111,8 @@ def make_trainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[C
         def config(name: str, folder: Path) -> Any:
             cfg = config_of(name, folder)
             cfg.uda.update({**(PARTS if cfg.uda.type == "DACS" else {}), **case.uda})
+            if "vit" in cfg.model.backbone:  # small already
+                return cfg
             cfg.model.backbone = small_runs.SMALL_BACKBONE
             cfg.model.decode_head.update(
                 in_channels=small_runs.SMALL_BACKBONE["embed_dims"],

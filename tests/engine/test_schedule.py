@@ -21,6 +21,30 @@ def test_poly_with_warmup_is_the_curve_of_the_golden(golden: Path) -> None:
     np.testing.assert_allclose(ours, curve["lr"], rtol=1e-13, atol=0)
 
 
+VFM = {"policy": "warmup_linear", "warmup_iters": 1500, "warmup_ratio": 1e-3}
+
+
+def test_warmup_linear_is_the_curve_of_the_golden(golden: Path) -> None:
+    """Golden V, exact to 1e-12; every 29th of 40,001 iterations, and a whole run of 60."""
+    curves = np.load(golden / "V/recipe.npz")
+    runs = ((VFM, 40000, 29, "factor"), ({**VFM, "warmup_iters": 10}, 60, 1, "toy"))
+    for cfg, length, step, name in runs:
+        schedule = build_schedule(cfg, max_iters=length)
+        ours = [schedule.rate(1.0, i) for i in range(0, length + 1, step)]
+        np.testing.assert_allclose(ours, curves[f"lr_curve/{name}/f64"], rtol=1e-12, atol=1e-15)
+
+
+def test_warmup_linear_by_hand_jumps_onto_the_falling_line() -> None:
+    """Three iterations from 0.2 to 1, then 1 - t/5; a resumed run continues at its iteration."""
+    cfg = {"policy": "warmup_linear", "warmup_iters": 3, "warmup_ratio": 0.2}
+    schedule = build_schedule(cfg, max_iters=5)
+    expected = [0.2, 0.6, 1.0, 0.4, 0.2, 0.0, 0.0]
+    assert [schedule.rate(10.0, t) / 10 for t in range(7)] == pytest.approx(expected)
+    single = build_schedule({**cfg, "warmup_iters": 1}, max_iters=5)
+    assert [single.rate(1.0, t) for t in range(2)] == pytest.approx([0.2, 0.8])
+    assert schedule.state_dict() == {**cfg, "max_iters": 5}
+
+
 def test_every_group_follows_its_own_initial_rate() -> None:
     groups = [{"params": [torch.zeros(2)], "lr": lr} for lr in (0.8, 0.08)]
     optimizer = torch.optim.SGD(groups)
@@ -48,6 +72,8 @@ def test_without_a_section_the_rate_stays() -> None:
 @pytest.mark.parametrize(
     ("cfg", "message"),
     [
+        ({"policy": "warmup_liner"}, "Did you mean 'warmup_linear'"),
+        ({**VFM, "warmup_ratio": 1.5}, "warmup_ratio of lr_config: expected .* at most 1, got 1.5"),
         ({"policy": "polly"}, "policy of lr_config: expected .*got 'polly'. Did you mean 'poly'"),
         ({"policy": "poly", "min_lrr": 0}, "unknown key 'min_lrr' .* did you mean 'min_lr'"),
         ({"policy": "fixed", "warmup": "liner"}, "Did you mean 'linear'"),

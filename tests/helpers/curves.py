@@ -33,7 +33,7 @@ from gen_scene import scenes  # noqa: E402
 from golden_init import arr, blocky_labels, init_module  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
-from mmseg.apis.train import build_initial_method  # noqa: E402
+from mmseg.apis.train import build_initial_method, images_per_step  # noqa: E402
 from mmseg.config import Config, load_config  # noqa: E402
 from mmseg.config.run_config import read_run  # noqa: E402
 from mmseg.datasets.image_files import write_label  # noqa: E402
@@ -61,11 +61,14 @@ GRADIENT, TEACHER = "gradient_norm", "teacher_distance"
 
 SIZE, DETAIL = (64, 96), (32, 48)  # of a crop, and of HRDA's window in it
 NARROWER = 4  # the networks: float64 computes depth-wise convolutions channel by channel
+VIT = {"embed_dim": 64, "depth": 4, "num_heads": 1, "img_size": 64}
+FROZEN = {"embed_dim": 16, "depth": 1, "num_heads": 1, "img_size": 56}
 CROPS, SHOWN = 11, 0.6  # in the bank, and the share of the classes that one of them shows
 LENGTH, WARMUP = 20, 4  # iterations of the run, which ends its warm-up within the curve
 ALPHA = 0.8  # of the teacher, which reaches it in iteration 5
 # Similarities above which a target image is re-weighted and guided: some are, others are not.
 REWEIGHT, RELABEL = 0.108, 0.103
+VIT_THRESHOLDS = 0.138, 0.132  # the same for a ViT
 
 
 def demo_trainer(
@@ -93,7 +96,7 @@ def demo_trainer(
     _draw_from_numpy(method.model)
     method = method.to(device)
     schedule = Schedule(run.schedule, run.runner.max_iters)
-    optimizer = build_optimizer(method, cfg.optimizer)
+    optimizer = build_optimizer(method, cfg.optimizer, images_per_step(run))
     return Trainer(method, optimizer, schedule, run, RunOutput(cfg.work_dir))
 
 
@@ -101,11 +104,14 @@ def demo_config(name: str, folder: Path) -> Config:
     """Return a demo config for crops of `SIZE`; files lie in `folder`."""
     cfg = load_config(ROOT / f"configs/demo/{name}.py")
     cfg["work_dir"] = str(folder)
-    head = cfg.model.decode_head
-    head.in_channels = [channels // NARROWER for channels in head.in_channels]
-    head.channels //= NARROWER
-    head.decoder_params.embed_dims //= NARROWER
-    cfg.model.backbone["embed_dims"] = head.in_channels
+    if "vit" in cfg.model.backbone:
+        _shrink_vit(cfg)
+    else:
+        head = cfg.model.decode_head
+        head.in_channels = [channels // NARROWER for channels in head.in_channels]
+        head.channels //= NARROWER
+        head.decoder_params.embed_dims //= NARROWER
+        cfg.model.backbone["embed_dims"] = head.in_channels
     if "hr_crop_size" in cfg.model:
         cfg.model.hr_crop_size = DETAIL
     cfg.runner.max_iters, cfg.uda.alpha = LENGTH, ALPHA
@@ -114,8 +120,21 @@ def demo_config(name: str, folder: Path) -> Config:
         cfg.uda.matrix_path = str(folder / f"crops/gta_{CROPS}_distribution.pth")
         cfg.uda.croped_images_path = str(folder / "crops/images")
         cfg.uda.croped_labels_path = str(folder / "crops/labels")
-        cfg.uda.reweight_threshold, cfg.uda.relabel_threshold = REWEIGHT, RELABEL
+        thresholds = VIT_THRESHOLDS if "vit" in cfg.model.backbone else (REWEIGHT, RELABEL)
+        cfg.uda.reweight_threshold, cfg.uda.relabel_threshold = thresholds
     return cfg
+
+
+def _shrink_vit(cfg: Config) -> None:
+    """Choose sizes at which no table of positions is resized, because that is done in float32."""
+    backbone, uda = cfg.model.backbone, cfg.uda
+    backbone.update(inner_size=VIT["img_size"], conv_inplane=16)
+    backbone.vit.update(model_name="vit_tiny_patch16_224", model_kwargs=VIT)
+    cfg.model.decode_head.in_channels = VIT["embed_dim"]
+    if uda.get("mask_generator"):
+        uda.mask_generator.mask_block_size = 16
+    if uda.get("vfm_feature_dist"):
+        uda.vfm_feature_dist.update(size=FROZEN["img_size"], model_kwargs=FROZEN)
 
 
 def demo_batch(name: str, iteration: int, dtype: torch.dtype = torch.float64) -> dict[str, Any]:
@@ -136,7 +155,9 @@ def demo_batch(name: str, iteration: int, dtype: torch.dtype = torch.float64) ->
         "target_depth": torch.from_numpy(np.stack([depth for _, depth in drawn[count:]])),
     }  # fmt: skip
     if margins is not None:
-        top, bottom, left, right = margins
+        sides = (SIZE[0], SIZE[0], SIZE[1], SIZE[1])
+        pairs = zip(margins, sides, strict=True)
+        top, bottom, left, right = (int(m * side) if m < 1 else m for m, side in pairs)
         valid = torch.zeros(count, 1, *SIZE, dtype=torch.uint8)
         valid[..., top : SIZE[0] - bottom, left : SIZE[1] - right] = 1
         batch["valid_pseudo_mask"] = valid
@@ -267,7 +288,7 @@ def _norm(tensors: Iterable[Tensor]) -> float:
 
 
 @cache
-def _data_facts(name: str) -> tuple[int, dict[str, Any], Sequence[int] | None]:
+def _data_facts(name: str) -> tuple[int, dict[str, Any], Sequence[float] | None]:
     """Return the batch size, the normalization and the untrusted margins of the target images."""
     cfg = demo_config(name, Path())
     norm = {**cfg.img_norm_cfg}

@@ -134,8 +134,8 @@ def test_unknown_reduction_and_unknown_loss_suggest_the_nearest():
         LOSSES.build({"type": "CrossEntropyLoss", "reduction": "men"})
     with pytest.raises(ConfigError, match="did you mean 'CrossEntropyLoss'"):
         LOSSES.build({"type": "CrossEntropy"})
-    with pytest.raises(ConfigError, match="unknown key 'avg_non_ignore'"):
-        LOSSES.build({"type": "CrossEntropyLoss", "avg_non_ignore": True})
+    with pytest.raises(ConfigError, match="unknown key 'avg_non_ignored'"):
+        LOSSES.build({"type": "CrossEntropyLoss", "avg_non_ignored": True})
 
 
 def test_avg_factor_with_sum_is_an_error():
@@ -150,3 +150,15 @@ def test_accuracy_rejects_unfitting_labels_and_too_large_topk():
         accuracy(torch.zeros(1, 2, 3), torch.zeros(1, 4))
     with pytest.raises(ValueError, match="expected topk of at most 2 classes, got 5"):
         accuracy(torch.zeros(1, 2, 3), torch.zeros(1, 3), topk=5)
+
+
+def test_mean_over_pixels_that_are_not_ignored_is_of_losses_without_weights():
+    """Four pixels, one ignored: log(2) each. With weights, the mean is over all of them."""
+    loss = LOSSES.build({"type": "CrossEntropyLoss", "avg_non_ignore": True})
+    logits, label = torch.zeros(1, 2, 2, 2), torch.tensor([[[0, 1], [255, 1]]])
+    assert loss(logits, label).item() == pytest.approx(math.log(2))
+    assert loss(logits, label, torch.ones(1, 2, 2)).item() == pytest.approx(0.75 * math.log(2))
+    assert loss(logits, torch.full_like(label, 255)).item() == 0
+    assert loss(logits, label, reduction_override="sum").item() == pytest.approx(3 * math.log(2))
+    with pytest.raises(ConfigError, match="use_sigmoid or with avg_non_ignore, got both"):
+        LOSSES.build({"type": "CrossEntropyLoss", "avg_non_ignore": True, "use_sigmoid": True})

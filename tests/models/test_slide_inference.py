@@ -1,5 +1,7 @@
 """Sliding windows: the grid, and averages against a slow loop over pixels."""
 
+import gzip
+import json
 import math
 import weakref
 
@@ -8,6 +10,7 @@ import pytest
 import torch
 from network_records import EQUAL, filled, normal
 
+from mmseg.apis.predicting.segmenter import scores_of
 from mmseg.models import build_segmentor
 from mmseg.models.segmentors.slide_inference import slide_logits, window_boxes, windows_per_call
 from mmseg.system.errors import ConfigError
@@ -186,3 +189,121 @@ def test_a_number_of_windows_that_is_none_is_an_error(size):
     words = "window_batch_size of test_cfg: expected a .*number.*, got "
     with pytest.raises(ConfigError, match=words):
         build_segmentor(models_cfg.daformer(test_cfg={**SLIDE, "window_batch_size": size}))
+
+
+def two_scores(window):
+    """Two classes; the logit of the second grows by 3 from column to column of the window."""
+    ramp = torch.arange(window.shape[3]).to(window) * 3
+    return torch.stack([torch.zeros_like(window[:, 0]), window[:, 0] + ramp], dim=1)
+
+
+class TestAverageOfProbabilities:
+    """`average='softmax'`: every window's probabilities count alike, however large its logits."""
+
+    CFG = {"mode": "slide", "crop_size": (2, 2), "stride": (2, 1), "average": "softmax"}
+    METAS = [{"ori_shape": (2, 3, 3)}]
+
+    def network(self, **changes):
+        network = build_segmentor(models_cfg.daformer(test_cfg={**self.CFG, **changes})).eval()
+        network.encode_decode = lambda window, metas: two_scores(window)
+        return network
+
+    def test_the_overlap_by_hand(self):
+        """Two windows of two columns over three; the image is 0, so logits are 0 and 3 in each.
+
+        The middle column is the second of the first window, σ(3), and the first of the second, ½.
+        """
+        probability = self.network().inference(torch.zeros(1, 3, 2, 3), self.METAS)[0, 1, 0]
+        sigma = 1 / (1 + math.exp(-3))
+        expected = torch.tensor([0.5, (sigma + 0.5) / 2, sigma])
+        torch.testing.assert_close(probability, expected)
+        logits = self.network(average="logits").inference(torch.zeros(1, 3, 2, 3), self.METAS)
+        torch.testing.assert_close(logits[0, 1, 0, 1], torch.tensor(1 / (1 + math.exp(-1.5))))
+
+    def test_it_changes_labels_where_one_window_is_surer(self):
+        """In the middle row, logits 6, -2, -2 have the mean 2/3, and their probabilities 0.41."""
+        network = {a: self.network(average=a) for a in ("logits", "softmax")}
+        said = iter([6.0, -2.0, -2.0] * 2)
+        for one in network.values():
+            one.test_cfg = {**one.test_cfg, "crop_size": (3, 3), "stride": (1, 3)}
+            one.encode_decode = lambda window, metas: torch.stack(
+                [torch.zeros_like(window[:, 0]), torch.full_like(window[:, 0], next(said))], 1
+            )
+        image, metas = torch.zeros(1, 3, 5, 3), [{"ori_shape": (5, 3, 3)}]
+        labels = {a: one.simple_test(image, metas)[0][:, 0].tolist() for a, one in network.items()}
+        assert labels == {"logits": [1, 1, 1, 0, 0], "softmax": [1, 1, 0, 0, 0]}
+
+    def test_it_equals_a_slow_mean_over_the_recorded_windows(self, golden):
+        """The windows of golden V; a batch of two images, one or several windows per call."""
+        record = json.loads(gzip.decompress((golden / "V/recipe.json.gz").read_bytes()))
+        record = record["cases"]["slide"]
+        boxes = [tuple(box) for box in record["windows"]]
+        assert window_boxes((192, 400), (record["crop"],) * 2, (record["stride"],) * 2) == boxes
+        image = normal("image", 2, 3, 192, 400)
+        total, count = torch.zeros(2, 2, 192, 400).double(), torch.zeros(192, 400)
+        for y1, y2, x1, x2 in boxes:
+            total[..., y1:y2, x1:x2] += two_scores(image[..., y1:y2, x1:x2]).softmax(1)
+            count[y1:y2, x1:x2] += 1
+        sizes = {"crop_size": (192, 192), "stride": (96, 96)}
+        for windows in (1, 3):
+            network = self.network(**sizes, window_batch_size=windows)
+            metas = [{"ori_shape": (192, 400, 3)}] * 2
+            found = network.inference(image, metas)
+            torch.testing.assert_close(found, total / count, **EQUAL)
+
+    @pytest.mark.parametrize("average", ["softmax", "logits"])
+    def test_every_way_to_predict_returns_probabilities(self, average):
+        """They sum to 1 at any output size, and mirrored ones average to symmetric ones."""
+        network = self.network(average=average)
+        image, large = normal("image", 1, 3, 2, 3), {"ori_shape": (5, 7, 3)}
+        mirrored = {**large, "flip": True, "flip_direction": "horizontal"}
+        found = network.inference(image, [large])
+        assert found.shape == (1, 2, 5, 7)
+        torch.testing.assert_close(found.sum(1), torch.ones(1, 5, 7).double())
+        both = found + network.inference(image.flip(3), [mirrored])
+        labels = network.forward_test([image, image.flip(3)], [[large], [mirrored]])[0]
+        assert labels.tolist() == both.argmax(1)[0].tolist()
+        scores = scores_of(
+            network, {"img": [image, image.flip(3)], "img_metas": [[large], [mirrored]]}
+        )
+        torch.testing.assert_close(torch.from_numpy(scores), (both / 2)[0].float())
+
+    def test_half_precision_is_averaged_in_single(self):
+        network = self.network()
+        network.encode_decode = lambda window, metas: two_scores(window).bfloat16()
+        assert network.inference(torch.zeros(1, 3, 2, 3), self.METAS).dtype == torch.float32
+
+    def test_whole_images_have_one_softmax(self):
+        network = self.network(mode="whole")
+        image = normal("image", 1, 3, 2, 3)
+        torch.testing.assert_close(
+            network.inference(image, self.METAS), two_scores(image).softmax(1)
+        )
+
+    def test_hrda_averages_them_outside_and_its_detail_as_logits(self):
+        """Its attention, which is no score of a class, stays as it is."""
+        cfg = {**SLIDE, "average": "softmax"}
+        found = {}
+        for average in ("softmax", "logits"):
+            test_cfg = {**cfg, "average": average}
+            network = filled(build_segmentor(models_cfg.hrda(test_cfg=test_cfg, hr_crop=(16, 16))))
+            network.eval()
+            image, metas = normal("image", 1, 3, 32, 60), [{"ori_shape": (32, 60, 3)}]
+            with torch.no_grad():
+                found[average] = (
+                    network.inference(image, metas),
+                    network.attention_map(image, metas),
+                    torch.stack([network.encode_decode(image[..., :48]).softmax(1),
+                                 network.encode_decode(image[..., 12:]).softmax(1)]),
+                )  # fmt: skip
+        probability, attention, windows = found["softmax"]
+        torch.testing.assert_close(probability[..., :12], windows[0][..., :12], **EQUAL)
+        middle = (windows[0][..., 12:] + windows[1][..., :36]) / 2
+        torch.testing.assert_close(probability[..., 12:48], middle, **EQUAL)
+        torch.testing.assert_close(attention, found["logits"][1], **EQUAL)
+        assert not torch.allclose(probability, found["logits"][0])
+
+    @pytest.mark.parametrize("value", ["mean", None, True])
+    def test_other_averages_are_refused(self, value):
+        with pytest.raises(ConfigError, match="average.* expected 'logits' or 'softmax', got"):
+            build_segmentor(models_cfg.daformer(test_cfg={**SLIDE, "average": value}))

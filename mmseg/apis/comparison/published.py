@@ -32,7 +32,7 @@ class Published:
         paper: which published it.
         protocol: in words: which iteration, over how many seeds.
         means: 'mIoU', or 'mIoU16' and 'mIoU13', in percent.
-        iou: of each class, in percent.
+        iou: of each class, in percent; empty where only means are published.
         seeds: the mIoU of each seed, as far as they are known.
     """
 
@@ -85,7 +85,8 @@ def changes(values: Mapping[str, Any], published: Published, processes: int = 1)
 
     Places of files do not count, nor how the log is written. `processes` of the run share a batch.
     """
-    usual = _computing(_load(root() / published.config), published)
+    cfg = _load(root() / published.config)
+    usual = _computing(cfg, published, cfg.get("n_gpus") or 1)
     own = _computing(values, published, processes)
     return list(differences(usual, own))
 
@@ -98,7 +99,7 @@ def _load(path: Path) -> Any:
 def _read(config: str, entry: Mapping[str, Any]) -> Published:
     means = {key: value for key, value in entry.items() if key.startswith("mIoU")}
     classes = [CLASSES[c] for c in SYNTHIA_16] if "mIoU16" in means else CLASSES
-    iou = dict(zip(classes, entry["IoU"], strict=True))
+    iou = dict(zip(classes, entry["IoU"], strict=True)) if "IoU" in entry else {}
     seeds = tuple(entry.get("seeds", ()))
     return Published(config, entry["paper"], entry["protocol"], means, iou, seeds)
 

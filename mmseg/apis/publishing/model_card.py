@@ -91,6 +91,7 @@ class Card:
         network = [model.get("type"), backbone.get("model_name") or backbone.get("type")]
         network.append(_section(model, "decode_head").get("type"))
         parts = {"matrix_path": "depth metric (CDDA)", "mask_mode": "masked images (MIC)"}
+        parts |= {"vfm_feature_dist": "distance to a foundation model"}
         method = [uda.get("type") or "supervised", *(w for key, w in parts.items() if uda.get(key))]
         if uda.get("source_only"):
             method = ["source only"]

@@ -137,7 +137,8 @@ def _labeled(options: SubmissionOptions, say: Say) -> tuple[Wanted, dict[str, by
     set_patience(parts.max_wait)
     steps = test_steps(model.cfg, aug_test=options.aug_test)
     section = _section(options, listed(parts.data.test))
-    dataset, wanted = _images({**section, "pipeline": steps}, options, say)
+    own_size = {"test_short_side": None}  # which the server takes
+    dataset, wanted = _images({**section, "pipeline": steps, **own_size}, options, say)
     if processes.is_main():
         require_writable(Path(str(options.out)).parent)
         say(f"Network: {options.eval_model} of {file}")

@@ -14,7 +14,7 @@ from pydantic import Field
 from mmseg.config.registry import PIPELINES
 from mmseg.config.values import Count, Label, Pair, Positive, Share
 from mmseg.datasets.depth.bins import PAD_BIN
-from mmseg.datasets.labels import IGNORE
+from mmseg.datasets.labels import IGNORE, is_varied
 from mmseg.datasets.pipelines.fields import (
     Direction,
     Results,
@@ -24,6 +24,7 @@ from mmseg.datasets.pipelines.fields import (
     map_fields,
     random_generator,
 )
+from mmseg.datasets.pipelines.resizing import resize_nearest, resize_smoothly, size_by_short_side
 
 MAX_TRIES = 10  # further windows of `RandomCrop`
 
@@ -37,9 +38,11 @@ class Resize:
             as fits into it, whichever of its sides is longer.
         multiscale_mode: with several scales, `range` draws each side between the extremes and
             `value` draws one of them.
-        ratio_range: (low, high); the scale (without `img_scale`, the image's own size) is
-            multiplied by a number drawn from it.
+        ratio_range: (low, high); the scale (without `img_scale` and `short_side`, the image's own
+            size) is multiplied by a number drawn from it.
         keep_ratio: keep the aspect ratio.
+        short_side: how long the shorter side becomes, instead of `img_scale`. Images are resized by
+            Pillow then, which averages where they shrink; OpenCV does not.
 
     A `scale` already in the results (set by `MultiScaleFlipAug`) is used instead.
     """
@@ -50,7 +53,14 @@ class Resize:
         multiscale_mode: Literal["range", "value"] = "range",
         ratio_range: Annotated[Sequence[Positive], Field(min_length=2, max_length=2)] | None = None,
         keep_ratio: bool = True,
+        short_side: Count | None = None,
     ) -> None:
+        if short_side is not None and (img_scale is not None or not keep_ratio):
+            raise ValueError(
+                "expected short_side of Resize without img_scale and with keep_ratio=True, got "
+                f"img_scale={img_scale}, keep_ratio={keep_ratio}. Drop short_side or the others."
+            )
+        self.short_side = short_side
         self.scales = None if img_scale is None else as_scales(img_scale)
         if ratio_range is not None and self.scales is not None and len(self.scales) != 1:
             raise ValueError(
@@ -68,12 +78,21 @@ class Resize:
         """Return the sample at its new size."""
         height, width = results["img"].shape[:2]
         scale, index = results.get("scale"), results.get("scale_idx")
-        if scale is None:
-            scale, index = self._draw_scale(results, (width, height))
-        size = self.new_size((width, height), scale)
+        if scale is None and self.short_side is not None:
+            side = self.short_side * self._draw_ratio(results)
+            scale = size = size_by_short_side((width, height), side)
+        else:
+            if scale is None:
+                scale, index = self._draw_scale(results, (width, height))
+            size = self.new_size((width, height), scale)
         factor = np.array([size[0] / width, size[1] / height] * 2, np.float32)
         smooth = partial(cv2.resize, dsize=size, interpolation=cv2.INTER_LINEAR)
         nearest = partial(cv2.resize, dsize=size, interpolation=cv2.INTER_NEAREST)
+        if self.short_side is not None:
+            smooth, nearest = (
+                partial(resize_smoothly, size=size),
+                partial(resize_nearest, size=size),
+            )
         resized = map_fields(results, smooth, label=nearest)
         shapes = dict.fromkeys(("img_shape", "pad_shape"), resized["img"].shape)
         drawn = {"scale": scale, "scale_idx": index, "scale_factor": factor}
@@ -90,17 +109,24 @@ class Resize:
         factor = min(max(scale) / max(size), min(scale) / min(size))
         return int(size[0] * factor + 0.5), int(size[1] * factor + 0.5)
 
+    def _draw_ratio(self, results: Results) -> float:
+        if self.ratio_range is None:
+            return 1.0
+        low, high = self.ratio_range
+        return random_generator(results).random() * (high - low) + low
+
     def _draw_scale(
         self, results: Results, own_size: tuple[int, int]
     ) -> tuple[tuple[int, int], int | None]:
         """Return the scale and, where it is one of the list, its place there."""
         if self.ratio_range is not None:
-            low, high = self.ratio_range
-            ratio = random_generator(results).random() * (high - low) + low
+            ratio = self._draw_ratio(results)
             base = own_size if self.scales is None else self.scales[0]
             return (int(base[0] * ratio), int(base[1] * ratio)), None
         if not self.scales:
-            raise ValueError("expected img_scale or ratio_range in Resize, got neither. Set one.")
+            raise ValueError(
+                "expected img_scale, short_side or ratio_range in Resize, got none. Set one."
+            )
         if len(self.scales) == 1:
             return self.scales[0], 0
         rng = random_generator(results)
@@ -145,8 +171,9 @@ class RandomCrop:
             )
         rng, size = random_generator(results), results["img"].shape[:2]
         window = self._draw_window(size, rng)
+        limits = self.cat_max_ratio, self.ignore_index
         for _ in range(MAX_TRIES if self.cat_max_ratio < 1 else 0):
-            if self._is_varied(results["gt_semantic_seg"][window]):
+            if is_varied(results["gt_semantic_seg"][window], *limits):
                 break
             window = self._draw_window(size, rng)
         cropped = map_fields(results, lambda array: array[window])
@@ -158,12 +185,6 @@ class RandomCrop:
         y = int(rng.integers(0, max(size[0] - height, 0) + 1))
         x = int(rng.integers(0, max(size[1] - width, 0) + 1))
         return slice(y, y + height), slice(x, x + width)
-
-    def _is_varied(self, label: np.ndarray) -> bool:
-        counts = np.bincount(label.ravel(), minlength=256)
-        counts[self.ignore_index] = 0
-        has_two = np.count_nonzero(counts) > 1
-        return bool(has_two and counts.max() / counts.sum() < self.cat_max_ratio)
 
 
 @PIPELINES.register()

@@ -1,5 +1,6 @@
 """Files -> fields of a sample."""
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from mmseg.datasets.depth.bins import read_depth
 from mmseg.datasets.image_files import read_color, read_label
 from mmseg.datasets.labels import IGNORE
 from mmseg.datasets.pipelines.fields import Results
+from mmseg.datasets.pipelines.resizing import with_short_side
 
 # How much a side of a label may differ from that of its image, as a share. A few labels of GTA lack
 # some rows; these count as ignored.
@@ -42,7 +44,8 @@ class LoadImageFromFile:
 
     If `results` names a `depth_file`, that is `depth` (H, W) float32 bins; if it holds
     `crop_pseudo_margins` (top, bottom, left, right), `valid_pseudo_mask` (H, W), 0 on the margins
-    and 1 elsewhere.
+    and 1 elsewhere. With a `short_side`, the image is resized to it at once, as if its file held
+    it so.
     """
 
     is_random = False
@@ -55,6 +58,8 @@ class LoadImageFromFile:
         name = results["img_info"]["filename"]
         path = str(Path(results.get("img_prefix") or "", name))
         image = read_color(path)
+        if (side := results.get("short_side")) is not None:
+            image = with_short_side(image, side)
         image = image.astype(np.float32) if self.to_float32 else image
         loaded = {**results, **start_results(image, path, name)}
         if results.get("depth_file") is not None:
@@ -102,8 +107,13 @@ def reduce_zero(label: np.ndarray) -> np.ndarray:
     return np.where((label == 0) | (label == IGNORE), IGNORE, label - 1).astype(np.uint8)
 
 
-def _valid_mask(size: tuple[int, int], margins: list[int], path: str) -> np.ndarray:
-    (height, width), (top, bottom, left, right) = size, margins
+def _valid_mask(size: tuple[int, int], margins: Sequence[float], path: str) -> np.ndarray:
+    """Return the mask of an image of `size` (H, W); margins below 1 are shares of its sides."""
+    height, width = size
+    sides = (height, height, width, width)
+    top, bottom, left, right = (
+        int(m * side) if m < 1 else int(m) for m, side in zip(margins, sides, strict=True)
+    )
     if top + bottom >= height or left + right >= width:
         raise ValueError(
             f"expected crop_pseudo_margins that leave a part of '{path}' ({width}x{height}), got "

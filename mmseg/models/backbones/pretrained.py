@@ -80,6 +80,12 @@ def load_pretrained(
     backbone.load_state_dict(found)
 
 
+def weight_notes(network: nn.Module) -> list[str]:
+    """Return what the log should say about the weights that a network starts from."""
+    parts: list[Any] = [part for part in network.modules() if hasattr(part, "weight_notes")]
+    return list(dict.fromkeys(note for part in parts for note in part.weight_notes()))
+
+
 def _read_state(path: Path) -> Mapping[str, Tensor]:
     """Return the state dict in a file."""
     try:

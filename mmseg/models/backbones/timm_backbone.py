@@ -23,8 +23,11 @@ from mmseg.models.backbones.timm_networks import (
     where_to_get,
 )
 from mmseg.models.backbones.vit_positions import Rule, resize_positions
-from mmseg.models.layers import resize
+from mmseg.models.backbones.vit_tokens import ViTTokens, hide_patches, run_block
+from mmseg.models.layers import hide_pixels, resize
 from mmseg.system.errors import ConfigError
+from mmseg.system.vfm_names import is_released, vit_names
+from mmseg.system.weight_table import DINOV3
 
 Size = tuple[int, int]
 OFFSET_NAMES = re.compile(r"_patch14_dinov2(\.|$)")  # published without registers
@@ -50,6 +53,8 @@ class TIMMSettings:
     pos_interpolation: Rule | None = None
     final_norm: bool = False  # apply a ViT's last norm to every feature
     mask_token: bool = False  # add a parameter (1, C) that stands for a masked patch of a ViT
+    freeze: bool = False  # never train it: no gradients, always in eval mode
+    with_cp: bool = False  # recompute activations in the backward pass: less memory, more time
     model_kwargs: Section = field(default_factory=dict)  # further arguments of timm's constructor
 
     def __post_init__(self) -> None:
@@ -98,12 +103,19 @@ class TIMMBackbone(nn.Module):
         infos = list(network.feature_info)
         self.feature_channels = [int(infos[i]["num_chs"]) for i in self.out_indices]
         for key in ("final_norm", "mask_token"):
-            if getattr(settings, key) and not self.is_vit:
+            is_able = self.runs_blocks if key == "mask_token" else self.is_vit
+            if getattr(settings, key) and not is_able:
+                kind = " as DINOv2 or DINOv3" if self.is_vit else ""
                 raise ConfigError(
-                    f"expected a ViT for {key}=True, got model_name={model_name!r}. Drop {key}."
+                    f"expected a ViT{kind} for {key}=True, got model_name={model_name!r}. Drop "
+                    f"{key}."
                 )
         if settings.mask_token:
             self.mask_token = nn.Parameter(torch.zeros(1, self.feature_channels[0]))
+        if settings.with_cp and not self.runs_blocks:
+            self._let_timm_recompute()
+        self.requires_grad_(not settings.freeze)
+        self.train()
 
     @property
     def network(self) -> Any:
@@ -112,13 +124,16 @@ class TIMMBackbone(nn.Module):
 
     def _choose_rule(self) -> Rule:
         """Return how positions are resized; 'offset' needs a table and no embedding of timm's."""
+        from timm.models.eva import Eva
         from timm.models.vision_transformer import VisionTransformer
 
         settings, network, kind = self.settings, self.network, type(self.network)
-        has_table = isinstance(network, VisionTransformer) and network.pos_embed is not None
-        run = VisionTransformer.forward_intermediates
-        self.is_plain = has_table and kind.forward_intermediates is run  # see _features_of_blocks
-        is_own = self.is_plain and kind._pos_embed is VisionTransformer._pos_embed
+        run = getattr(kind, "forward_intermediates", None)
+        is_plain = isinstance(network, VisionTransformer) and network.pos_embed is not None
+        is_plain = is_plain and run is VisionTransformer.forward_intermediates
+        self.is_rotary = isinstance(network, Eva) and run is Eva.forward_intermediates
+        self.runs_blocks = is_plain or self.is_rotary  # here and not by timm, see `embed`
+        is_own = is_plain and kind._pos_embed is VisionTransformer._pos_embed
         if settings.pos_interpolation == "offset" and not is_own:
             raise ConfigError(
                 "expected a plain ViT with a table of positions for pos_interpolation='offset', "
@@ -149,32 +164,61 @@ class TIMMBackbone(nn.Module):
         return sorted({i % count for i in wanted})
 
     def train(self, mode: bool = True) -> "TIMMBackbone":
-        """Set the mode, of timm's network as well."""
-        super().train(mode)
-        self.network.training = mode
+        """Set the mode, of timm's network as well; a frozen one stays in eval mode."""
+        super().train(mode and not self.settings.freeze)
+        self.network.training = self.training
         return self
+
+    def _let_timm_recompute(self) -> None:
+        try:
+            self.network.set_grad_checkpointing(True)
+        except (AssertionError, AttributeError) as error:
+            raise ConfigError(
+                f"expected a network that can recompute its activations for with_cp=True, got "
+                f"model_name={self.settings.model_name!r}. Drop with_cp."
+            ) from error
+
+    def drop_norm(self) -> None:
+        """Do without a ViT's last norm, also in state dicts."""
+        self.norm = self.network.norm = nn.Identity()
 
     def init_weights(self) -> None:
         """Load `pretrained`; without one, the random weights that timm drew stay."""
         if self.settings.pretrained:
-            advice, classifier = where_to_get(self.network), classifier_prefixes(self.network)
-            load_pretrained(self, str(self.settings.pretrained), advice, classifier, self._arrange)
+            advice, ignored = where_to_get(self.network), classifier_prefixes(self.network)
+            if "norm.weight" not in self.state_dict():
+                ignored.append("norm.")
+            load_pretrained(self, str(self.settings.pretrained), advice, ignored, self._arrange)
+
+    def weight_notes(self) -> list[str]:
+        """Say what binds whoever uses the weights."""
+        is_bound = self.settings.pretrained and "dinov3" in self.settings.model_name
+        return [f"License of {self.settings.pretrained}: {DINOV3}."] if is_bound else []
 
     def _arrange(self, found: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the weights of a file under our names; timm's files have no mask token."""
+        if is_released(found):
+            found = vit_names(found)
         arranged = dict(timm_layout(found, self.network, self.state_dict().keys() - {"mask_token"}))
         if self.settings.mask_token:
             arranged["mask_token"] = found.get("mask_token", self.mask_token.detach())
         return arranged
 
-    def forward(self, img: Tensor) -> list[Tensor]:
-        """Map (B, 3, H, W) to the features (B, C_i, h_i, w_i) of `out_indices`, finest first."""
+    def forward(self, img: Tensor, keep_mask: Tensor | None = None) -> list[Tensor]:
+        """Map (B, 3, H, W) to the features (B, C_i, h_i, w_i) of `out_indices`, finest first.
+
+        Where `keep_mask` (B, 1, m, n) is 0 and not 1, a network with a mask token sees it instead
+        of the patch; m×n is the grid of patches. Others see pixels of 0 there, of the resized
+        image and of blocks of any number.
+        """
         if self.settings.input_size is not None:
             img = resize(img, self.settings.input_size)
+        if keep_mask is not None and not self.settings.mask_token:
+            img, keep_mask = hide_pixels(img, keep_mask), None
         if self.is_vit:
             self._check_patches((img.shape[2], img.shape[3]))
-        if self.is_plain:
-            return self._features_of_blocks(img)
+        if self.runs_blocks:
+            return self._features_of_blocks(img, keep_mask)
         norm = {"norm": True} if self.settings.final_norm else {}
         options = {"indices": self.out_indices, "output_fmt": "NCHW", "intermediates_only": True}
         try:
@@ -194,16 +238,26 @@ class TIMMBackbone(nn.Module):
                 f"{self.settings.model_name}, got {size[0]}x{size[1]}. {RESIZE}"
             )
 
-    def embed(self, img: Tensor) -> tuple[Tensor, Size]:
-        """Map (B, 3, H, W) to tokens with positions (B, p + h·w, C) and their grid (h, w)."""
-        network = self.network
+    def embed(self, img: Tensor, keep_mask: Tensor | None = None) -> ViTTokens:
+        """Map (B, 3, H, W) to tokens with positions; `keep_mask` is (B, 1, h, w) of 0 and 1."""
+        network, rotation = self.network, None
         patches = network.patch_embed(img)  # (B, h, w, C)
+        if keep_mask is not None:
+            patches = hide_patches(patches, keep_mask, self.mask_token)
         grid = (patches.shape[1], patches.shape[2])
-        if self.pos_rule == "antialias":
-            tokens = network._pos_embed(patches)
+        if self.is_rotary:
+            tokens, rotation = network._pos_embed(patches)  # drops patches itself
+        elif self.pos_rule == "antialias":
+            tokens = network.patch_drop(network._pos_embed(patches))
         else:
-            tokens = self._with_offset_positions(patches, grid)
-        return network.norm_pre(network.patch_drop(tokens)), grid
+            tokens = network.patch_drop(self._with_offset_positions(patches, grid))
+        return ViTTokens(network.norm_pre(tokens), network.num_prefix_tokens, grid, rotation)
+
+    def run_blocks(self, tokens: ViTTokens, start: int, stop: int) -> ViTTokens:
+        """Run the blocks from `start` up to, without, `stop` (numbers from 0)."""
+        for i in range(start, stop):
+            tokens = run_block(self.network, i, tokens, self.settings.with_cp)
+        return tokens
 
     def _with_offset_positions(self, patches: Tensor, grid: Size) -> Tensor:
         network = self.network
@@ -217,15 +271,11 @@ class TIMMBackbone(nn.Module):
             return network.pos_drop(torch.cat([*prefix, tokens], dim=1) + table)
         return network.pos_drop(torch.cat([*prefix, tokens + table], dim=1))
 
-    def _features_of_blocks(self, img: Tensor) -> list[Tensor]:
-        """Run a plain ViT up to the last wanted block."""
-        network = self.network
-        tokens, grid = self.embed(img)
-        features = []
-        for i, block in enumerate(network.blocks[: self.out_indices[-1] + 1]):
-            tokens = block(tokens)
-            if i in self.out_indices:
-                feature = network.norm(tokens) if self.settings.final_norm else tokens
-                feature = feature[:, network.num_prefix_tokens :].transpose(1, 2)
-                features.append(feature.unflatten(2, grid).contiguous())
+    def _features_of_blocks(self, img: Tensor, keep_mask: Tensor | None) -> list[Tensor]:
+        """Run a ViT up to the last wanted block."""
+        tokens, done, features = self.embed(img, keep_mask), 0, []
+        for i in self.out_indices:
+            tokens, done = self.run_blocks(tokens, done, i + 1), i + 1
+            norm = self.network.norm if self.settings.final_norm else nn.Identity()
+            features.append(tokens.with_values(norm(tokens.values)).as_map())
         return features

@@ -4,10 +4,17 @@ from mmseg.models.layers.activation import RELU, ActCfg, build_activation
 from mmseg.models.layers.attention import attend
 from mmseg.models.layers.conv_module import ConvCfg, ConvModule, DepthwiseSeparableConvModule
 from mmseg.models.layers.drop_path import DropPath, is_random_layer
-from mmseg.models.layers.norm import NormCfg, build_norm, synchronize_batch_norm
+from mmseg.models.layers.norm import (
+    SLOW_SYNC_BN,
+    ChannelNorm,
+    NormCfg,
+    build_norm,
+    synchronize_batch_norm,
+)
 from mmseg.models.layers.shape import (
     Box,
     cut,
+    hide_pixels,
     is_exporting,
     join,
     map_to_tokens,
@@ -17,7 +24,8 @@ from mmseg.models.layers.shape import (
 from mmseg.models.layers.single_precision import at_least_single
 
 __all__ = [
-    "RELU", "ActCfg", "Box", "ConvCfg", "ConvModule", "DepthwiseSeparableConvModule", "DropPath",
-    "NormCfg", "at_least_single", "attend", "build_activation", "build_norm", "cut", "is_exporting",
-    "is_random_layer", "join", "map_to_tokens", "resize", "synchronize_batch_norm", "tokens_to_map",
+    "RELU", "SLOW_SYNC_BN", "ActCfg", "Box", "ChannelNorm", "ConvCfg", "ConvModule",
+    "DepthwiseSeparableConvModule", "DropPath", "NormCfg", "at_least_single", "attend",
+    "build_activation", "build_norm", "cut", "hide_pixels", "is_exporting", "is_random_layer",
+    "join", "map_to_tokens", "resize", "synchronize_batch_norm", "tokens_to_map",
 ]  # fmt: skip

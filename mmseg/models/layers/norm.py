@@ -16,6 +16,8 @@ from mmseg.system.processes import world_size
 SIZES = ("num_features", "num_channels", "normalized_shape")
 NORMS = Registry("norm", supplied=SIZES)
 NormCfg = Annotated[Section, NORMS.checked]
+# Over all processes, and slow, because a batch has few images: that of VFM-UDA++.
+SLOW_SYNC_BN: Mapping[str, Any] = {"type": "SyncBN", "momentum": 0.01}
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,17 @@ class SyncBatchNorm(nn.SyncBatchNorm):
         if world_size() > 1:
             return super().forward(input)
         return _BatchNorm.forward(self, input)
+
+
+class ChannelNorm(nn.LayerNorm):
+    """Layer norm over the channels of every pixel, eps 1e-6."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, eps=1e-6)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalize (N, C, H, W)."""
+        return super().forward(input.movedim(1, 3)).movedim(3, 1)
 
 
 NORMS.register("BN", reader=BatchNormKeys)(nn.BatchNorm2d)

@@ -33,6 +33,20 @@ def _is_sure(claim: bool | torch.SymBool) -> bool:
     return statically_known_true(claim)
 
 
+def hide_pixels(img: Tensor, keep_mask: Tensor) -> Tensor:
+    """Set the pixels of (N, C, H, W) to 0 in the blocks where `keep_mask` (N, 1, h, w) is 0.
+
+    Its other entries are 1. Blocks are of nearly the same size: H/h × W/w pixels, rounded.
+    """
+    if keep_mask.ndim != 4 or keep_mask.shape[:2] != (len(img), 1):
+        raise ValueError(
+            f"expected a keep_mask of shape ({len(img)}, 1, rows, columns), got "
+            f"{tuple(keep_mask.shape)}. Give one mask per image."
+        )
+    size = (img.shape[2], img.shape[3])
+    return img * F.interpolate(keep_mask.to(img.dtype), size=size, mode="nearest")
+
+
 def join(maps: Sequence[Tensor], align_corners: bool = False) -> Tensor:
     """Resize maps (N, C, H, W) of any C to the size of the first, and join their channels."""
     size = (maps[0].shape[2], maps[0].shape[3])

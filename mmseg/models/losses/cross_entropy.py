@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from mmseg.config.registry import LOSSES
 from mmseg.config.values import NonNegative
 from mmseg.system.errors import ConfigError, nearest
+from mmseg.system.processes import all_reduce_sum, world_size
 
 REDUCTIONS = ("none", "mean", "sum")
 
 
 def reduce_loss(
-    loss: Tensor, weight: Tensor | None, reduction: str, avg_factor: float | None = None
+    loss: Tensor, weight: Tensor | None, reduction: str, avg_factor: float | Tensor | None = None
 ) -> Tensor:
     """Multiply an element-wise loss by `weight`, then reduce it.
 
@@ -52,7 +53,7 @@ def cross_entropy(
     weight: Tensor | None = None,
     class_weight: Tensor | None = None,
     reduction: str = "mean",
-    avg_factor: float | None = None,
+    avg_factor: float | Tensor | None = None,
     ignore_index: int = 255,
 ) -> Tensor:
     """Softmax cross-entropy; 0 where the label is `ignore_index`.
@@ -81,7 +82,7 @@ def binary_cross_entropy(
     weight: Tensor | None = None,
     class_weight: Tensor | None = None,
     reduction: str = "mean",
-    avg_factor: float | None = None,
+    avg_factor: float | Tensor | None = None,
     ignore_index: int = 255,
 ) -> Tensor:
     """Sigmoid cross-entropy of every class against the one-hot label; arguments as above.
@@ -114,9 +115,12 @@ class CrossEntropyLoss(nn.Module):
         reduction: 'mean' (over all pixels), 'sum' or 'none'.
         class_weight: one number per class.
         loss_weight: factor on the result.
+        avg_non_ignore: 'mean' divides by the number of pixels that are not ignored, of all
+            processes, where pixels have no weights. Not with `use_sigmoid`.
     """
 
     class_weight: Tensor | None
+    counts_all_processes = True  # for `avg_non_ignore`; else each counts its own pixels
 
     def __init__(
         self,
@@ -124,11 +128,18 @@ class CrossEntropyLoss(nn.Module):
         reduction: Literal["mean", "sum", "none"] = "mean",
         class_weight: Annotated[Sequence[NonNegative], Field(min_length=1)] | None = None,
         loss_weight: NonNegative = 1.0,
+        avg_non_ignore: bool = False,
     ) -> None:
         super().__init__()
+        if avg_non_ignore and use_sigmoid:
+            raise ConfigError(
+                "expected CrossEntropyLoss with use_sigmoid or with avg_non_ignore, got both. Drop "
+                "one of them."
+            )
         self.criterion = binary_cross_entropy if use_sigmoid else cross_entropy
         self.reduction = reduction
         self.loss_weight = loss_weight
+        self.avg_non_ignore = avg_non_ignore
         weights = None if class_weight is None else torch.tensor(class_weight)
         self.register_buffer("class_weight", weights, persistent=False)
 
@@ -137,7 +148,7 @@ class CrossEntropyLoss(nn.Module):
         logits: Tensor,
         label: Tensor,
         weight: Tensor | None = None,
-        avg_factor: float | None = None,
+        avg_factor: float | Tensor | None = None,
         reduction_override: str | None = None,
         ignore_index: int = 255,
     ) -> Tensor:
@@ -150,12 +161,16 @@ class CrossEntropyLoss(nn.Module):
                 f"class_weight of CrossEntropyLoss: expected {logits.shape[1]} numbers, one per "
                 f"class, got {len(self.class_weight)}. Make class_weight as long as num_classes."
             )
-        return self.loss_weight * self.criterion(
-            logits,
-            label,
-            weight,
-            self.class_weight,
-            reduction_override or self.reduction,
-            avg_factor,
-            ignore_index,
-        )
+        reduction = reduction_override or self.reduction
+        is_plain = reduction == "mean" and weight is None and avg_factor is None
+        if self.avg_non_ignore and is_plain:
+            avg_factor = self._count(label != ignore_index)
+        settings = (self.class_weight, reduction, avg_factor, ignore_index)
+        return self.loss_weight * self.criterion(logits, label, weight, *settings)
+
+    def _count(self, is_valid: Tensor) -> Tensor:
+        """Return how many pixels (N, H, W) are valid: the mean of all processes, never 0."""
+        count = is_valid.sum()
+        if not self.counts_all_processes:
+            return count.clamp(min=1)
+        return all_reduce_sum(count).clamp(min=1) / world_size()

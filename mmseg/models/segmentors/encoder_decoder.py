@@ -15,8 +15,14 @@ from mmseg.config.checking import checked
 from mmseg.config.registry import BACKBONES, HEADS, NECKS, SEGMENTORS
 from mmseg.config.values import Count, Pair, Section, Text
 from mmseg.models.layers import resize
-from mmseg.models.segmentors.slide_inference import slide_logits, window_starts, windows_per_call
-from mmseg.models.segmentors.training_parts import BoxDraws, FeatureView
+from mmseg.models.layers.single_precision import at_least_single
+from mmseg.models.segmentors.slide_inference import (
+    averages_softmax,
+    check_windows,
+    slide_logits,
+    windows_per_call,
+)
+from mmseg.models.segmentors.training_parts import BoxDraws, FeatureView, masked_feat
 from mmseg.system.errors import ConfigError
 
 Cfg = Mapping[str, Any]
@@ -34,6 +40,7 @@ class TestKeys:
     stride: Pair | None = None  # between windows
     batched_slide: bool = False
     window_batch_size: Count | None = None  # see `windows_per_call`
+    average: Literal["logits", "softmax"] = "logits"  # of windows that overlap
 
 
 @SEGMENTORS.register()
@@ -77,19 +84,7 @@ class EncoderDecoder(nn.Module):
             self.auxiliary_head = nn.ModuleList(HEADS.build(head) for head in auxiliary_head)
         self.train_cfg: Cfg = train_cfg if train_cfg is not None else {}
         self.test_cfg: Cfg = test_cfg if test_cfg is not None else {"mode": "whole"}
-        self._check_test_cfg()
-
-    def _check_test_cfg(self) -> None:
-        cfg, mode = self.test_cfg, self.test_cfg.get("mode")
-        if mode == "slide":
-            for key in ("crop_size", "stride"):
-                if cfg.get(key) is None:
-                    raise ConfigError(
-                        f"expected test_cfg.{key}=(rows, columns) for mode 'slide', got "
-                        f"{cfg.get(key)!r}; set it."
-                    )
-            for crop, stride in zip(cfg["crop_size"], cfg["stride"], strict=True):
-                window_starts(crop, crop, stride)  # raises if the stride does not fit
+        check_windows(self.test_cfg)
 
     def init_weights(self) -> None:
         """Load `pretrained` into the backbone and draw the initial weights of the other parts."""
@@ -129,6 +124,7 @@ class EncoderDecoder(nn.Module):
         return_feat: bool = False,
         return_logits: bool = False,
         draws: BoxDraws | None = None,
+        keep_mask: Tensor | None = None,
     ) -> dict[str, Any]:
         """Return the losses (see `is_loss`) and accuracies of a batch, 0-dim on its device.
 
@@ -143,8 +139,11 @@ class EncoderDecoder(nn.Module):
             return_logits: add `decode.logits`, the head's output (N, C, h, w), and the same per
                 auxiliary head.
             draws: unused here; networks that look at a part of the image choose it from these.
+            keep_mask: (N, 1, h, w) of 0 and 1, what the backbone hides and keeps; it says of what.
         """
-        features = self.extract_feat(img)
+        features = (
+            self.extract_feat(img) if keep_mask is None else masked_feat(self, img, keep_mask)
+        )
         result: dict[str, Any] = {"features": features} if return_feat else {}
         arguments = (features, img_metas, gt_semantic_seg, self.train_cfg)
         # A user's own `forward_train` may lack what is not asked of it.
@@ -195,9 +194,13 @@ class EncoderDecoder(nn.Module):
     # Prediction
 
     def slide_inference(self, img: Tensor, img_metas: Metas, rescale: bool) -> Tensor:
-        """Return logits of overlapping windows, averaged (see `slide_logits`)."""
-        logits = self._slide(lambda window: self.encode_decode(window, img_metas), img)
-        return self._to_original(logits, img_metas, rescale)
+        """Return the mean over overlapping windows of what `average` says (see `slide_logits`)."""
+
+        def predict(window: Tensor) -> Tensor:
+            logits = self.encode_decode(window, img_metas)
+            return at_least_single(logits).softmax(1) if averages_softmax(self.test_cfg) else logits
+
+        return self._to_original(self._slide(predict, img), img_metas, rescale)
 
     def _slide(self, predict: Callable[[Tensor], Tensor], img: Tensor) -> Tensor:
         """Average the predictions on the windows of `test_cfg`."""
@@ -229,7 +232,9 @@ class EncoderDecoder(nn.Module):
             )
         slides = self.test_cfg["mode"] == "slide"
         infer = self.slide_inference if slides else self.whole_inference
-        return self._unflipped(infer(img, img_metas, rescale).softmax(dim=1), img_metas)
+        scores = infer(img, img_metas, rescale)
+        scores = scores if averages_softmax(self.test_cfg) else scores.softmax(dim=1)
+        return self._unflipped(scores, img_metas)
 
     def _unflipped(self, maps: Tensor, img_metas: Metas) -> Tensor:
         """Turn (N, C, H, W) back if the images were mirrored."""

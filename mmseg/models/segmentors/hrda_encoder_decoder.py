@@ -145,13 +145,20 @@ class HRDAEncoderDecoder(EncoderDecoder):
         return_feat: bool = False,
         return_logits: bool = False,
         draws: BoxDraws | None = None,
+        keep_mask: Tensor | None = None,
     ) -> dict[str, Any]:
         """Return the losses of a batch; the arguments are those of `EncoderDecoder.forward_train`.
 
         `draws` chooses the detail box, `features` are an `HRDAFeatures`, `decode.logits` are the
         fused ones, and `return_logits` also adds `decode.pictures`. The losses are `decode.*`;
-        there are `decode.hr.*` and `decode.lr.*` where their weights are positive.
+        there are `decode.hr.*` and `decode.lr.*` where their weights are positive. There is no
+        `keep_mask` here.
         """
+        if keep_mask is not None:
+            raise ConfigError(
+                "expected a network of one scale (EncoderDecoder), whose backbone hides parts of "
+                "the image, got HRDA. Use one, or a mask of the image's pixels."
+            )
         features = self._features(img, self.draw_box(img, draws))
         output = self._fuse(features, img)
         losses = self.decode_head.losses(output, gt_semantic_seg, seg_weight)

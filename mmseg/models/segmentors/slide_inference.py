@@ -74,6 +74,25 @@ def windows_per_call(test_cfg: Mapping[str, Any]) -> int:
     return BATCHED if test_cfg.get("batched_slide") else 1
 
 
+def check_windows(test_cfg: Mapping[str, Any]) -> None:
+    """Raise `ConfigError` for windows without a size, or with a stride that does not fit it."""
+    if test_cfg.get("mode") != "slide":
+        return
+    for key in ("crop_size", "stride"):
+        if test_cfg.get(key) is None:
+            raise ConfigError(
+                f"expected test_cfg.{key}=(rows, columns) for mode 'slide', got "
+                f"{test_cfg.get(key)!r}; set it."
+            )
+    for crop, stride in zip(test_cfg["crop_size"], test_cfg["stride"], strict=True):
+        window_starts(crop, crop, stride)  # raises if the stride does not fit
+
+
+def averages_softmax(test_cfg: Mapping[str, Any]) -> bool:
+    """Tell whether windows are averaged as class probabilities, instead of logits."""
+    return test_cfg.get("mode") == "slide" and test_cfg.get("average") == "softmax"
+
+
 def slide_logits(
     predict: Callable[[Tensor], Tensor],
     img: Tensor,

@@ -3,6 +3,7 @@
 Legend: N images, K channels, H×W pixels, h×w feature cells.
 """
 
+import inspect
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -27,6 +28,22 @@ class FeatureView:
     feature: Tensor  # (N, K, h, w), the last level
     image: Tensor  # (N, 3, H, W), input of the other backbone
     label: Tensor  # (N, 1, H', W') int64 of the same picture; may be finer than the image
+
+
+def masked_feat(network: Any, img: Tensor, keep_mask: Tensor) -> list[Tensor]:
+    """Return what `network.extract_feat(img)` does, with parts of the image hidden.
+
+    `keep_mask` (N, 1, h, w) is 0 there, and 1 elsewhere; the backbone decides of what. Raises
+    `ConfigError` for backbones without this.
+    """
+    backbone = network.backbone
+    if "keep_mask" not in inspect.signature(backbone.forward).parameters:
+        raise ConfigError(
+            "expected a backbone that hides parts of the image itself (TIMMBackbone, ViTAdapter), "
+            f"got {type(backbone).__name__}. Use one of these, or a mask of the image's pixels."
+        )
+    features = backbone(img, keep_mask=keep_mask)
+    return features if network.neck is None else network.neck(features)
 
 
 def output_names(network: Any) -> dict[str, str]:

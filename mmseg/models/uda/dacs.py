@@ -1,28 +1,34 @@
 """Self-training with class mixing (DACS), with DAFormer's feature distance, CDDA and MIC.
 
+So is VFM-UDA(++), whose parts (`views`, `vfm_distance`, a mirrored teacher) are optional, too.
+
 `DACS.accumulate_gradients` reads as the algorithm, with one method per phase.
 
 Legend: B images, C classes, H×W pixels.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmseg.config.registry import UDA
+from mmseg.datasets.labels import IGNORE
+from mmseg.models.losses import CrossEntropyLoss
 from mmseg.models.uda.base import Step, StepOutput, TrainingMethod, UDABatch, build_twin
 from mmseg.models.uda.depthmetric import CDDA
 from mmseg.models.uda.depthmetric.source_crops import load_source_crops
 from mmseg.models.uda.draws import Draws
 from mmseg.models.uda.feature_distance import FeatureDistance
-from mmseg.models.uda.margins import trusted_pixels
+from mmseg.models.uda.margins import trusted_pixels, with_unflipped_margins
 from mmseg.models.uda.masking import MaskedConsistency
-from mmseg.models.uda.mixing import StrongAugmentation, class_mask, paste
+from mmseg.models.uda.mixing import class_mask, paste
 from mmseg.models.uda.settings import DACSSettings
 from mmseg.models.uda.teacher import PseudoLabel, Teacher
+from mmseg.models.uda.vfm_distance import VFMDistance
+from mmseg.models.uda.views import make_views
 from mmseg.system.errors import ConfigError
 
 
@@ -45,12 +51,11 @@ class DACS(TrainingMethod):
     ) -> None:
         super().__init__(model, max_iters)
         self.settings = s = DACSSettings(**settings)
-        jitter = (s.color_jitter_probability, s.color_jitter_strength)
-        self.augment = StrongAugmentation(*jitter, s.blur)
+        self.views = make_views(s)
         self.teacher: Teacher | None = None
         if not s.source_only:
             self.ema_model = build_twin(model)
-            self.teacher = Teacher(self.ema_model, s.alpha, s.pseudo_threshold)
+            self.teacher = Teacher(self.ema_model, *s.first_teacher)
         self.mic: MaskedConsistency | None = None
         if s.mask_mode is not None:
             self.mic = MaskedConsistency(s, lambda: build_twin(model))
@@ -66,6 +71,12 @@ class DACS(TrainingMethod):
         self.cdda: CDDA | None = None
         if s.uses_depth:
             self.cdda = CDDA(s, *load_source_crops(s, self.model.num_classes))
+        self.vfm_distance: VFMDistance | None = None
+        if s.vfm_feature_dist is not None:
+            self.vfm_distance = VFMDistance(s, self.views, self.model)
+        for loss in self.model.modules():
+            if isinstance(loss, CrossEntropyLoss):
+                loss.counts_all_processes = s.shares_statistics
         self.train()
 
     @classmethod
@@ -74,10 +85,22 @@ class DACS(TrainingMethod):
         return bool(section.get("matrix_path")) and not section.get("source_only")
 
     def init_weights(self) -> None:
-        """Initialize the student and the ImageNet copy; the teacher copies at iteration 0."""
+        """Initialize the student and the frozen networks; the teacher copies at iteration 0."""
         super().init_weights()
         if self.feature_distance is not None:
             self.imnet_model.init_weights()
+        if self.vfm_distance is not None:
+            self.vfm_distance.init_weights()
+
+    def trainable_parameters(self) -> Iterable[nn.Parameter]:
+        """Return those of the student, and of the projection of its features."""
+        own = () if self.vfm_distance is None else self.vfm_distance.feat_project.parameters()
+        return [*super().trainable_parameters(), *own]
+
+    def make_draws(self, iteration: int, rank: int = 0, seed: int = 0) -> Draws:
+        """Return the random choices of an iteration."""
+        draws = super().make_draws(iteration, rank, seed)
+        return replace(draws, shares_classes=self.settings.shares_classes)
 
     def train(self, mode: bool = True) -> "DACS":
         """Set the student's mode; the teachers and the ImageNet copy keep theirs."""
@@ -102,7 +125,25 @@ class DACS(TrainingMethod):
             ignored = [k for k in ("dataset", "reweight_threshold") if getattr(s, k) is not None]
             lines = [f"Method: {base}, without depth (no uda.matrix_path)"]
             lines += [f"uda.{k} has no effect without uda.matrix_path" for k in ignored]
-        return [*lines, *(self.mic.describe() if self.mic is not None else [])]
+        lines += self.views.describe() + self._describe_teacher()
+        parts = [part for part in (self.mic, self.vfm_distance) if part is not None]
+        return lines + [line for part in parts for line in part.describe()]
+
+    def _describe_teacher(self) -> list[str]:
+        """Tell what VFM-UDA's teacher does otherwise."""
+        s, lines = self.settings, []
+        if self.teacher is not None and s.teacher_flip:
+            lines.append("The teacher labels with the mean of an image and its mirror image")
+        if self.teacher is not None and s.shares_classes:
+            shared = "The weight of pseudo-labels, classes to paste and means of losses"
+            lines.append(f"{shared} are those of all processes (VFM-UDA's: of each process)")
+        elif self.teacher is not None and s.is_as_vfmuda:
+            lines.append(
+                "As RELEASED by VFM-UDA (reference_quirks=True): each process has its own weight "
+                "of pseudo-labels, classes to paste and means of losses (V2), and flipped targets "
+                "keep margins that are not flipped (V1)"
+            )
+        return lines
 
     def accumulate_gradients(
         self, batch: Mapping[str, Any], iteration: int, draws: Draws
@@ -126,6 +167,8 @@ class DACS(TrainingMethod):
                 pseudo = self.mic.relabel(step, pseudo, trust)
         if self.mic is not None:
             self.mic.train_on(self.model, step, pseudo)
+        if self.vfm_distance is not None:
+            self.vfm_distance.train_on(self.model, step)
         return step.output
 
     def _update_teachers(self, iteration: int) -> None:
@@ -140,13 +183,14 @@ class DACS(TrainingMethod):
         data, output = step.data, step.output
         options = {"return_logits": output.pictures is not None, "draws": step.draws}
         options["return_feat"] = self.feature_distance is not None
-        losses = self.model.forward_train(data.image, data.metas, data.label, **options)
+        image = self.views.source(step)
+        losses = self.model.forward_train(image, data.metas, data.label, **options)
         output.show(img_norm_cfg=data.metas[0].get("img_norm_cfg") if data.metas else None)
-        output.show(source_image=data.image, source_label=data.label[:, 0])
+        output.show(source_image=image, source_label=data.label[:, 0])
         output.show_prediction(losses, "source")
         if self.feature_distance is not None:
             features = losses.pop("features")
-            views = self.model.feature_views(features, data.image, data.label)
+            views = self.model.feature_views(features, image, data.label)
             loss, pictures = self.feature_distance.of_views(views, self.imnet_model)
             losses["src.loss_imnet_feat_dist"] = loss
             output.show(**pictures)
@@ -164,6 +208,8 @@ class DACS(TrainingMethod):
                 "pipelines with RandomCrop and Pad to the same size."
             )
         s = self.settings
+        if s.is_as_vfmuda:
+            data = with_unflipped_margins(data)
         return trusted_pixels(data, s.pseudo_weight_ignore_top, s.pseudo_weight_ignore_bottom)
 
     def _train_on_mix(self, step: Step, source: UDABatch, pseudo: PseudoLabel) -> None:
@@ -171,10 +217,10 @@ class DACS(TrainingMethod):
         output = step.output
         chosen = step.draws.mix_classes(source.label).to(source.label.device)
         mask = class_mask(source.label, chosen)  # (B, 1, H, W)
-        image = paste(mask, source.image, source.target_image)
-        image = self.augment(image, step.draws.augmentation(), source.normalization())
+        image = self.views.mixed(paste(mask, source.image, self.views.target(step)), step)
         label = paste(mask, source.label[:, 0], pseudo.label)  # (B, H, W)
-        weight = paste(mask, torch.ones_like(pseudo.weight), pseudo.weight)
+        is_labeled = (source.label[:, 0] != IGNORE).to(pseudo.weight.dtype)
+        weight = paste(mask, is_labeled, pseudo.weight)
         options = {"return_logits": output.pictures is not None, "draws": step.draws}
         options["seg_weight"] = weight
         losses = self.model.forward_train(image, source.metas, label[:, None], **options)

@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmseg.system.processes import all_reduce_max
+
 
 class JitterStep(IntEnum):
     """A step of the color jitter; the numbers are those that the order of the steps is drawn in."""
@@ -72,6 +74,43 @@ class Augmentation:
         return _jitter_order(rng), float(rng.uniform(0.15, 1.15))
 
 
+@dataclass(frozen=True)
+class ImageJitter:
+    """What happens to one image on its own: color jitter, then gray, then blur."""
+
+    steps: tuple[tuple[int, float], ...] = ()  # (`JitterStep`, factor) as they are applied
+    is_gray: bool = False
+    sigma: float | None = None  # of the blur, pixels; None does not blur
+
+
+@dataclass(frozen=True)
+class JitterKind:
+    """How images are jittered, each with its own draws (of torchvision's transforms).
+
+    A factor of brightness, contrast or saturation lies in [max(0, 1 - value), 1 + value], the hue
+    moves by at most `hue` turns.
+    """
+
+    brightness: float
+    contrast: float
+    saturation: float
+    hue: float
+    jitter: float  # probability of the jitter
+    gray: float = 0.0  # probability of gray
+    blur: float = 0.0  # probability of the blur
+    sigma: tuple[float, float] = (0.15, 1.15)
+
+    def draw(self, rng: np.random.Generator) -> ImageJitter:
+        """Draw what happens to an image."""
+        spans = [(max(0.0, 1 - v), 1 + v) for v in (self.brightness, self.contrast)]
+        spans += [(max(0.0, 1 - self.saturation), 1 + self.saturation), (-self.hue, self.hue)]
+        factors = [float(rng.uniform(*span)) for span in spans]  # in the order of `JitterStep`
+        order, sigma = _jitter_order(rng), float(rng.uniform(*self.sigma))
+        jitter, gray, blur = rng.random(3).tolist()
+        steps = tuple((step, factors[step]) for step in order) if jitter < self.jitter else ()
+        return ImageJitter(steps, gray < self.gray, sigma if blur < self.blur else None)
+
+
 def _jitter_order(rng: np.random.Generator) -> tuple[int, ...]:
     return tuple(JitterStep(index) for index in rng.permutation(len(JitterStep)))
 
@@ -85,6 +124,7 @@ class Draws:
     rank: int = 0
     num_classes: int = 19  # C
     device: torch.device | str = "cpu"  # where masks are upsampled
+    shares_classes: bool = False  # `mix_classes` chooses from the classes of all processes
 
     def stream(self, purpose: str) -> np.random.Generator:
         """Return the generator for one kind of choice, which no other kind affects."""
@@ -113,12 +153,15 @@ class Draws:
         """Choose for each image half (rounded up) of the classes in the whole batch of labels.
 
         The labels are (B, 1, H, W) or (B, H, W) int64, the choice is (B, C+1) bool; column C
-        stands for 255, which counts as a class.
+        stands for 255, which counts as a class. With `shares_classes`, the batch is that of all
+        processes together.
         """
         columns = self.num_classes + 1
         flat = labels.flatten().clamp(max=self.num_classes)
         found = torch.zeros(columns, device=labels.device)
         found.scatter_(0, flat, 1.0)  # `unique` would wait for the device
+        if self.shares_classes:
+            all_reduce_max(found)
         scores = self.stream("mix_classes").random((len(labels), columns), dtype=np.float32)
         scores = torch.from_numpy(scores + 1).to(labels.device, non_blocking=True) * found
         rank = scores.argsort(1, descending=True).argsort(1)
@@ -130,15 +173,28 @@ class Draws:
         jitter, blur = rng.random(2).tolist()
         return Augmentation(jitter, blur, tuple(rng.integers(2**32, size=2).tolist()))
 
+    def image_jitters(self, purpose: str, kind: JitterKind, count: int) -> list[ImageJitter]:
+        """Draw what happens to each of `count` images; the same whenever it is asked for."""
+        entropy = self._entropy(purpose)
+        return [kind.draw(np.random.default_rng((*entropy, index))) for index in range(count)]
+
     def block_mask(
         self, batch: int, height: int, width: int, mask_ratio: float, block_size: int
     ) -> Tensor:
         """Draw MIC's (B, 1, H, W) mask of 0 (hidden) and 1 (kept), constant in each block."""
-        grid = (batch, 1, round(height / block_size), round(width / block_size))
-        drawn = self.stream("block_mask").random(grid, dtype=np.float32) > mask_ratio
-        # Only the few numbers of the grid go to the device, without waiting for it.
-        kept = torch.from_numpy(drawn).float().to(self.device, non_blocking=True)
+        grid = round(height / block_size), round(width / block_size)
+        kept = self.keep_grid(batch, *grid, mask_ratio)
         return F.interpolate(kept, (height, width), mode="nearest")
+
+    def keep_grid(self, batch: int, rows: int, columns: int, mask_ratio: float) -> Tensor:
+        """Draw which cells of a grid are kept (1) and which are hidden (0): (B, 1, rows, columns).
+
+        Each is hidden with probability `mask_ratio`.
+        """
+        size = (batch, 1, rows, columns)
+        drawn = self.stream("block_mask").random(size, dtype=np.float32) > mask_ratio
+        # Only the few numbers of the grid go to the device, without waiting for it.
+        return torch.from_numpy(drawn).float().to(self.device, non_blocking=True)
 
     def _entropy(self, purpose: str) -> tuple[int, ...]:
         return self.seed, self.iteration, self.rank, zlib.crc32(purpose.encode())

@@ -1,5 +1,8 @@
 """Where pseudo-labels count: not at image borders, on the ego vehicle, or on padding."""
 
+from dataclasses import replace
+
+import torch
 from torch import Tensor
 
 from mmseg.models.uda.base import UDABatch
@@ -27,3 +30,14 @@ def trusted_pixels(data: UDABatch, top: int, bottom: int) -> Tensor:
         image_trust[inner_height:] = 0  # padding
         image_trust[:, inner_width:] = 0
     return trust
+
+
+def with_unflipped_margins(data: UDABatch) -> UDABatch:
+    """Undo the flips of `valid_pseudo_mask`, but not of its images, as VFM-UDA's code does (V1)."""
+    if data.valid_pseudo_mask is None:
+        return data
+    masks = list(data.valid_pseudo_mask)  # (1, H, W) each
+    for i, meta in enumerate(data.target_metas):
+        if meta.get("flip"):
+            masks[i] = masks[i].flip(1 if meta.get("flip_direction") == "vertical" else 2)
+    return replace(data, valid_pseudo_mask=torch.stack(masks))

@@ -5,45 +5,101 @@ Legend: B images of a batch, M masked images, H×W pixels.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from mmseg.config.registry import MASK_GENERATORS
 from mmseg.config.values import Count, Share
+from mmseg.models.layers import hide_pixels
 from mmseg.models.losses import is_loss
 from mmseg.models.uda.base import Metas, Step, UDABatch
 from mmseg.models.uda.draws import Draws
-from mmseg.models.uda.mixing import StrongAugmentation
 from mmseg.models.uda.settings import AUGMENTED, SOURCE, TARGET, SelfTrainingSettings
 from mmseg.models.uda.teacher import PseudoLabel, Teacher
+from mmseg.models.uda.views import make_views
 from mmseg.system.errors import ConfigError
+
+Size = tuple[int, int]  # rows, columns
 
 
 @MASK_GENERATORS.register("block")
 class BlockMasks:
     """Hide the share `mask_ratio` (0…1) of square blocks of `mask_block_size` pixels a side.
 
-    Each block is hidden with the same probability.
+    Each block is hidden with the same probability. The pixels are those of the image, or with
+    `at='inner'` those of what the backbone resizes it to (its `inner_size`).
     """
 
-    def __init__(self, mask_ratio: Share, mask_block_size: Count) -> None:
+    def __init__(
+        self,
+        mask_ratio: Share,
+        mask_block_size: Count,
+        at: Literal["image", "inner"] = "image",
+    ) -> None:
         self.mask_ratio, self.mask_block_size = mask_ratio, mask_block_size
+        self.is_inside = at == "inner"
 
     def __call__(self, image: Tensor, draws: Draws) -> Tensor:
         """Return (M, 3, H, W) normalized images whose hidden pixels are 0."""
         count, _, height, width = image.shape
-        if round(min(height, width) / self.mask_block_size) == 0:
-            raise ConfigError(
-                "expected uda.mask_generator.mask_block_size to be at most as large as the crops "
-                f"of {width}x{height}, got {self.mask_block_size}; use smaller blocks."
-            )
+        self._require_blocks((height, width))
         kept = draws.block_mask(count, height, width, self.mask_ratio, self.mask_block_size)
         return image * kept.to(image.device, image.dtype, non_blocking=True)
 
+    def inside(self, backbone: Any, image: Tensor, draws: Draws) -> Tensor:
+        """Return (M, 1, rows, columns), 1 for the blocks that are kept and 0 for the others."""
+        size = inner_size(backbone, image)
+        self._require_blocks(size)
+        rows, columns = (round(side / self.mask_block_size) for side in size)
+        return draws.keep_grid(len(image), rows, columns, self.mask_ratio)
+
+    def _require_blocks(self, size: Size) -> None:
+        if round(min(size) / self.mask_block_size) == 0:
+            raise ConfigError(
+                "expected uda.mask_generator.mask_block_size to be at most as large as the crops "
+                f"of {size[1]}x{size[0]}, got {self.mask_block_size}; use smaller blocks."
+            )
+
     def __str__(self) -> str:
-        return f"{self.mask_ratio:.0%} of blocks of {self.mask_block_size} pixels hidden"
+        place = " of the resized image" if self.is_inside else ""
+        return f"{self.mask_ratio:.0%} of blocks of {self.mask_block_size} pixels{place} hidden"
+
+
+@MASK_GENERATORS.register("token")
+class TokenMasks:
+    """Let a ViT see its mask token instead of the share `mask_ratio` (0…1) of its patches.
+
+    Each patch is hidden with the same probability.
+    """
+
+    is_inside = True
+
+    def __init__(self, mask_ratio: Share) -> None:
+        self.mask_ratio = mask_ratio
+
+    def inside(self, backbone: Any, image: Tensor, draws: Draws) -> Tensor:
+        """Return (M, 1, rows, columns), 1 for the patches that are kept and 0 for the others."""
+        if not hasattr(backbone, "mask_token"):
+            raise ConfigError(
+                "expected a backbone with a mask token for uda.mask_generator.type='token', got "
+                f"{type(backbone).__name__} without; set mask_token=True of a TIMMBackbone."
+            )
+        patch = backbone.network.patch_embed.feat_ratio(as_scalar=False)
+        rows, columns = (s // p for s, p in zip(inner_size(backbone, image), patch, strict=True))
+        return draws.keep_grid(len(image), rows, columns, self.mask_ratio)
+
+    def __str__(self) -> str:
+        return f"{self.mask_ratio:.0%} of patches hidden"
+
+
+def inner_size(backbone: Any, image: Tensor) -> Size:
+    """Return the size that a backbone resizes images to; that of the images if it does not."""
+    size = getattr(getattr(backbone, "settings", None), "inner_size", None)
+    if size is None:
+        return image.shape[2], image.shape[3]
+    return (size, size) if isinstance(size, int) else (size[0], size[1])
 
 
 @dataclass(frozen=True)
@@ -62,10 +118,10 @@ class SecondTeacher(nn.Module):
     The arguments are those of `Teacher`.
     """
 
-    def __init__(self, network: nn.Module, alpha: float, threshold: float | None) -> None:
+    def __init__(self, network: nn.Module, *arguments: Any) -> None:
         super().__init__()
         self.ema_model = network
-        self.average = Teacher(network, alpha, threshold)
+        self.average = Teacher(network, *arguments)
 
     def train(self, mode: bool = True) -> "SecondTeacher":
         """Keep the network in the mode in which it labels."""
@@ -94,10 +150,7 @@ class MaskedConsistency(nn.Module):
         self.mode = settings.mask_mode.removesuffix(AUGMENTED)
         self.loss_weight = settings.mask_lambda
         self.hide_blocks = MASK_GENERATORS.build(settings.mask_generator)
-        self.augment: StrongAugmentation | None = None
-        if settings.mask_mode.endswith(AUGMENTED):
-            jitter = (settings.color_jitter_probability, settings.color_jitter_strength)
-            self.augment = StrongAugmentation(*jitter, blur=True, is_shared=True)
+        self.views = make_views(settings) if settings.mask_mode.endswith(AUGMENTED) else None
         self.teacher: SecondTeacher | None = None
         if (settings.has_second_teacher or has_own_teacher) and self.mode != SOURCE:
             self.teacher = SecondTeacher(make_network(), *settings.second_teacher)
@@ -108,7 +161,7 @@ class MaskedConsistency(nn.Module):
         s = self.settings
         labels = "the source" if self.mode == SOURCE else "the first teacher"
         if self.teacher is not None:
-            alpha, threshold = s.second_teacher
+            alpha, threshold, *_ = s.second_teacher
             labels = f"its own teacher (alpha {alpha}, threshold {threshold})"
         masks = f"mask_mode={s.mask_mode!r}, {self.hide_blocks}"
         lines = [f"Masked consistency (MIC): {masks}, labels of {labels}"]
@@ -152,17 +205,21 @@ class MaskedConsistency(nn.Module):
         """
         output, batch = step.output, self.select(step.data, pseudo)
         image = batch.image
-        if self.augment is not None:
-            image = self.augment(image, step.draws.augmentation(), step.data.normalization())
-        image = self.hide_blocks(image, step.draws)
+        if self.views is not None:
+            image = self.views.masked(image, step)
         options = {"return_logits": output.pictures is not None, "draws": step.draws}
         options["seg_weight"] = batch.weight
+        if getattr(self.hide_blocks, "is_inside", False):
+            kept = self.hide_blocks.inside(student.backbone, image, step.draws)
+            options["keep_mask"], shown = kept, hide_pixels(image, kept)
+        else:
+            image = shown = self.hide_blocks(image, step.draws)
         losses = student.forward_train(image, batch.metas, batch.label[:, None], **options)
         main = ["decode.loss_seg"]
         if main[0] not in losses:  # DAHead has one loss for each of its three outputs
             main = [key for key in losses if key.startswith("decode.") and is_loss(key)]
         losses |= {key: self.loss_weight * losses[key] for key in main}
-        output.show(masked_image=image, masked_label=batch.label)
+        output.show(masked_image=shown, masked_label=batch.label)
         output.show_prediction(losses, "masked")
         output.backward(losses, "masked.")
 

@@ -144,14 +144,15 @@ def blur_kernel_size(size: int) -> int:
     return math.floor(tenth - 0.5 + tenth % 2)
 
 
-def gaussian_blur(image: Tensor, sigma: float) -> Tensor:
+def gaussian_blur(image: Tensor, sigma: float, kernel_size: int | None = None) -> Tensor:
     """Blur one (3, H, W) image with a separable Gaussian; the border reflects.
 
-    The kernel spans a tenth of the side, without the weights beyond 8σ, which float32 cannot
-    resolve.
+    The kernel spans `kernel_size` pixels, by default a tenth of the side, without the weights
+    beyond 8σ, which float32 cannot resolve.
     """
     for axis in (1, 2):
-        radius = min(blur_kernel_size(image.shape[axis]) // 2, math.ceil(8 * sigma))
+        length = blur_kernel_size(image.shape[axis]) if kernel_size is None else kernel_size
+        radius = min(length // 2, math.ceil(8 * sigma))
         if radius == 0:
             continue
         offsets = torch.arange(-radius, radius + 1, dtype=image.dtype, device=image.device)

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from mmseg.config.checking import checked
 from mmseg.config.registry import MASK_GENERATORS
-from mmseg.config.values import Index, Indices, NonNegative, Positive, Section, Share, Text
+from mmseg.config.values import Count, Index, Indices, NonNegative, Positive, Section, Share, Text
 from mmseg.system.errors import ConfigError
 
 SAME = "same"  # as the first teacher's
@@ -30,6 +30,10 @@ class SelfTrainingSettings:
     blur: bool = True
     color_jitter_strength: Share = 0.2
     color_jitter_probability: Share = 0.2
+    # Jitters each image on its own, as VFM-UDA (see `JitteredViews`); the three keys above then
+    # have no effect.
+    jitter: Literal["torchvision"] | None = None
+    teacher_flip: bool = False  # the teacher labels mirrored images, too
     mask_mode: MaskMode | None = None
     mask_alpha: Literal["same"] | Share = SAME
     mask_pseudo_threshold: Literal["same"] | Share | None = SAME  # None: full trust
@@ -44,16 +48,40 @@ class SelfTrainingSettings:
             )
 
     @property
+    def shares_statistics(self) -> bool:
+        """Whether the weight of pseudo-labels is that of all processes."""
+        return True
+
+    @property
+    def first_teacher(self) -> tuple[Any, ...]:
+        """The arguments of the teacher, after its network."""
+        return self.alpha, self.pseudo_threshold, self.teacher_flip, self.shares_statistics
+
+    @property
     def has_second_teacher(self) -> bool:
         """Whether masked images have their own teacher."""
         return self.mask_alpha != SAME or self.mask_pseudo_threshold != SAME
 
     @property
-    def second_teacher(self) -> tuple[Any, Any]:
-        """Its α and threshold (None trusts all pixels); 'same' takes the first teacher's value."""
+    def second_teacher(self) -> tuple[Any, ...]:
+        """The same of the second one; 'same' takes the first teacher's value."""
         alpha, threshold = self.mask_alpha, self.mask_pseudo_threshold
         alpha = self.alpha if alpha == SAME else alpha
-        return alpha, self.pseudo_threshold if threshold == SAME else threshold
+        threshold = self.pseudo_threshold if threshold == SAME else threshold
+        return alpha, threshold, self.teacher_flip, self.shares_statistics
+
+
+@dataclass(frozen=True)
+class VFMDistanceKeys:
+    """The keys of `uda.vfm_feature_dist`: the distance to the features of a foundation model."""
+
+    model_name: Text  # as timm calls the ViT, such as 'vit_large_patch14_reg4_dinov2'
+    pretrained: Text | None = None  # file of its weights
+    size: Count = 406  # pixels of a side that it sees
+    weight_source: NonNegative = 0.1  # of the loss on source images
+    weight_target: NonNegative = 0.1  # of the loss on target images
+    model_kwargs: Section = field(default_factory=dict)  # further arguments of timm's constructor
+    allows_random: bool = False  # start runs without `pretrained`, to try what they do
 
 
 @dataclass(frozen=True)
@@ -73,6 +101,8 @@ class DACSSettings(SelfTrainingSettings):
     relabel_threshold: Similarity | None = None
     threshold_decay: Share = 0.0
     reference_quirks: bool = False
+    strong_source: bool = False  # jitter the source images strongly, not weakly
+    vfm_feature_dist: Annotated[Section, checked(VFMDistanceKeys, "vfm_feature_dist")] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -83,6 +113,10 @@ class DACSSettings(SelfTrainingSettings):
                 f"uda.source_only=True, where nothing labels the target, got {self.mask_mode!r}. "
                 "Change one of them."
             )
+        if self.strong_source and self.jitter is None:
+            raise ConfigError(
+                "expected uda.jitter='torchvision' with uda.strong_source=True, got none. Set it."
+            )
         paths = ("dataset", "croped_images_path", "croped_labels_path")
         needed = (*paths, "reweight_threshold", "relabel_threshold")
         missing = [key for key in needed if getattr(self, key) is None]
@@ -91,6 +125,21 @@ class DACSSettings(SelfTrainingSettings):
                 f"expected uda.{missing[0]} with uda.matrix_path, which turns on CDDA, got none. "
                 "Set it, or matrix_path to None."
             )
+
+    @property
+    def is_as_vfmuda(self) -> bool:
+        """Whether it deviates as the released code of VFM-UDA (V1 and V2 of its differences)."""
+        return self.reference_quirks and self.jitter is not None
+
+    @property
+    def shares_statistics(self) -> bool:
+        """Whether the weight of pseudo-labels, and means of losses, are those of all processes."""
+        return not self.is_as_vfmuda
+
+    @property
+    def shares_classes(self) -> bool:
+        """Whether the classes to paste are chosen from the source images of all processes."""
+        return self.jitter is not None and not self.reference_quirks
 
     @property
     def uses_depth(self) -> bool:

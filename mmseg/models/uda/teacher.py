@@ -36,18 +36,35 @@ class Teacher:
 
     The network stays in train mode (it uses batch statistics and updates its own buffers), but
     without dropout and stochastic depth. It never gets gradients. It belongs to the state of the
-    training method. `alpha` is the largest share that the teacher keeps of itself in an iteration,
-    `threshold` the lowest probability of a confident pixel; None trusts every pixel fully.
+    training method.
+
+    Args:
+        network: like the student.
+        alpha: the largest share that the teacher keeps of itself in an iteration.
+        threshold: the lowest probability of a confident pixel; None trusts every pixel fully.
+        is_mirrored: label with the mean of the probabilities of an image and of its mirror image,
+            and start with the student's buffers, too (VFM-UDA).
+        is_shared: the share of confident pixels is that of all processes, not of this one alone.
     """
 
-    def __init__(self, network: nn.Module, alpha: float, threshold: float | None) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        alpha: float,
+        threshold: float | None,
+        is_mirrored: bool = False,
+        is_shared: bool = True,
+    ) -> None:
         self.network: Any = network.requires_grad_(False)
         self.alpha, self.threshold = alpha, threshold
+        self.is_mirrored, self.is_shared = is_mirrored, is_shared
         self.train()
 
     @torch.no_grad()
     def update(self, student: nn.Module, iteration: int) -> None:
         """Move the parameters (not the buffers) toward the student's: θ' ← αθ' + (1-α)θ."""
+        if iteration == 0 and self.is_mirrored:
+            self.network.load_state_dict(student.state_dict())
         ours: list[Tensor] = list(self.network.parameters())
         theirs: list[Tensor] = list(student.parameters())
         alpha = teacher_alpha(iteration, self.alpha)
@@ -71,11 +88,20 @@ class Teacher:
         The weight is the share of confident pixels in the batch over all processes, the same for
         every pixel (DACS, eq. 4); without a threshold it is 1.
         """
-        logits = self.network.generate_pseudo_label(image, metas)
-        probability, label = at_least_single(logits).softmax(1).max(1)
+        probability, label = self._probabilities(image, metas).max(1)
         if self.threshold is None:
             confident = torch.ones_like(label, dtype=torch.bool)
             return PseudoLabel(label, torch.ones_like(probability), confident)
         confident = probability >= self.threshold
-        share = all_reduce_mean(confident.to(probability.dtype).mean())
+        share = confident.to(probability.dtype).mean()
+        share = all_reduce_mean(share) if self.is_shared else share
         return PseudoLabel(label, share.expand(label.shape), confident)
+
+    def _probabilities(self, image: Tensor, metas: list[dict[str, Any]]) -> Tensor:
+        """Return those of the classes, (B, C, H, W)."""
+        logits = self.network.generate_pseudo_label(image, metas)
+        probabilities = at_least_single(logits).softmax(1)
+        if not self.is_mirrored:
+            return probabilities
+        mirrored = self.network.generate_pseudo_label(image.flip(3), metas).flip(3)
+        return (probabilities + at_least_single(mirrored).softmax(1)) / 2

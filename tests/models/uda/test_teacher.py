@@ -70,3 +70,46 @@ def test_pseudo_labels_equal_the_recorded_ones() -> None:
     assert network.norm.training
     assert not network.dropout.training
     assert not network.path.training
+
+
+class Sided(nn.Module):
+    """A segmentor of two classes whose logits are not the same for a mirrored image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.passes = nn.BatchNorm2d(3), 0
+        self.register_buffer("side", torch.tensor([2.0, -1.0, 0.5, 3.0]))
+
+    def generate_pseudo_label(self, image: Tensor, metas: list[object]) -> Tensor:
+        self.passes += 1
+        first = self.norm(image).sum(1) * self.side  # (B, H, W)
+        return torch.stack([first, -first], dim=1)
+
+
+def test_mirrored_teacher_labels_with_the_mean_of_both_probabilities() -> None:
+    """The second pass is turned back; both move the statistics of batch norm."""
+    image = torch.from_numpy(arr("mirrored", (2, 3, 5, 4)))
+    network, other = Sided(), Sided()
+    pseudo = Teacher(network, 0.9, 0.8, is_mirrored=True).label(image, [])
+    plain = other.generate_pseudo_label(image, []).softmax(1)
+    mirrored = other.generate_pseudo_label(image.flip(3), []).softmax(1).flip(3)
+    probability, label = ((plain + mirrored) / 2).max(1)
+    assert torch.equal(pseudo.label, label)
+    assert torch.equal(pseudo.confident, probability >= 0.8)
+    assert 0 < pseudo.confident.float().mean() < 1
+    assert pseudo.weight.unique().tolist() == [pseudo.confident.float().mean().item()]
+    assert not torch.equal(label, plain.argmax(1))
+    assert network.passes == 2
+    assert torch.equal(network.norm.running_mean, other.norm.running_mean)
+
+
+def test_mirrored_teacher_starts_with_the_students_buffers() -> None:
+    for is_mirrored in (False, True):
+        student, network = Sided(), Sided()
+        student.norm.running_mean.fill_(7)
+        teacher = Teacher(network, 0.9, 0.8, is_mirrored)
+        teacher.update(student, 0)
+        assert (network.norm.running_mean == 7).all() == is_mirrored
+        student.norm.running_mean.fill_(8)
+        teacher.update(student, 1)
+        assert not (network.norm.running_mean == 8).any()

@@ -49,7 +49,11 @@ class CDDA(nn.Module):
     def describe(self) -> str:
         """Tell which depth statistics are used."""
         s, count = self.settings, self.metric.num_crops
-        return f"Depth statistics: {count} source crops of {s.dataset} ({s.matrix_path})"
+        line = f"Depth statistics: {count} source crops of {s.dataset} ({s.matrix_path})"
+        if s.jitter is not None:
+            line += "; crops of other configs, such as MIC's, are of another scale: draw them with "
+            line += "run_seg.py and this config"
+        return line
 
     def refine(
         self, student: Any, step: Step, pseudo: PseudoLabel, trust: Tensor
