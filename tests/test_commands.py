@@ -272,3 +272,16 @@ def test_the_whole_demo_improves_on_its_start(tmp_path: Path) -> None:
     demo.run(f"python tools/test.py {CONFIG} pretrained/{start.name} --eval mIoU")
     before = json.loads((tmp_path / "pretrained/results.json").read_text())
     assert best["mIoU"] > before["mIoU"]
+
+
+def test_cdda_on_a_foundation_backbone_runs_on_the_same_scenes(demo: Demo) -> None:
+    pytest.importorskip("timm", reason="the extra [vfm] is not installed")
+    config = "configs/demo/cdda_vfm"
+    bank = f"uda.matrix_path=preprocessed/demo_gta_vfm/gta_{NUM_CROPS}_distribution.pth"
+    options = f"--cfg-options {bank} {' '.join(SMALLER[1:])} data.workers_per_gpu=0"
+    demo.run(f"python run_seg.py --config {config} --num {NUM_CROPS} --num-workers 0 {options}")
+    demo.run(f"python run_experiments.py --config {config} {options}")
+    (run_dir,) = (demo.root / "work_dirs/local-demo").glob("*_demo_cdda_vfm_*")
+    *training, _ = demo.records(run_dir)
+    assert [r["iter"] for r in training] == [1, 2]
+    assert all(r["tgt.loss_vfm_feat_dist"] > 0 for r in training)

@@ -29,6 +29,7 @@ REAL = "needs the real datasets; the same command runs on the demo's in tests/te
 MAPS = "needs the datasets and weights; tests/preprocessing/depth_maps/test_whole_path.py"
 ORIGINS = "tests/config/test_config_origins.py: the commands"
 OWN_DATA = "tests/cli/test_new_dataset.py: test_the_worked_example_of_the_page_runs"
+FOUNDATION = "tests/test_commands.py: test_cdda_on_a_foundation_backbone_runs_on_the_same_scenes"
 SLURM = "needs SLURM; tests/test_launchers.py sets its variables"
 # Every command of the pages, and where it is tried.
 TRIED = {
@@ -174,6 +175,19 @@ TRIED = {
     "python tools/export.py work_dirs/local-basic/<run> --format onnx --out model.onnx": "tests/"
     "test_export.py: test_an_onnx_file_labels_an_image_with_onnxruntime_numpy_and_pil_alone",
     'pip install "cdda-seg[export]"': "tests/test_packaging.py: what the extra brings",
+    "python run_seg.py --config configs/demo/cdda_vfm --num 500": FOUNDATION,
+    "python run_experiments.py --config configs/demo/cdda_vfm": FOUNDATION,
+    "python tools/fetch_weights.py configs/cdda/gtaHR2csHR_cdda_vfm_b": "needs a network; from a "
+    "server of this machine: tests/cli/test_fetch_weights.py: test_a_file_arrives_whole",
+    "python run_seg.py --config configs/cdda/gtaHR2csHR_cdda_vfm_b --dataset_name gta "
+    "--source_preprocessed_path preprocessed/gta_vfm": REAL,
+    "python run_experiments.py --config configs/cdda/gtaHR2csHR_cdda_vfm_b": REAL,
+    "python run_experiments.py --config configs/cdda/gtaHR2csHR_cdda_vfm_l --cfg-options "
+    "model.backbone.with_cp=True model.backbone.vit.with_cp=True": "needs the real datasets; "
+    "tests/models/test_vit_adapter.py: what these keys compute",
+    "python run_experiments.py --config configs/cdda/gtaHR2csHR_cdda_vfm_l --cfg-options n_gpus=1 "
+    "data.samples_per_gpu=8 model.backbone.with_cp=True model.backbone.vit.with_cp=True": "needs "
+    "the real datasets; tests/test_vfm_two_processes.py: one process equals two",
 }
 # The user's own folders: what lies there is not part of the repository.
 USERS = ("data", "work_dirs", "preprocessed", "debug", "RUN", "my_package", "configs/mine")
