@@ -172,7 +172,7 @@ def test_another_number_of_processes_than_planned_is_said(monkeypatch: pytest.Mo
     monkeypatch.setattr(processes, "world_size", lambda: 4)
     (warning,) = warnings(n_gpus=1, data=data)
     assert "n_gpus=1, but 4 process(es) run" in warning
-    assert "4 x 3 = 12 images of each domain instead of 3." in warning
+    assert "4 x 3 = 12 images of each domain instead of 3, which" in warning
     assert warnings(n_gpus=4, data=data) == []
 
 

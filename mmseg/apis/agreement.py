@@ -41,7 +41,7 @@ def process_warnings(run: RunConfig) -> list[str]:
     return [
         f"The config is for n_gpus={planned}, but {found} process(es) run: a batch is "
         f"{found} x {samples} = {found * samples} images of each domain instead of "
-        f"{planned * samples}. {kept} as in the config."
+        f"{planned * samples}, which is another experiment. {kept} as in the config."
     ]
 
 

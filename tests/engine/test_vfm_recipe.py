@@ -111,7 +111,8 @@ def test_all_processes_and_waiting_gradients_count_for_a_step(
     assert images_per_step(run) == 1 * 2 * 3
     (warning,) = process_warnings(run)
     assert warning.endswith(
-        "2 images of each domain instead of 10. max_iters stays as in the config."
+        "2 images of each domain instead of 10, which is another experiment. max_iters stays as in "
+        "the config."
     )
     monkeypatch.setattr("mmseg.system.processes.world_size", lambda: 4)
     assert images_per_step(run) == 4 * 2 * 3
