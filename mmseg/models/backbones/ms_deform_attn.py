@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmseg.models.layers import at_least_single
+from mmseg.models.layers import at_least_single, full_precision
 from mmseg.system.errors import ConfigError
 
 Size = tuple[int, int]
@@ -138,7 +138,7 @@ class DeformableAttention(nn.Module):
         offsets = at_least_single(self.sampling_offsets(queries)).unflatten(2, (*shape, 2))
         weights = at_least_single(self.attention_weights(queries)).unflatten(2, (self.heads, -1))
         inner = at_least_single(self.value_proj(values)).unflatten(2, (self.heads, -1))
-        with torch.autocast(queries.device.type, enabled=False):
+        with full_precision(queries.device):
             weights = weights.softmax(dim=3).unflatten(3, shape[1:])
             # Filled on the device: a tensor from a list would wait for it.
             sizes = torch.stack([offsets.new_full((), n) for h, w in grids for n in (w, h)])

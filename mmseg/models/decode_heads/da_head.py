@@ -4,7 +4,6 @@ Legend: N images, C classes, K channels, h×w pixels of the feature.
 """
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -13,7 +12,13 @@ from torch import Tensor, nn
 from mmseg.config.registry import HEADS
 from mmseg.config.values import Count
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
-from mmseg.models.layers import ConvModule, at_least_single, attend, map_to_tokens
+from mmseg.models.layers import (
+    ConvModule,
+    at_least_single,
+    attend,
+    full_precision,
+    map_to_tokens,
+)
 
 
 class Scale(nn.Module):
@@ -46,13 +51,6 @@ class PositionAttention(nn.Module):
         return self.gamma(related.transpose(1, 2).reshape(x.shape)) + x
 
 
-def _full_precision(device_type: str) -> AbstractContextManager[object]:
-    """Switch autocast off; the meta device has none to switch."""
-    if torch.amp.is_autocast_available(device_type):
-        return torch.autocast(device_type, enabled=False)
-    return nullcontext()
-
-
 class ChannelAttention(nn.Module):
     """Add to every channel what the channels least like it show."""
 
@@ -63,7 +61,7 @@ class ChannelAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, K, h, w) to the same shape."""
         flat = at_least_single(x).flatten(2)  # (N, K, h·w)
-        with _full_precision(x.device.type):  # sums over all pixels leave the range of half
+        with full_precision(x.device):  # sums over all pixels leave the range of half
             likeness = flat @ flat.transpose(1, 2)  # (N, K, K)
             attended = (-likeness).softmax(dim=-1) @ flat
         return self.gamma(attended.view(x.shape)) + x

@@ -1,5 +1,7 @@
 """Keep numbers that decisions depend on out of half precision."""
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor
 
@@ -14,3 +16,10 @@ def at_least_single(tensor: Tensor) -> Tensor:
     torch.float32
     """
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
+def full_precision(device: torch.device) -> AbstractContextManager[object]:
+    """Switch autocast off; the meta device has none to switch."""
+    if torch.amp.is_autocast_available(device.type):
+        return torch.autocast(device.type, enabled=False)
+    return nullcontext()

@@ -8,6 +8,7 @@ Legend: B images, H×W pixels.
 import torch
 from torch import Tensor
 
+from mmseg.models.layers import full_precision
 from mmseg.models.uda.draws import Draws, ImageJitter, JitterKind, JitterStep
 from mmseg.models.uda.mixing import Normalization, gaussian_blur, hsv_to_rgb, rgb_to_hsv
 
@@ -25,7 +26,7 @@ def jitter_batch(
     `purpose` tells these draws from others of the iteration.
     """
     drawn, jittered = draws.image_jitters(purpose, kind, len(images)), []
-    with torch.autocast(images.device.type, enabled=False):  # else the blur would round colors
+    with full_precision(images.device):  # else the blur would round colors
         for image, each in zip(images, drawn, strict=True):
             if each != ImageJitter():
                 image = normalization.from_unit(jitter(normalization.to_unit(image), each))
