@@ -9,6 +9,9 @@ python tools/convert_datasets/gta.py data/demo/gta
 python tools/convert_datasets/cityscapes.py data/demo/cityscapes
 python run_seg.py --config configs/demo/cdda_daformer --num 500
 python benchmarks/adaptation.py --jobs 2
+
+With `--network vit`, the methods are those for foundation backbones, on a tiny ViT. Their start is
+trained first; their crops: python run_seg.py --config configs/demo/cdda_vfm --num 500
 """
 
 import argparse
@@ -39,7 +42,7 @@ class Method:
     options: tuple[str, ...] = ()  # of --cfg-options
 
 
-METHODS = {
+MIT = {
     "source only": Method("source_only"),
     "oracle": Method("oracle"),
     "MinEnt": Method("minent"),
@@ -50,40 +53,92 @@ METHODS = {
     "CDDA": Method("cdda_daformer", MORE_SEEDS),
     "CDDA as released": Method("cdda_daformer", MORE_SEEDS, ("uda.reference_quirks=True",)),
 }
+VIT = {
+    "source only, ViT": Method("vfm_source_only"),
+    "VFM-UDA++": Method("vfmudapp"),
+    "CDDA on VFM-UDA++": Method("cdda_vfm"),
+}
+
+
+@dataclass(frozen=True)
+class Study:
+    """Methods that start from one checkpoint, and the section with their results."""
+
+    methods: dict[str, Method]
+    section: str
+    title: str
+    about: str  # in the report
+    start: Method | None = None  # trained first, with seed 0
+    start_iterations: int = 0
+
+
+STUDIES = {
+    "mit": Study(
+        MIT,
+        "adaptation",
+        "Adaptation on the demo scenes",
+        "MiT-B0, 128×128 crops, batch 2, no feature distance (there is no ImageNet file); every "
+        "run continues from `pretrained/demo_mit_b0_source.pth`.",
+    ),
+    "vit": Study(
+        VIT,
+        "adaptation-vit",
+        "Foundation backbones on the demo scenes",
+        "A tiny ViT with adapter and pyramid, 192×192 crops, batch 2, a frozen network with random "
+        "weights; every run continues from one that was trained on the source alone.",
+        Method("vfm_source_only", options=("lr_config.warmup_iters=100",)),
+        1500,
+    ),
+}
+METHODS = MIT | VIT
 
 
 def main() -> None:
     """Train what is missing, then write the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
+    parser.add_argument("--network", default="mit", choices=list(STUDIES))
+    parser.add_argument("--methods", nargs="+", choices=list(METHODS), help="(default: all)")
     parser.add_argument("--iterations", type=int, default=500)
     parser.add_argument("--work-dir", type=Path, default=ROOT / "work_dirs" / "adaptation")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time, one thread each")
     parser.add_argument("--report-only", action="store_true", help="train nothing")
     options = parser.parse_args()
+    study = STUDIES[options.network]
+    options.methods = options.methods or list(study.methods)
     # Seed by seed, so that a stopped study has some of every method.
     runs = [(n, s) for s in MORE_SEEDS for n in options.methods if s in METHODS[n].seeds]
     if not options.report_only:
+        start = ()
+        if study.start is not None:
+            first = argparse.Namespace(**{**vars(options), "iterations": study.start_iterations})
+            train("start", study.start, 0, first)
+            start = (f"load_from={run_folder('start', 0, first) / 'latest.pth'}",)
         with ThreadPoolExecutor(options.jobs) as pool:
-            list(pool.map(lambda run: train(*run, options), runs))
+            list(pool.map(lambda r: train(r[0], METHODS[r[0]], r[1], options, start), runs))
     write_report(options)
 
 
 def run_folder(name: str, seed: int, options: argparse.Namespace) -> Path:
     """Return the folder of one run."""
-    stem = name.lower().replace(" ", "_")
+    stem = name.lower().replace(" ", "_").replace(",", "")
     return options.work_dir / f"{stem}_{options.iterations}_s{seed}"
 
 
-def train(name: str, seed: int, options: argparse.Namespace) -> None:
-    """Train one run in its own process, unless it is finished."""
-    folder, method = run_folder(name, seed, options), METHODS[name]
+def train(
+    name: str,
+    method: Method,
+    seed: int,
+    options: argparse.Namespace,
+    more: tuple[str, ...] = (),
+) -> None:
+    """Train one run in its own process, unless it is finished; `more` are values of its config."""
+    folder = run_folder(name, seed, options)
     if final_result(folder, options.iterations) is not None:
         print(f"finished before: {folder}")
         return
     command = [sys.executable, "tools/train.py", f"configs/demo/{method.config}"]
     command += ["--work-dir", str(folder), "--overwrite", "--seed", str(seed), "--cfg-options"]
-    command += [f"runner.max_iters={options.iterations}", *method.options]
+    command += [f"runner.max_iters={options.iterations}", *method.options, *more]
     command += [f"evaluation.interval={max(1, options.iterations // 4)}"]
     command += [f"checkpoint_config.interval={options.iterations}"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"} if options.jobs > 1 else None
@@ -112,20 +167,21 @@ def write_report(options: argparse.Namespace) -> None:
         if len(results[name]) < len(found):
             sys.exit(f"{name}: {len(found) - len(results[name])} runs are not finished.")
     text = report(results, options)
-    write_section("adaptation", text, ROOT / "benchmarks/RESULTS.md")
+    write_section(STUDIES[options.network].section, text, ROOT / "benchmarks/RESULTS.md")
     print(text)
 
 
 def report(results: dict[str, list[dict[str, Any]]], options: argparse.Namespace) -> str:
     """Return the section as Markdown."""
     images = next(iter(results.values()))[0]["num_images"]
+    study = STUDIES[options.network]
+    network = "" if options.network == "mit" else f" --network {options.network}"
     lines = [
-        "## Adaptation on the demo scenes\n",
-        f"`python benchmarks/adaptation.py --iterations {options.iterations}`, {date.today()}, "
-        f"{platform.machine()} CPU, {os.cpu_count()} cores, on the scenes of `make_demo_data.py "
-        "--source-images 400 --target-images 160`. MiT-B0, 128×128 crops, batch 2, no feature "
-        "distance (there is no ImageNet file); every run continues from "
-        "`pretrained/demo_mit_b0_source.pth`. IoU in percent on the target's val split "
+        f"## {study.title}\n",
+        f"`python benchmarks/adaptation.py{network} --iterations {options.iterations}`, "
+        f"{date.today()}, {platform.machine()} CPU, {os.cpu_count()} cores, on the scenes of "
+        "`make_demo_data.py --source-images 400 --target-images 160`. "
+        f"{study.about} IoU in percent on the target's val split "
         f"({images} images) after the last iteration, mean ± sample standard deviation over the "
         "seeds 0 to 2, or 0 to 4 where five are stated.\n",
         "| | " + " | ".join(results) + " |",
