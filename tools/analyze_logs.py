@@ -6,7 +6,6 @@ Seconds are those of an iteration without evaluations; the first line of each st
 Losses are means over the last tenth of the iterations. Pictures: tools/plot_curves.py.
 """
 
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from mmseg.apis.log_analysis import analyze, as_json, as_text  # noqa: E402
 from mmseg.cli.command import command  # noqa: E402
 from mmseg.evaluation.run_logs import log_files  # noqa: E402
-from mmseg.system.files import atomic_write  # noqa: E402
+from mmseg.system.files import write_json  # noqa: E402
 from mmseg.system.options import option  # noqa: E402
 from mmseg.system.outputs import check_output_file, is_json  # noqa: E402
 
@@ -38,8 +37,7 @@ def main(options: Options) -> None:
         check_output_file(options.json, logs, "--json", is_json("runs"))
     print(as_text(runs))
     if options.json is not None:
-        with atomic_write(options.json, "w") as stream:
-            json.dump(as_json(runs), stream, indent=2)
+        write_json(options.json, as_json(runs))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ or spoil it; a warning is for you to judge. The exit status is 0 without errors,
 2 for wrong options.
 """
 
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +24,7 @@ from mmseg.cli.command import command, say  # noqa: E402
 from mmseg.cli.depth_maps import usual_workers  # noqa: E402
 from mmseg.config import load_config  # noqa: E402
 from mmseg.system.errors import ConfigError  # noqa: E402
-from mmseg.system.files import atomic_write  # noqa: E402
+from mmseg.system.files import write_json  # noqa: E402
 from mmseg.system.options import ConfigOptions, TrustOptions, option  # noqa: E402
 from mmseg.system.outputs import check_output_file, is_json, is_picture  # noqa: E402
 from mmseg.system.safe_loading import trusting_files  # noqa: E402
@@ -73,8 +72,7 @@ def main(options: Options) -> int:
             checked = check_data(cfg, workers)
     say(as_text(checked))
     if options.json is not None:
-        with atomic_write(options.json, "w") as stream:
-            json.dump(as_json(checked, options.config), stream, indent=2)
+        write_json(options.json, as_json(checked, options.config))
     if options.picture is not None:
         _draw(checked, options.picture)
     return checked.status

@@ -8,7 +8,6 @@ there, 1 if something is missing or broken, and 2 for wrong options. tools/check
 into every file of the data.
 """
 
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from mmseg.apis.doctor import as_json, as_text, examine  # noqa: E402
 from mmseg.apis.doctor.examination import read_config  # noqa: E402
 from mmseg.cli.command import command, say  # noqa: E402
 from mmseg.system.errors import ConfigError  # noqa: E402
-from mmseg.system.files import atomic_write  # noqa: E402
+from mmseg.system.files import write_json  # noqa: E402
 from mmseg.system.options import CfgOptions, TrustOptions, option  # noqa: E402
 from mmseg.system.outputs import check_output_file, is_json  # noqa: E402
 from mmseg.system.safe_loading import trusting_files  # noqa: E402
@@ -48,8 +47,7 @@ def main(options: Options) -> int:
         found = examine(options.config, options.cfg_options)
     say(as_text(found))
     if options.json is not None:
-        with atomic_write(options.json, "w") as stream:
-            json.dump(as_json(found, options.config), stream, indent=2)
+        write_json(options.json, as_json(found, options.config))
     return found.status
 
 

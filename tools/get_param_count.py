@@ -7,7 +7,6 @@ of a test image: by default of the size that the config's test pipeline makes. N
 and no GPU are needed.
 """
 
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from mmseg.apis.network_cost import as_json, as_text, network_cost  # noqa: E402
 from mmseg.cli.command import command  # noqa: E402
 from mmseg.config import load_config  # noqa: E402
 from mmseg.system.errors import ConfigError  # noqa: E402
-from mmseg.system.files import atomic_write  # noqa: E402
+from mmseg.system.files import write_json  # noqa: E402
 from mmseg.system.options import ConfigOptions, option  # noqa: E402
 from mmseg.system.outputs import check_output_file, is_json  # noqa: E402
 
@@ -55,8 +54,7 @@ def main(options: Options) -> None:
     cost = network_cost(cfg, options.image_size or None)
     print(as_text(cost))
     if options.json is not None:
-        with atomic_write(options.json, "w") as stream:
-            json.dump(as_json(cost, options.config), stream, indent=2)
+        write_json(options.json, as_json(cost, options.config))
 
 
 if __name__ == "__main__":

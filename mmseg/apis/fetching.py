@@ -18,7 +18,7 @@ from mmseg.evaluation.report import text_table
 from mmseg.models.legacy import with_present_names
 from mmseg.system.downloads import download
 from mmseg.system.errors import ConfigError, nearest
-from mmseg.system.files import atomic_write, sha256_of
+from mmseg.system.files import atomic_write, sha256_of, write_json
 from mmseg.system.folder_lock import only_writer
 from mmseg.system.hub import is_on_hub, local_file, place_of
 from mmseg.system.weight_table import FOLDER, HUB, TABLE, WeightFile, Weights, known_as, path_of
@@ -75,8 +75,7 @@ class Sums:
     def add(self, key: str, value: str) -> None:
         """Record a sum at once, so that it stays if a later file cannot be fetched."""
         self.known[key] = value
-        with atomic_write(self.file, "w") as stream:
-            json.dump(dict(sorted(self.known.items())), stream, indent=2)
+        write_json(self.file, dict(sorted(self.known.items())))
 
 
 def needed_by(words: Sequence[str]) -> list[Needed]:

@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from mmseg.config import Config
 from mmseg.config.run_config import ConfigParts, read_parts
 from mmseg.config.sections import each
+from mmseg.datasets.pipelines.fields import as_scales
 from mmseg.evaluation.report import text_table
 from mmseg.models import build_segmentor
 from mmseg.models.segmentors import window_boxes
@@ -129,8 +130,7 @@ def test_size(cfg: Config) -> tuple[int, int]:
         for step in section.get("pipeline") or ():
             scale = step.get("img_scale")
             if scale:
-                pairs = [scale] if isinstance(scale[0], int) else list(scale)
-                width, height = max(pairs, key=lambda pair: pair[0] * pair[1])
+                width, height = max(as_scales(scale), key=lambda pair: pair[0] * pair[1])
                 return height, width
     raise ConfigError(
         "expected a test pipeline with img_scale in data.test or data.val, got none. Add --size "

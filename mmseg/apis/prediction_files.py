@@ -20,7 +20,7 @@ from mmseg.engine.logs import get_logger
 from mmseg.system import processes
 from mmseg.system.errors import ConfigError
 from mmseg.system.files import atomic_write
-from mmseg.system.outputs import check_output_folder, file_identities, png_names, real_path
+from mmseg.system.outputs import check_output_folder, check_replaced, png_names, real_path
 from mmseg.visualization.palettes import Colors, heat, paint, save_picture
 
 Packed = tuple[int, tuple[int, ...], bytes]  # index, shape, compressed uint8 values
@@ -130,16 +130,8 @@ def check_written(
             f"expected other files for --show-dir than for imgfile_prefix, got {str(min(equal))!r} "
             "for both. Choose two folders."
         )
-    written = file_identities([*pictures, *served])
-    if not written:
-        return
-    read = file_identities(_read_files(dataset))
-    if replaced := written.keys() & read.keys():
-        first = min(replaced)
-        raise ConfigError(
-            f"expected no picture in the place of a file of the dataset, got {written[first]!r}, "
-            f"which is {read[first]!r}. Choose another folder."
-        )
+    wish = "no picture in the place of a file of the dataset"
+    check_replaced([*pictures, *served], _read_files(dataset), wish)
 
 
 def _read_files(dataset: Any) -> Iterator[Path]:

@@ -8,12 +8,13 @@ import copy
 import re
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mmseg.config import Config, find_config, load_config
 from mmseg.config.language import python_text, unwrap
+from mmseg.config.language.sources import SUFFIXES
 from mmseg.config.run_config import read_parts
 from mmseg.engine.provenance import git_revision
 from mmseg.system import processes
@@ -23,6 +24,8 @@ from mmseg.system.shipped import find, root
 CONFIGS = Path("configs")
 GENERATED = CONFIGS / "generated"
 WORK_DIRS = Path("work_dirs")
+# JSON files in the folder of a run that are no configs.
+RECORDS = ("*.log.json", "results*.json", "repro.json", "in_use_by.json")
 STARTUP = {"runner.max_iters": 2, "log_config.interval": 1}
 HEX_DIGITS = 5
 STAMPED = re.compile(rf"\d{{6}}_\d{{4}}_(.+)_[0-9a-f]{{{HEX_DIGITS}}}", re.DOTALL)
@@ -42,6 +45,13 @@ def without_stamp(name: str) -> str:
     """
     found = STAMPED.fullmatch(name)
     return found[1] if found else name
+
+
+def configs_in(folder: Path, suffixes: Sequence[str] = SUFFIXES) -> list[Path]:
+    """Return the configs in the folder of a run, in the order of `suffixes` and of their names."""
+    others = {file for pattern in RECORDS for file in folder.glob(pattern)}
+    found = (file for suffix in suffixes for file in sorted(folder.glob(f"*{suffix}")))
+    return [file for file in found if file not in others]
 
 
 def folders_named(parent: Path, name: str) -> list[Path]:

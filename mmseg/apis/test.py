@@ -9,7 +9,7 @@ from typing import Any
 from mmseg.apis.checks import check_test
 from mmseg.apis.dataset_sections import check_labels
 from mmseg.apis.inference import init_segmentor
-from mmseg.apis.predicting.segmenter import AUG_RATIOS, palette_of
+from mmseg.apis.predicting.segmenter import AUGMENTATION, palette_of, views_step
 from mmseg.apis.prediction_files import AttentionPictures, PredictionFiles, check_written
 from mmseg.apis.test_options import (
     FIXED_ATTENTION,
@@ -119,13 +119,7 @@ def _change_section(test: Any, options: TestOptions) -> None:
     if not options.metrics:
         test.pop("test_short_side", None)  # what nobody compares here has the images' own size
     if options.aug_test:
-        steps = [s for s in test.pipeline if s["type"] == "MultiScaleFlipAug"]
-        if not steps:
-            raise ConfigError(
-                "expected a step MultiScaleFlipAug in data.test.pipeline for --aug-test, got none. "
-                "Add it."
-            )
-        steps[0].update(img_ratios=AUG_RATIOS, flip=True)
+        views_step(test.pipeline, "--aug-test").update(AUGMENTATION)
 
 
 def name_test_split(section: Any) -> None:

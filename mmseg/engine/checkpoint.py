@@ -4,7 +4,6 @@ A checkpoint is a dictionary: `meta` (plain values), `state_dict` (with the pref
 the student and `ema_model.` for the teacher), and what `RunState.content` adds for resuming.
 """
 
-import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 
 from mmseg.config.checking import check_section
 from mmseg.config.values import Count, Index, Section
+from mmseg.engine.logs import get_logger
 from mmseg.system.errors import ConfigError
 from mmseg.system.files import atomic_write, refuse_endless
 from mmseg.system.hub import WEIGHTS, local_file
@@ -164,7 +164,7 @@ def use_weights(
     """Do the same with the content of the checkpoint at `path`."""
     state = network_state(content["state_dict"], which, path)
     if is_released(content["state_dict"]):
-        logging.getLogger("mmseg").info(LICENSE)
+        get_logger().info(LICENSE)
     load_state(network, state, f"checkpoint {str(path)!r}")
     meta = content.get("meta")
     return dict(meta) if isinstance(meta, Mapping) else {}

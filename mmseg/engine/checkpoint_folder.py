@@ -44,9 +44,14 @@ class CheckpointFolder:
         return next((file for _, file in reversed(_numbered(self.path, BEST))), None)
 
     @property
+    def numbered(self) -> list[tuple[int, Path]]:
+        """The files `iter_N.pth` with their N, in order."""
+        return _numbered(self.path, SAVED)
+
+    @property
     def files(self) -> list[Path]:
         """All checkpoints of the folder."""
-        saved = [file for pattern in (SAVED, BEST) for _, file in _numbered(self.path, pattern)]
+        saved = [file for _, file in (*self.numbered, *_numbered(self.path, BEST))]
         return [self.latest, *saved] if self.latest else saved
 
     def save(self, iteration: int, content: Mapping[str, Any]) -> Path:
@@ -55,7 +60,7 @@ class CheckpointFolder:
         write_checkpoint(file, content)
         same_file(file, self.path / LATEST)
         if self.max_keep >= 0:
-            others = [f for _, f in _numbered(self.path, SAVED) if f != file]
+            others = [f for _, f in self.numbered if f != file]
             for old in others[: max(0, len(others) + 1 - max(1, self.max_keep))]:
                 old.unlink(missing_ok=True)
         return file
@@ -81,7 +86,7 @@ class CheckpointFolder:
         """
         latest = self.latest
         newest = _iteration_if_complete(latest) if latest else None
-        numbered = [*_numbered(self.path, BEST), *_numbered(self.path, SAVED)]
+        numbered = [*_numbered(self.path, BEST), *self.numbered]
         for number, file in sorted(numbered, key=lambda entry: entry[0], reverse=True):
             if newest is not None and number <= newest:
                 break

@@ -3,7 +3,6 @@
 Legend: C classes, H×W pixels of the original image.
 """
 
-import json
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -32,7 +31,7 @@ from mmseg.evaluation.report import (
     subset_miou,
 )
 from mmseg.system import processes
-from mmseg.system.files import atomic_write
+from mmseg.system.files import write_json
 from mmseg.system.interruption import RunInterrupted
 from mmseg.system.waiting import beat
 from mmseg.system.workers import WorkerError
@@ -294,6 +293,5 @@ def write_results(folder: str | Path, record: Mapping[str, Any], name: str = RES
     """Write `results.json` (or another file); only the main process does."""
     file = Path(folder) / name
     if processes.is_main():
-        with atomic_write(file, "w") as stream:
-            json.dump(record, stream, indent=2, allow_nan=False)
+        write_json(file, record, allow_nan=False)
     return file

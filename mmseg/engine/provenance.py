@@ -23,7 +23,7 @@ from mmseg.datasets.joint import parts_of
 from mmseg.engine.logs import get_logger
 from mmseg.engine.seed import CUBLAS_WORKSPACE
 from mmseg.system import processes
-from mmseg.system.files import atomic_write, sha256_of
+from mmseg.system.files import sha256_of, write_json
 from mmseg.system.hub import local_file
 from mmseg.system.shipped import root
 from mmseg.system.weight_table import path_of
@@ -73,8 +73,7 @@ def write_repro(
         "files": {name: file_hash(file) for name, file in files_of_run(run, dataset)},
         EARLIER: _earlier_starts(path),
     }
-    with atomic_write(path, "w") as stream:
-        json.dump(record, stream, indent=2)
+    write_json(path, record)
 
 
 def versions() -> dict[str, Any]:

@@ -5,7 +5,6 @@ path}` per image, `sample_class_stats_dict.json` the same by path, `samples_with
 `[path, pixels]` per train id. Only train ids with pixels appear; their keys are strings.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -19,7 +18,7 @@ from mmseg.datasets.class_statistics import IMAGES_FILE, STATISTICS_FILE
 from mmseg.datasets.image_files import files_below, write_label
 from mmseg.datasets.labels import CLASSES, IGNORE
 from mmseg.datasets.loader import Mapped, each_item
-from mmseg.system.files import atomic_write, remove_partials, require_writable
+from mmseg.system.files import atomic_write, remove_partials, require_writable, write_json
 from mmseg.system.interruption import Interruption, Watch
 
 Folder = str | Path
@@ -105,8 +104,7 @@ def write_statistics(statistics: Sequence[Statistics], out_dir: Path) -> None:
         IMAGES_FILE: by_class,
     }
     for name, content in contents.items():
-        with atomic_write(out_dir / name, "w") as file:
-            json.dump(content, file, indent=2)
+        write_json(out_dir / name, content)
 
 
 def _require_classes(statistics: Sequence[Statistics]) -> None:

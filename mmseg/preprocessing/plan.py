@@ -16,7 +16,7 @@ from mmseg.datasets.fingerprint import add_files
 from mmseg.datasets.image_files import encode_png
 from mmseg.datasets.joint import parts_of
 from mmseg.preprocessing.crops import PARTS, CropFolder, draw_crop
-from mmseg.system.files import atomic_write
+from mmseg.system.files import write_json
 
 DISK_BLOCK = 4096  # bytes; small files take a whole block
 MEASURED_CROPS = 5
@@ -35,8 +35,7 @@ class Settings:
 
     def write(self, folder: CropFolder) -> None:
         """Leave the settings beside the crops."""
-        with atomic_write(folder.root / SETTINGS_FILE, "w") as file:
-            json.dump(asdict(self), file, indent=2)
+        write_json(folder.root / SETTINGS_FILE, asdict(self))
 
     def check(self, folder: CropFolder) -> None:
         """Raise `ValueError` if the folder holds crops that were made with other settings."""

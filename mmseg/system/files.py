@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import io
+import json
 import os
 import platform
 import stat
@@ -106,6 +107,12 @@ def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
         raise explained(stream.failure, path) from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_json(path: str | Path, content: Any, allow_nan: bool = True) -> None:
+    """Write plain values as indented JSON, as `atomic_write` does; NaN only with `allow_nan`."""
+    with atomic_write(path, "w") as stream:
+        json.dump(content, stream, indent=2, allow_nan=allow_nan)
 
 
 def partial_of(path: Path) -> Path:

@@ -122,6 +122,23 @@ def file_identities(files: Iterable[str | Path]) -> dict[tuple[int, int], str]:
     return found
 
 
+def check_replaced(
+    written: Iterable[str | Path], read: Iterable[str | Path], expected: str
+) -> None:
+    """Raise `ConfigError` if a file to write is one that is read; it begins with what is expected.
+
+    `read` is not looked at if none of the files to write exists.
+    """
+    own = file_identities(written)
+    found = file_identities(read) if own else {}
+    if replaced := own.keys() & found.keys():
+        first = min(replaced)
+        raise ConfigError(
+            f"expected {expected}, got {own[first]!r}, which is {found[first]!r}. Choose another "
+            "folder."
+        )
+
+
 def real_path(path: str | Path) -> Path:
     """Return a path with its links followed, as far as they lead anywhere."""
     try:

@@ -4,7 +4,6 @@ Only looked at: training never sees these labels. The teacher labels whole image
 not the augmented crops of training.
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 
 from mmseg.apis.comparison.page import Block, Heading, Paragraph, Table
 from mmseg.apis.comparison.runs import Group, Run
+from mmseg.apis.comparison.tables import percent_text
 from mmseg.apis.inference import init_segmentor
 from mmseg.config import Config
 from mmseg.config.run_config import read_parts
@@ -21,7 +21,7 @@ from mmseg.config.sections import each
 from mmseg.datasets import build_dataset, collate
 from mmseg.datasets.joint import plain
 from mmseg.engine.checkpoint import CheckpointError
-from mmseg.engine.checkpoint_folder import SAVED
+from mmseg.engine.checkpoint_folder import CheckpointFolder
 from mmseg.system.archives import has_file
 from mmseg.system.errors import is_for_user
 
@@ -138,7 +138,7 @@ def accuracy_blocks(measured: Measured) -> Iterator[Block]:
     head = ["iteration", "seed", "images", *SHARES.values()]
     rows = [
         [str(one.iteration), str(seed), str(one.images)]
-        + [_percent(getattr(one, key)) for key in SHARES]
+        + [percent_text(getattr(one, key)) for key in SHARES]
         for seed, found in measured.runs.items()
         for one in found
     ]
@@ -146,10 +146,8 @@ def accuracy_blocks(measured: Measured) -> Iterator[Block]:
 
 
 def _of_run(run: Run, dataset: Any, chosen: Sequence[int], threshold: float) -> list[Accuracy]:
-    found = ((re.fullmatch(SAVED, file.name), file) for file in run.folder.iterdir())
-    files = {int(match[1]): file for match, file in found if match}
     accuracies = []
-    for iteration, file in sorted(files.items()):
+    for iteration, file in CheckpointFolder(run.folder).numbered:
         model = init_segmentor(run.config, file, network="teacher")
         shares = accuracy_of(model, dataset, chosen, threshold)
         accuracies.append(Accuracy(iteration, len(chosen), *shares))
@@ -164,7 +162,3 @@ def _labeled(dataset: Any, images: int) -> list[int]:
     there = [i for i, info in infos if has_file(Path(dataset.ann_dir, info["ann"]["seg_map"]))]
     step = max(1, len(there) // images)
     return there[::step][:images]
-
-
-def _percent(fraction: float | None) -> str:
-    return "–" if fraction is None else f"{100 * fraction:.2f}"

@@ -62,16 +62,19 @@ class Published:
 
 def published_numbers() -> dict[str, Published]:
     """Return what is published, by config."""
-    content = json.loads((root() / FILE).read_text(encoding="utf-8"))
-    return {config: _read(config, entry) for config, entry in content.items()}
+    return {config: _read(config, entry) for config, entry in _entries().items()}
 
 
 def published_for(config: str | Path) -> Published | None:
     """Return what is published for the config at a path, if it is one of the program's own."""
-    file = find_config(config).resolve().with_suffix("")
-    place = root().resolve()
-    name = file.relative_to(place).as_posix() if file.is_relative_to(place) else ""
-    return published_numbers().get(name)
+    name, entry = _entry_of(find_config(config))
+    return None if entry is None else _read(name, entry)
+
+
+def reported_memory(config: Path) -> tuple[float, str] | None:
+    """Return how much GPU memory a config takes in GB, and who says so, if anybody has."""
+    memory = (_entry_of(config)[1] or {}).get("memory")
+    return memory and (memory["gb"], memory["source"])
 
 
 def published_like(values: Mapping[str, Any], processes: int = 1) -> Published | None:
@@ -89,6 +92,17 @@ def changes(values: Mapping[str, Any], published: Published, processes: int = 1)
     usual = _computing(cfg, published, cfg.get("n_gpus") or 1)
     own = _computing(values, published, processes)
     return list(differences(usual, own))
+
+
+def _entries() -> dict[str, Any]:
+    return json.loads((root() / FILE).read_text(encoding="utf-8"))
+
+
+def _entry_of(config: Path) -> tuple[str, Mapping[str, Any] | None]:
+    """Return the name and the entry of a config; none of one that is not the program's own."""
+    file, place = config.resolve().with_suffix(""), root().resolve()
+    name = file.relative_to(place).as_posix() if file.is_relative_to(place) else ""
+    return name, _entries().get(name)
 
 
 @cache

@@ -20,7 +20,7 @@ from mmseg.apis.comparison.tables import Columns, class_blocks, entries_of, run_
 from mmseg.apis.comparison.verdict import Verdict, judge, not_comparable
 from mmseg.config import Config
 from mmseg.system.errors import ConfigError
-from mmseg.system.files import atomic_write, require_writable
+from mmseg.system.files import require_writable, write_json
 
 STEM = "reproduction"
 JSON = f"{STEM}.json"
@@ -85,8 +85,7 @@ def write_reproduction(wanted: Reproduction) -> tuple[Verdict, list[Path]]:
         "pseudo_labels": measured.as_json(),
     }
     file = wanted.out / JSON
-    with atomic_write(file, "w") as stream:
-        json.dump(content, stream, indent=2, allow_nan=False)
+    write_json(file, content, allow_nan=False)
     return verdict, [*written, file]
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmseg.apis.run_names import without_stamp
+from mmseg.apis.run_names import configs_in, without_stamp
 from mmseg.apis.series.progress import LOGS, evaluations, kept_config
 from mmseg.apis.series.runs import group_of
 from mmseg.config import Config, load_config
@@ -14,7 +14,6 @@ from mmseg.system.errors import ConfigError
 from mmseg.system.outputs import check_output_file, check_output_folder, data_folders
 
 DEPTH = 2  # folders between a given one and its runs, such as work_dirs/local-exp80/RUN
-OTHER_JSON = ("*.log.json", "results.json", "results_*.json", "repro.json", "in_use_by.json")
 
 
 @dataclass(frozen=True)
@@ -126,8 +125,7 @@ def _config_of(folder: Path) -> Path:
     """Return the resolved config in the folder of a run, as `test.sh` finds it."""
     if kept_config(folder).is_file():
         return kept_config(folder)
-    others = {file for pattern in OTHER_JSON for file in folder.glob(pattern)}
-    found = [f for p in ("*.py", "*.json") for f in sorted(folder.glob(p)) if f not in others]
+    found = configs_in(folder, (".py", ".json"))
     if len(found) != 1:
         names = ", ".join(file.name for file in found) or "none"
         raise ConfigError(

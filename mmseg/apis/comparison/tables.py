@@ -123,11 +123,12 @@ def _run_row(run: Run) -> list[str]:
     if not found:
         return [str(run.seed), f"never, of {run.max_iters}", ABSENT, ABSENT, ABSENT, where]
     best = best_of(found)
-    scores = [_percent(found[key].get("mIoU")) for key in (max(found), best)]
+    scores = [percent_text(found[key].get("mIoU")) for key in (max(found), best)]
     return [str(run.seed), f"{max(found)} of {run.max_iters}", *scores, str(best), where]
 
 
-def _percent(fraction: float | None) -> str:
+def percent_text(fraction: float | None) -> str:
+    """Return a fraction in percent, as cells show it."""
     return ABSENT if fraction is None else f"{100 * fraction:.2f}"
 
 

@@ -1,13 +1,12 @@
 """What a run asks of a machine, as far as its config tells."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from mmseg.apis.agreement import sample_size
+from mmseg.apis.comparison.published import reported_memory
 from mmseg.config.run_config import RunConfig
 from mmseg.datasets.loader import PREFETCH
-from mmseg.system.shipped import root
 
 # Bytes of a pixel in a training sample: images of both domains (3 float32 each), depth of both
 # (float32), a label (int64), and a mask.
@@ -15,7 +14,6 @@ PIXEL_BYTES = 2 * 12 + 2 * 4 + 8 + 1
 TENSORS = 6  # of a batch; each is an open file in both processes
 NUMBERS_PER_PARAMETER = 4  # in a checkpoint: student, teacher, and two moments of the optimizer
 SPECIAL_CHECKPOINTS = 2  # the best one and `latest.pth`
-PUBLISHED = root() / "configs/published.json"
 
 
 @dataclass(frozen=True)
@@ -51,16 +49,6 @@ def needs_of(run: RunConfig, file: Path, parameters: int | None) -> Needs:
         gpu_memory=reported_memory(file),
         half=run.precision.dtype,
     )
-
-
-def reported_memory(file: Path) -> tuple[float, str] | None:
-    """Return how much GPU memory a config takes in GB, and who says so, if anybody has."""
-    file = file.resolve().with_suffix("")
-    if not file.is_relative_to(root().resolve()):
-        return None
-    published = json.loads(PUBLISHED.read_text(encoding="utf-8"))
-    memory = published.get(file.relative_to(root().resolve()).as_posix(), {}).get("memory")
-    return memory and (memory["gb"], memory["source"])
 
 
 def _checkpoints(run: RunConfig) -> int:

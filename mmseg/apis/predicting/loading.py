@@ -1,15 +1,14 @@
 """A trained network from the folder of its run, or from a checkpoint alone."""
 
 import copy
-import re
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from mmseg.apis.dataset_sections import classes_and_palette
+from mmseg.apis.run_names import configs_in
 from mmseg.config import Config, load_config
-from mmseg.config.language.sources import SUFFIXES
 from mmseg.config.registry import SEGMENTORS
 from mmseg.config.run_config import read_parts
 from mmseg.datasets.labels import CLASSES, PALETTE
@@ -19,8 +18,6 @@ from mmseg.models import build_segmentor
 from mmseg.models.legacy import with_present_names
 from mmseg.system.errors import ConfigError
 from mmseg.system.hub import local_file
-
-RECORDS = re.compile(r".*\.log\.json|results.*\.json|repro\.json")  # of a run, no configs
 
 
 def load_network(
@@ -101,11 +98,7 @@ def _config_of(content: dict[str, Any], file: Path) -> Config:
     meta = content.get("meta")
     if text := meta.get("config") if isinstance(meta, dict) else None:
         return Config.from_plain_text(str(text), str(file))
-    beside = [
-        path
-        for path in sorted(file.parent.glob("*"))
-        if path.suffix in SUFFIXES and not RECORDS.fullmatch(path.name)
-    ]
+    beside = configs_in(file.parent)
     if len(beside) != 1:
         raise ConfigError(
             f"expected the config of the checkpoint '{file}' inside of it or beside it, got none "

@@ -1,7 +1,6 @@
 """Label images of one's own with a trained network, and write what was asked for."""
 
 import io
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -15,15 +14,14 @@ from mmseg.apis.predicting.inputs import Input
 from mmseg.apis.predicting.segmenter import Segmentation, Segmenter
 from mmseg.datasets.image_files import files_below, read_color, read_label, write_label
 from mmseg.datasets.pairing import find_endings
+from mmseg.engine.evaluator import write_results
 from mmseg.evaluation.confusion import ConfusionMatrix
 from mmseg.evaluation.metrics import class_metrics
 from mmseg.evaluation.report import metric_tables, result_record
 from mmseg.system.errors import ConfigError
 from mmseg.system.files import atomic_write, require_writable
-from mmseg.system.outputs import file_identities, png_names
+from mmseg.system.outputs import check_replaced, png_names
 from mmseg.visualization.palettes import save_picture
-
-RESULTS = "results.json"
 
 
 def write_ids(file: Path, found: Segmentation) -> None:
@@ -70,12 +68,7 @@ class Outputs:
         names = png_names([one.name for one in inputs])
         self.names = {one.file: name for one, name in zip(inputs, names, strict=True)}
         written = [self.file(kind, one) for kind in kinds for one in inputs]
-        replaced = file_identities(written).keys() & file_identities(o.file for o in inputs).keys()
-        if replaced:
-            raise ConfigError(
-                f"expected outputs apart from the images, got an image among them in '{out}'. "
-                "Choose another folder."
-            )
+        check_replaced(written, (one.file for one in inputs), "outputs apart from the images")
         require_writable(out)
 
     def file(self, kind: str, image: Input) -> Path:
@@ -148,8 +141,7 @@ def predict_images(
         values = class_metrics(labels.matrix, ["mIoU"])
         result.tables = metric_tables(values, labels.classes)
         result.record = result_record(values, labels.classes, labels.matrix.images)
-        with atomic_write(outputs.out / RESULTS, "w") as stream:
-            json.dump(result.record, stream, indent=2)
+        write_results(outputs.out, result.record)
     return result
 
 

@@ -26,8 +26,8 @@ from mmseg.datasets.pipelines.fields import as_scales
 from mmseg.system.errors import ConfigError
 from mmseg.visualization.palettes import blend, colorize
 
-AUG_RATIOS = [0.5, 0.75, 1.0, 1.25, 1.5, 1.75]
-AUGMENTED = "MultiScaleFlipAug"
+AUGMENTATION = {"img_ratios": [0.5, 0.75, 1.0, 1.25, 1.5, 1.75], "flip": True}
+VIEWS = "MultiScaleFlipAug"
 
 
 @dataclass(frozen=True)
@@ -142,21 +142,28 @@ def test_steps(cfg: Config, max_side: int | None = None, aug_test: bool = False)
         raise ConfigError(
             f"{cfg.filename}: expected steps in data.test.pipeline, got none. Add those of a test."
         )
-    step = next((step for step in steps if step["type"] == AUGMENTED), None)
-    if step is None and (aug_test or max_side):
-        name = "aug_test" if aug_test else "max_side"
-        raise ConfigError(
-            f"{cfg.filename}: expected a step {AUGMENTED} in data.test.pipeline for {name}, got "
-            "none. Add it."
-        )
-    if step is not None and aug_test:
-        step.update(img_ratios=AUG_RATIOS, flip=True)
-    if step is not None and max_side and step.get("img_scale"):
-        step["img_scale"] = [_limited(scale, max_side) for scale in as_scales(step["img_scale"])]
+    place = f"{cfg.filename}: "
+    if aug_test:
+        views_step(steps, "aug_test", place).update(AUGMENTATION)
+    if max_side and (scales := (step := views_step(steps, "max_side", place)).get("img_scale")):
+        step["img_scale"] = [_limited(scale, max_side) for scale in as_scales(scales)]
     return steps
 
 
 test_steps.__test__ = False  # pyright: ignore[reportFunctionMemberAccess]  # pytest collects by name
+
+
+def views_step(steps: Sequence[Any], wish: str, place: str = "") -> Any:
+    """Return the step of a test pipeline that makes the views of an image.
+
+    `ConfigError`, which begins with `place`, if a `wish` needs it and there is none.
+    """
+    step = next((step for step in steps if step["type"] == VIEWS), None)
+    if step is None:
+        raise ConfigError(
+            f"{place}expected a step {VIEWS} in data.test.pipeline for {wish}, got none. Add it."
+        )
+    return step
 
 
 def _limited(scale: Sequence[int], longest: int) -> tuple[int, ...]:
@@ -202,11 +209,7 @@ def sample_of(steps: Sequence[Mapping[str, Any]], image: str | Path | np.ndarray
 def scores_of(model: Any, batch: Mapping[str, Any]) -> np.ndarray:
     """Return the class probabilities (C, H, W) of an image, given as one entry per augmentation."""
     device = next(model.parameters()).device
-    total = None
-    for image, metas in zip(batch["img"], batch["img_metas"], strict=True):
-        scores = model.inference(image.to(device), metas, rescale=True)
-        total = scores if total is None else total.add_(scores)
-    assert total is not None
+    total = model.summed_scores([image.to(device) for image in batch["img"]], batch["img_metas"])
     return total.div_(len(batch["img"]))[0].float().cpu().numpy()
 
 

@@ -16,7 +16,7 @@ from mmseg.config.language import python_text
 from mmseg.engine import checkpoint as checkpoints
 from mmseg.engine.provenance import REPRO
 from mmseg.system.errors import ConfigError
-from mmseg.system.files import atomic_write
+from mmseg.system.files import atomic_write, write_json
 from mmseg.system.hub import REPOSITORY, hub_errors, local_file, reason_of, require_hub
 from mmseg.system.options import TrustOptions, option
 from mmseg.system.outputs import check_output_file, real_path
@@ -149,7 +149,7 @@ def _write_beside(
     repro = source.with_name(REPRO)
     if repro.is_file():
         record = dict([REPRO_NOTE], **without_machine(_json(repro) or {}))
-        _write(folder / REPRO, json.dumps(record, indent=2))
+        write_json(folder / REPRO, record)
     else:
         say(f"Without {REPRO}: there is none beside '{options.checkpoint}'.")
     card = Card(

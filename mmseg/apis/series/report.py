@@ -1,6 +1,5 @@
 """What a series has found: mean and standard deviation per class over the seeds of each config."""
 
-import json
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 from mmseg.apis.series.progress import Record, best_of, evaluations
 from mmseg.evaluation.report import text_table
-from mmseg.system.files import atomic_write
+from mmseg.system.files import write_json
 
 DIGITS = 6
 CLASS_KEY = "IoU."
@@ -32,8 +31,7 @@ def summary(groups: Mapping[str, Mapping[int | None, Path]]) -> dict[str, Any]:
 
 def write_summary(file: Path, content: Mapping[str, Any]) -> None:
     """Write the summary as JSON."""
-    with atomic_write(file, "w") as stream:
-        json.dump(content, stream, indent=2, allow_nan=False)
+    write_json(file, content, allow_nan=False)
 
 
 def summary_lines(entry: Mapping[str, Any]) -> list[str]:

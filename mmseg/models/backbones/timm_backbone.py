@@ -24,7 +24,7 @@ from mmseg.models.backbones.timm_networks import (
 )
 from mmseg.models.backbones.vit_positions import Rule, resize_positions
 from mmseg.models.backbones.vit_tokens import ViTTokens, hide_patches, run_block
-from mmseg.models.layers import hide_pixels, resize
+from mmseg.models.layers import hide_pixels, resize, size_of
 from mmseg.system.errors import ConfigError
 from mmseg.system.vfm_names import is_released, vit_names
 from mmseg.system.weight_table import DINOV3
@@ -73,9 +73,7 @@ class TIMMSettings:
     @property
     def input_size(self) -> Size | None:
         """What images are resized to, as (rows, columns)."""
-        if self.inner_size is None or isinstance(self.inner_size, int):
-            return None if self.inner_size is None else (self.inner_size, self.inner_size)
-        return (self.inner_size[0], self.inner_size[1])
+        return None if self.inner_size is None else size_of(self.inner_size)
 
 
 @BACKBONES.register(inert=("features_only",))

@@ -30,6 +30,7 @@ from mmseg.models.layers import (
     hide_pixels,
     map_to_tokens,
     resize,
+    size_of,
 )
 from mmseg.system.errors import ConfigError
 from mmseg.system.vfm_names import LICENSE, adapter_names
@@ -61,6 +62,11 @@ class AdapterSettings:
     pretrained_adapter: Text | None = None  # file with those of ViT and adapter, read after it
     freeze_vit: bool = False
     with_cp: bool = False  # recompute the exchanges in the backward pass; `vit` has its own key
+
+    @property
+    def input_size(self) -> tuple[int, int] | None:
+        """What images are resized to, as (rows, columns)."""
+        return None if self.inner_size is None else size_of(self.inner_size)
 
 
 @BACKBONES.register()
@@ -147,9 +153,8 @@ class ViTAdapter(nn.Module):
 
         Where `keep_mask` (B, 1, rows, columns) is 0 and not 1, the resized image is 0.
         """
-        inner = self.settings.inner_size
-        if inner is not None:
-            img = resize(img, (inner, inner) if isinstance(inner, int) else (inner[0], inner[1]))
+        if self.settings.input_size is not None:
+            img = resize(img, self.settings.input_size)
         self._check_size((img.shape[2], img.shape[3]))
         if keep_mask is not None:
             img = hide_pixels(img, keep_mask)

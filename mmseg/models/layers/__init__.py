@@ -19,6 +19,7 @@ from mmseg.models.layers.shape import (
     join,
     map_to_tokens,
     resize,
+    size_of,
     tokens_to_map,
 )
 from mmseg.models.layers.single_precision import at_least_single, full_precision
@@ -27,5 +28,6 @@ __all__ = [
     "RELU", "SLOW_SYNC_BN", "ActCfg", "Box", "ChannelNorm", "ConvCfg", "ConvModule",
     "DepthwiseSeparableConvModule", "DropPath", "NormCfg", "at_least_single", "attend",
     "build_activation", "build_norm", "cut", "full_precision", "hide_pixels", "is_exporting",
-    "is_random_layer", "join", "map_to_tokens", "resize", "synchronize_batch_norm", "tokens_to_map",
+    "is_random_layer", "join", "map_to_tokens", "resize", "size_of", "synchronize_batch_norm",
+    "tokens_to_map",
 ]  # fmt: skip

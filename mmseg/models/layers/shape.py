@@ -19,6 +19,15 @@ def resize(x: Tensor, size: tuple[int, int], align_corners: bool = False) -> Ten
     return F.interpolate(x, size=size, mode="bilinear", align_corners=align_corners)
 
 
+def size_of(sides: int | Sequence[int]) -> tuple[int, int]:
+    """Return (rows, columns) of what a config states as one side, or as both.
+
+    >>> size_of(224), size_of([32, 64])
+    ((224, 224), (32, 64))
+    """
+    return (sides, sides) if isinstance(sides, int) else (sides[0], sides[1])
+
+
 def is_exporting() -> bool:
     """Tell whether torch.export traces the network, perhaps for images of any size."""
     return getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)()

@@ -263,10 +263,14 @@ class EncoderDecoder(nn.Module):
                 "expected rescale=True for several augmentations, got False; their probabilities "
                 "can only be averaged at the original size."
             )
-        total = self.inference(imgs[0], img_metas[0], rescale)
+        return list(self.summed_scores(imgs, img_metas).argmax(dim=1).cpu().numpy())
+
+    def summed_scores(self, imgs: Sequence[Tensor], img_metas: Sequence[Metas]) -> Tensor:
+        """Return the sum of the class probabilities (N, C, H', W') of augmented versions."""
+        total = self.inference(imgs[0], img_metas[0])
         for img, metas in zip(imgs[1:], img_metas[1:], strict=True):
-            total += self.inference(img, metas, rescale)
-        return list(total.argmax(dim=1).cpu().numpy())
+            total += self.inference(img, metas)
+        return total
 
     def forward_test(
         self, imgs: Sequence[Tensor], img_metas: Sequence[Metas], rescale: bool = True

@@ -96,10 +96,8 @@ class TokenMasks:
 
 def inner_size(backbone: Any, image: Tensor) -> Size:
     """Return the size that a backbone resizes images to; that of the images if it does not."""
-    size = getattr(getattr(backbone, "settings", None), "inner_size", None)
-    if size is None:
-        return image.shape[2], image.shape[3]
-    return (size, size) if isinstance(size, int) else (size[0], size[1])
+    size = getattr(getattr(backbone, "settings", None), "input_size", None)
+    return (image.shape[2], image.shape[3]) if size is None else size
 
 
 @dataclass(frozen=True)
