@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mmseg.config.registry import MASK_GENERATORS
 from mmseg.config.values import Count, Share
-from mmseg.models.layers import hide_pixels
+from mmseg.models.layers import hide_pixels, size_of
 from mmseg.models.losses import is_loss
 from mmseg.models.uda.base import Metas, Step, UDABatch
 from mmseg.models.uda.draws import Draws
@@ -96,8 +96,8 @@ class TokenMasks:
 
 def inner_size(backbone: Any, image: Tensor) -> Size:
     """Return the size that a backbone resizes images to; that of the images if it does not."""
-    size = getattr(getattr(backbone, "settings", None), "input_size", None)
-    return (image.shape[2], image.shape[3]) if size is None else size
+    sides = getattr(getattr(backbone, "settings", None), "inner_size", None)
+    return (image.shape[2], image.shape[3]) if sides is None else size_of(sides)
 
 
 @dataclass(frozen=True)
