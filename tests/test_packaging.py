@@ -29,7 +29,7 @@ MODULE_OF = {
 }  # others: the name itself
 # Imported only when a config or a command asks for them; running needs none of them.
 # `huggingface_hub` comes with transformers.
-ON_REQUEST = {"wandb", "transformers", "huggingface_hub", "safetensors", "timm"}
+ON_REQUEST = {"wandb", "transformers", "huggingface_hub", "safetensors", "timm", "kornia_rs"}
 ON_REQUEST |= {"onnx", "onnxscript", "onnxruntime", "google"}  # protobuf comes with onnx
 OWN = {"mmseg", "demo", "tools", "experiments"}
 BUILDS = {"setuptools"}  # setup.py only

@@ -1,6 +1,6 @@
 """What every dataset shares: the index of its files, its samples, its evaluation."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,6 +23,7 @@ from mmseg.datasets.pipelines.compose import Steps
 from mmseg.datasets.pipelines.fields import Results
 from mmseg.datasets.pipelines.reading import fit_label, reduce_zero
 from mmseg.datasets.pipelines.resizing import with_short_side
+from mmseg.datasets.sampler import Sampler
 from mmseg.evaluation import evaluate_dataset
 from mmseg.system.archives import has_file, has_folder, place
 from mmseg.system.outputs import png_names
@@ -141,10 +142,9 @@ class CustomDataset:
         """Return sample `index`; every random choice comes from `rng`."""
         return self.sampler(index)(rng)
 
-    def sampler(self, index: int) -> Callable[[np.random.Generator], Sample]:
-        """Return a function that draws sample `index` again and again, reading its files once."""
-        fixed = self.pipeline.fixed(self._describe(index))
-        return lambda rng: self._proven(self.pipeline.drawn({**fixed, "rng": rng}))
+    def sampler(self, index: int) -> Sampler:
+        """Return what draws sample `index` again and again, reading its files once."""
+        return Sampler(self.pipeline, self.pipeline.fixed(self._describe(index)), self._proven)
 
     def gt_label(self, index: int) -> np.ndarray:
         """Return the label (H, W) uint8 of image `index`, of the size of its predictions."""

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from mmseg.datasets.integrity import PNG_START, damage_of, is_jpeg
+from mmseg.datasets.plain_png import decode_plain
 from mmseg.system import archives
 from mmseg.system.files import atomic_write, refuse_endless
 
@@ -106,6 +107,9 @@ def read_label(path: str | Path, remedy: str | None = None) -> np.ndarray:
     """
     data = read_bytes(path, "a label PNG")
     _require_lossless(data, path)
+    plain = decode_plain(data)
+    if plain is not None and plain.ndim == 2:
+        return plain
     try:
         with Image.open(io.BytesIO(data)) as image:
             ImageOps.exif_transpose(image, in_place=True)
@@ -158,6 +162,9 @@ def _decode(path: str | Path, flags: int, lossless: bool = False) -> np.ndarray:
     data = read_bytes(path, "an image file")
     if lossless:
         _require_lossless(data, path)
+    if (plain := decode_plain(data)) is not None:
+        is_gray = plain.ndim == 2 and flags != cv2.IMREAD_UNCHANGED
+        return cv2.cvtColor(plain, cv2.COLOR_GRAY2BGR) if is_gray else plain
     try:
         array = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:  # such as more pixels than OpenCV accepts

@@ -4,7 +4,7 @@ In a config, a list of sections stands for one: `source=[dict(type='GTADataset',
 """
 
 import copy
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -17,6 +17,7 @@ from mmseg.config.checking import check_section, each_mapping
 from mmseg.config.registry import DATASETS
 from mmseg.config.values import Positive, Section, Text
 from mmseg.datasets.custom import CustomDataset, Sample
+from mmseg.datasets.sampler import Sampler
 from mmseg.evaluation import evaluate_dataset
 from mmseg.system.errors import ConfigError
 
@@ -136,8 +137,8 @@ class JointDataset:
         """Return sample `index`; every random choice comes from `rng`."""
         return self.sampler(index)(rng)
 
-    def sampler(self, index: int) -> Callable[[np.random.Generator], Sample]:
-        """Return a function that draws sample `index` again and again, reading its files once."""
+    def sampler(self, index: int) -> Sampler:
+        """Return what draws sample `index` again and again, reading its files once."""
         part, inner = self.locate(index)
         return part.sampler(inner)
 

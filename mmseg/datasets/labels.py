@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from mmseg.datasets.lookup import look_up, pixel_counts
+
 IGNORE = 255
 Palette = list[list[int]]  # rows of RGB
 
@@ -107,7 +109,7 @@ def is_varied(label: Any, max_ratio: float, ignore_index: int) -> bool:
     >>> is_varied(np.array([0, 0, 1, 255]), 0.7, 255), is_varied(np.array([0, 0, 1]), 0.6, 255)
     (True, False)
     """
-    counts = np.bincount(np.asarray(label).ravel(), minlength=256)
+    counts = pixel_counts(np.asarray(label))
     counts[ignore_index] = 0
     return bool(np.count_nonzero(counts) > 1 and counts.max() / counts.sum() < max_ratio)
 
@@ -122,5 +124,7 @@ def id_to_train_id(array: np.ndarray, table: Mapping[int, int]) -> np.ndarray:
     """
     lookup = np.full(1 << 16, IGNORE, np.uint8)
     lookup[list(table)] = list(table.values())
+    if array.dtype == np.uint8:
+        return look_up(lookup[:256], array)
     inside = (array >= 0) & (array < len(lookup))
     return np.where(inside, lookup[np.where(inside, array, 0)], np.uint8(IGNORE))

@@ -6,6 +6,7 @@ of the image until one holds enough of them and, if asked for, other classes bes
 """
 
 from collections.abc import Collection, Sequence
+from functools import partial
 from typing import Annotated, Any
 
 import numpy as np
@@ -74,18 +75,13 @@ class RareClassSampling:
     def sample(self, rng: np.random.Generator) -> Sample:
         """Draw a class, an image that holds it and a crop that holds it."""
         chosen = self.draw_class(rng)
-        draw = self.source.sampler(self.draw_image(chosen, rng))
-        sample = draw(rng)
-        for _ in range(self.tries):
-            if self.accepts(sample["gt_semantic_seg"], chosen):
-                break
-            sample = draw(rng)
-        return sample
+        sampler = self.source.sampler(self.draw_image(chosen, rng))
+        return sampler.accepted(partial(self.accepts, chosen=chosen), self.tries, rng)
 
     def accepts(self, label: Any, chosen: int) -> bool:
         """Tell whether the label of a crop has enough of the class `chosen` and is mixed enough."""
         if self.min_crop_ratio > 0:
-            pixels = int((label == chosen).sum())
+            pixels = int(np.count_nonzero(np.asarray(label) == chosen))
             if pixels <= self.min_pixels * self.min_crop_ratio:
                 return False
         ratio, ignored = self.cat_max_ratio, self.source.ignore_index

@@ -12,6 +12,7 @@ import numpy as np
 
 from mmseg.datasets.depth.record import recorded_model
 from mmseg.datasets.image_files import encode_png, explained, read_unchanged
+from mmseg.datasets.lookup import look_up
 from mmseg.system.files import atomic_write
 
 NUM_BINS = 256
@@ -37,7 +38,8 @@ def depth_to_bins(stored: np.ndarray) -> np.ndarray:
     """
     if stored.dtype.type not in BINS:
         raise ValueError(f"expected depth as uint8 or uint16, got {stored.dtype}. Store it as PNG.")
-    return np.take(BINS[stored.dtype.type], stored)
+    table = BINS[stored.dtype.type]
+    return look_up(table, stored) if stored.dtype == np.uint8 else np.take(table, stored)
 
 
 def png_name(filename: str) -> str:

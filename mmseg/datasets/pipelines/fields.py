@@ -12,6 +12,7 @@ Scales = Pair | Annotated[Sequence[Pair], Field(min_length=1)]
 Direction = Literal["horizontal", "vertical"]
 Results = dict[str, Any]
 ArrayMap = Callable[[np.ndarray], np.ndarray]
+LABEL = "gt_semantic_seg"
 
 
 def map_fields(results: Results, change: ArrayMap, label: ArrayMap | None = None) -> Results:
@@ -20,6 +21,11 @@ def map_fields(results: Results, change: ArrayMap, label: ArrayMap | None = None
     changed = {key: change(results[key]) for key in fields}
     changed |= {key: (label or change)(results[key]) for key in results.get("seg_fields", [])}
     return {**results, **changed}
+
+
+def shape_of(results: Results) -> tuple[int, ...]:
+    """Return the shape of the image, or of the label where that is drawn alone."""
+    return results["img" if "img" in results else LABEL].shape
 
 
 def random_generator(results: Results) -> np.random.Generator:

@@ -1,6 +1,7 @@
 """Steps that change colors but move no pixel."""
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property, partial
 from typing import Annotated, Any
 
 import cv2
@@ -10,7 +11,8 @@ from pydantic import Field
 
 from mmseg.config.registry import PIPELINES
 from mmseg.config.values import NonNegative, Positive
-from mmseg.datasets.pipelines.fields import Results, random_generator
+from mmseg.datasets.lookup import look_up
+from mmseg.datasets.pipelines.fields import ArrayMap, Results, random_generator
 
 # ImageNet's RGB mean and standard deviation, the default input normalization.
 IMAGENET: dict[str, Any] = {"mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375]}
@@ -45,6 +47,26 @@ class Normalize:
         return {**results, **normalized, "img_norm_cfg": used}
 
     def _normalize(self, image: np.ndarray) -> np.ndarray:
+        return self._look_up(image) if image.dtype == np.uint8 else self._compute(image)
+
+    def _look_up(self, image: np.ndarray) -> np.ndarray:
+        """Normalize 8-bit pixels into planes, the layout of tensors; the result is a view of them.
+
+        What `_compute` makes of a value depends on nothing else.
+        """
+        planes = np.empty((3, *image.shape[:2]), np.float32)
+        channels = cv2.split(image)[:: -1 if self.to_rgb else 1]
+        for plane, channel, table in zip(planes, channels, self._tables, strict=True):
+            plane[...] = look_up(table, channel)
+        return planes.transpose(1, 2, 0)
+
+    @cached_property
+    def _tables(self) -> np.ndarray:
+        """What each 8-bit value becomes in each channel, (3, 256) float32."""
+        values = np.arange(256, dtype=np.uint8)[:, None, None].repeat(3, 2)  # (256, 1, 3)
+        return np.ascontiguousarray(self._compute(values)[:, 0].T)
+
+    def _compute(self, image: np.ndarray) -> np.ndarray:
         image = image.astype(np.float32)
         if self.to_rgb:
             image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
@@ -98,35 +120,57 @@ class PhotoMetricDistortion:
 
     def __call__(self, results: Results) -> Results:
         """Return the sample with its image distorted."""
-        rng = random_generator(results)
-        image = results["img"]
-        if rng.integers(2):
-            shift = rng.uniform(-self.brightness_delta, self.brightness_delta)
-            image = _scale_and_shift(image, 1, shift)
-        changes = [self._saturation, self._hue]
-        changes.insert(0 if rng.integers(2) else 2, self._contrast)
+        changes = self._draw(random_generator(results))
+        image = results.get("img")
+        if image is None:
+            return results
         for change in changes:
-            if rng.integers(2):
-                image = change(image, rng)
+            image = change(image)
         return {**results, "img": image}
 
-    def _contrast(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        low, high = self.contrast_range
-        return _scale_and_shift(image, rng.uniform(low, high), 0)
+    def _draw(self, rng: np.random.Generator) -> list[ArrayMap]:
+        """Draw the changes of an image, in their order."""
+        changes: list[ArrayMap] = []
+        if rng.integers(2):
+            shift = rng.uniform(-self.brightness_delta, self.brightness_delta)
+            changes.append(partial(_scale_and_shift, scale=1, shift=shift))
+        kinds = [self._draw_saturation, self._draw_hue]
+        kinds.insert(0 if rng.integers(2) else 2, self._draw_contrast)
+        return changes + [draw(rng) for draw in kinds if rng.integers(2)]
 
-    def _saturation(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        hsv = cv2.cvtColor(image, cv2.COLOR_BGR2HSV)
-        low, high = self.saturation_range
-        hsv[..., 1] = _scale_and_shift(hsv[..., 1], rng.uniform(low, high), 0)
-        return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
+    def _draw_contrast(self, rng: np.random.Generator) -> ArrayMap:
+        return partial(_scale_and_shift, scale=rng.uniform(*self.contrast_range), shift=0)
 
-    def _hue(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        hsv = cv2.cvtColor(image, cv2.COLOR_BGR2HSV)
+    def _draw_saturation(self, rng: np.random.Generator) -> ArrayMap:
+        scaled = partial(_scale_and_shift, scale=rng.uniform(*self.saturation_range), shift=0)
+        return partial(_change_hsv, channel=1, change=scaled)
+
+    def _draw_hue(self, rng: np.random.Generator) -> ArrayMap:
         shift = int(rng.integers(-self.hue_delta, self.hue_delta))
-        hsv[..., 0] = (hsv[..., 0].astype(np.int16) + shift) % 180
-        return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
+        return partial(_change_hsv, channel=0, change=partial(_rotate, shift=shift))
+
+
+def _change_hsv(image: np.ndarray, channel: int, change: ArrayMap) -> np.ndarray:
+    """Return an image (H, W, 3) BGR whose hue (channel 0) or saturation (1) is changed."""
+    hsv = cv2.cvtColor(image, cv2.COLOR_BGR2HSV)
+    hsv[..., channel] = change(hsv[..., channel])
+    return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
+
+
+def _rotate(hue: np.ndarray, shift: int) -> np.ndarray:
+    return _each_value(hue, lambda values: (values.astype(np.int16) + shift) % 180)
 
 
 def _scale_and_shift(image: np.ndarray, scale: float, shift: float) -> np.ndarray:
     """Return scale * image + shift, clipped to 0…255, as uint8."""
-    return np.clip(image.astype(np.float32) * scale + shift, 0, 255).astype(np.uint8)
+    return _each_value(
+        image,
+        lambda values: np.clip(values.astype(np.float32) * scale + shift, 0, 255).astype(np.uint8),
+    )
+
+
+def _each_value(pixels: np.ndarray, change: ArrayMap) -> np.ndarray:
+    """Apply `change` to each value; 8-bit ones are looked up, because there are only 256."""
+    if pixels.dtype != np.uint8:
+        return change(pixels)
+    return look_up(change(np.arange(256, dtype=np.uint8)), pixels)
