@@ -174,6 +174,7 @@ TRIED = {
     "--save ids,color": "tests/cli/test_predict.py: test_student_and_teacher_and_checkpoints_…",
     "python tools/export.py work_dirs/local-basic/<run> --format onnx --out model.onnx": "tests/"
     "test_export.py: test_an_onnx_file_labels_an_image_with_onnxruntime_numpy_and_pil_alone",
+    'pip install "cdda-seg[fast]"': "tests/datasets/test_plain_png.py: the same pixels without it",
     'pip install "cdda-seg[export]"': "tests/test_packaging.py: what the extra brings",
     "python run_seg.py --config configs/demo/cdda_vfm --num 500": FOUNDATION,
     "python run_experiments.py --config configs/demo/cdda_vfm": FOUNDATION,

@@ -171,13 +171,13 @@ class RandomCrop:
                 f"tests it, got none for '{results.get('filename')}'. Put LoadAnnotations before "
                 "it, or leave cat_max_ratio out."
             )
-        rng, size = random_generator(results), shape_of(results)[:2]
-        window = self._draw_window(size, rng)
+        rng, (height, width) = random_generator(results), shape_of(results)[:2]
+        window = self._draw_window((height, width), rng)
         limits = self.cat_max_ratio, self.ignore_index
         for _ in range(MAX_TRIES if self.cat_max_ratio < 1 else 0):
             if is_varied(results["gt_semantic_seg"][window], *limits):
                 break
-            window = self._draw_window(size, rng)
+            window = self._draw_window((height, width), rng)
         cropped = map_fields(results, lambda array: array[window])
         return {**cropped, "img_shape": shape_of(cropped)}
 

@@ -56,8 +56,8 @@ class Normalize:
         """
         planes = np.empty((3, *image.shape[:2]), np.float32)
         channels = cv2.split(image)[:: -1 if self.to_rgb else 1]
-        for plane, channel, table in zip(planes, channels, self._tables, strict=True):
-            plane[...] = look_up(table, channel)
+        for place, channel in enumerate(channels):
+            planes[place] = look_up(self._tables[place], channel)
         return planes.transpose(1, 2, 0)
 
     @cached_property
@@ -139,10 +139,12 @@ class PhotoMetricDistortion:
         return changes + [draw(rng) for draw in kinds if rng.integers(2)]
 
     def _draw_contrast(self, rng: np.random.Generator) -> ArrayMap:
-        return partial(_scale_and_shift, scale=rng.uniform(*self.contrast_range), shift=0)
+        low, high = self.contrast_range
+        return partial(_scale_and_shift, scale=rng.uniform(low, high), shift=0)
 
     def _draw_saturation(self, rng: np.random.Generator) -> ArrayMap:
-        scaled = partial(_scale_and_shift, scale=rng.uniform(*self.saturation_range), shift=0)
+        low, high = self.saturation_range
+        scaled = partial(_scale_and_shift, scale=rng.uniform(low, high), shift=0)
         return partial(_change_hsv, channel=1, change=scaled)
 
     def _draw_hue(self, rng: np.random.Generator) -> ArrayMap:
