@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from multiprocessing import connection
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
@@ -118,6 +119,21 @@ def next_item(items: Iterator[Any], workers: Sequence[BaseProcess]) -> Any:
                 raise error
 
 
+@dataclass(frozen=True)
+class _Wait:
+    """A wait of the main thread for an item of these workers."""
+
+    workers: Sequence[BaseProcess]
+    limit: float  # of `time.monotonic()`
+    given_up: list[WorkerError] = field(default_factory=list)
+
+
+WAITS: dict[int, _Wait] = {}  # those of this process
+WATCHERS: list[threading.Thread] = []  # one at most: to start one takes longer than most waits
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=WAITS.clear)
+
+
 @contextmanager
 def _unblocked(workers: Sequence[BaseProcess]) -> Iterator[list[WorkerError]]:
     """Give workers up, from a thread, when the main thread does not come back from the loader.
@@ -125,20 +141,26 @@ def _unblocked(workers: Sequence[BaseProcess]) -> Iterator[list[WorkerError]]:
     It hands over the memory of a sample together with its worker; if that is stopped, torch waits
     for it without a timeout. The list then holds the error, and ended workers end the wait.
     """
-    given_up: list[WorkerError] = []
-
-    def give_up() -> None:
-        given_up.append(_stuck(workers))
-        _kill(workers)
-
     # Longer than the main thread waits by itself.
-    timer = threading.Timer(patience() + 2 * POLL_SECONDS, give_up)
-    timer.daemon = True
-    timer.start()
+    wait = _Wait(workers, time.monotonic() + patience() + 2 * POLL_SECONDS)
+    WAITS[id(wait)] = wait
+    if not any(watcher.is_alive() for watcher in WATCHERS):  # at first, or forked
+        WATCHERS[:] = [threading.Thread(target=_watch, daemon=True)]
+        WATCHERS[0].start()
     try:
-        yield given_up
+        yield wait.given_up
     finally:
-        timer.cancel()
+        WAITS.pop(id(wait), None)
+
+
+def _watch() -> None:
+    """Give up the workers of every wait that takes too long; never returns."""
+    while True:
+        time.sleep(POLL_SECONDS)
+        for wait in list(WAITS.values()):
+            if time.monotonic() > wait.limit and not wait.given_up:
+                wait.given_up.append(_stuck(wait.workers))
+                _kill(wait.workers)
 
 
 def _explain(error: Exception, workers: Sequence[BaseProcess], count: int) -> NoReturn:
