@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 
 from mmseg.config.values import Seed
-from mmseg.system.options import LaunchOptions, TrustOptions, option
-from mmseg.system.safe_loading import OPT_IN
+from mmseg.system.options import OPT_IN, LaunchOptions, TrustOptions, option
 
 SEED = "the config's, else the resumed run's, else a random one, which the log states"
 

@@ -5,7 +5,6 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from mmseg.cli.endings import user_errors
 from mmseg.cli.options import parse
 from mmseg.system.shipped import as_called
 
@@ -24,9 +23,16 @@ def command(
     def decorate(run: Callable[[T], int | None]) -> Callable[..., int]:
         def main(arguments: Sequence[str] | None = None) -> int:
             _speak_on_any_terminal()
-            options, status = parse(kind, arguments, doc, **usual), None
-            with user_errors():
+            options = parse(kind, arguments, doc, **usual)
+            try:
                 status = run(options)
+            except BaseException:
+                from mmseg.cli.endings import user_errors  # imports torch: seconds
+
+                with user_errors():
+                    raise
+            if processes := sys.modules.get("mmseg.system.processes"):
+                processes.shut_down()
             return status or 0
 
         return main

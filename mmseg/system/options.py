@@ -20,9 +20,9 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from mmseg.system.errors import ConfigError
 from mmseg.system.findings import expected_of
 from mmseg.system.launchers import LAUNCHERS
-from mmseg.system.safe_loading import OPT_IN
 
 METADATA = "option"
+OPT_IN = "--trust-checkpoint"
 ANY_TYPE = ConfigDict(arbitrary_types_allowed=True)
 
 

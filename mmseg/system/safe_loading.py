@@ -22,6 +22,7 @@ from typing import IO, Any
 import torch
 from torch import Tensor
 
+from mmseg.system.options import OPT_IN
 from mmseg.system.safe_types import STAND_INS, Inert, PlainDict, settle
 from mmseg.system.soundness import damage_of
 
@@ -30,7 +31,6 @@ from mmseg.system.soundness import damage_of
 CUT_OFF = (EOFError, LookupError, AttributeError, TypeError, AssertionError, OverflowError)
 CUT_OFF += (struct.error,)
 UNREADABLE = (pickle.UnpicklingError, RuntimeError, ValueError, *CUT_OFF)
-OPT_IN = "--trust-checkpoint"
 SHOWN_TYPES = 20
 LEGACY_PICKLES = 5  # magic number, version, system, content, names of the storages
 # How torch's messages begin when it refuses what a file asks for, without naming a type.
