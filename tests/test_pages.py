@@ -101,6 +101,8 @@ TRIED = {
     "tests/preprocessing/depth_maps/test_command.py",
     "python benchmarks/gpu_acceptance.py --out acceptance --results benchmarks/RESULTS.md": "needs "
     "a GPU; the dry run: tests/test_gpu_acceptance.py",
+    'python benchmarks/compare.py HEAD~1 . --only loading metric "DAFormer B0 256"': "tests/"
+    "test_compare.py: the same, tiny",
     "python benchmarks/interruptions.py --kills 100 --seed 0 --write": "tests/test_kills.py: its "
     "choice and its verdict, and the same on fewer kills; it takes half an hour",
     "python tools/new_dataset.py data/street data/photos --val data/test --out configs/mine": (
