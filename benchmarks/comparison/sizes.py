@@ -53,4 +53,4 @@ class Amount:
     @property
     def samples(self) -> int:
         """How many samples or crops one measurement makes."""
-        return 1 if self.tiny else 6
+        return 1 if self.tiny else 4
