@@ -33,7 +33,7 @@ NOT_SUPPORTED = 801  # cudaErrorNotSupported and CUDA_ERROR_NOT_SUPPORTED
 
 
 class StubUnavailableError(RuntimeError):
-    """This machine cannot build the runtime; the message says what is missing."""
+    """The machine cannot build the runtime; the message says what is missing."""
 
 
 def missing() -> str | None:

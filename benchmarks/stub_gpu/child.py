@@ -5,32 +5,13 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from stub_gpu.build import DRIVER, RUNTIME, ensure
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-@dataclass(frozen=True)
-class Case:
-    """What is measured: a training step, or a picture that the student labels.
-
-    `config` is relative to `configs/`, or any path. `amp` is 'bf16', 'fp16', or None. `batch` and
-    `crops` replace the config's batch size and the published number of source crops. `sites` is
-    how many lines of code are listed by their launches.
-    """
-
-    config: str
-    amp: str | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
-    batch: int | None = None
-    crops: int | None = None
-    is_picture: bool = False
-    sites: int = 0
+from stub_gpu.cases import ROOT, Case
 
 
 def run(arguments: Sequence[str], memory_gb: float | None = None) -> str:
@@ -56,7 +37,7 @@ def run(arguments: Sequence[str], memory_gb: float | None = None) -> str:
 
 
 def measure(cases: Sequence[Case], memory_gb: float | None = None) -> list[dict[str, Any]]:
-    """Return what each case asks of the device; the content is described at `measure.measured`."""
+    """Return what each case asks of the device: the rows of `measure.measured`."""
     with tempfile.TemporaryDirectory() as folder:
         wanted, found = Path(folder) / "cases.json", Path(folder) / "found.json"
         wanted.write_text(json.dumps([asdict(case) for case in cases]), encoding="utf-8")

@@ -36,12 +36,13 @@ def count(task: Callable[[], object]) -> Counts:
     return difference(count_now(), before)
 
 
-def measure(task: Callable[[], object]) -> Counts:
-    """Return what a task asks of the device, and its peak in MiB of torch's memory.
+def take_peaks() -> Counts:
+    """Return the peaks in MiB of torch's memory since the last call.
 
-    `reserved_mib` is what torch has taken from the device, also before the task.
+    `peak_mib` is that of tensors, `reserved_mib` of what torch took from the device, with what is
+    free between them. `retries` says how often it had to return free memory to find more.
     """
-    torch.cuda.reset_peak_memory_stats()
-    counts = count(task)
     peak, reserved = torch.cuda.max_memory_allocated(), torch.cuda.max_memory_reserved()
-    return {**counts, "peak_mib": peak >> 20, "reserved_mib": reserved >> 20}
+    retries = torch.cuda.memory_stats()["num_alloc_retries"]
+    torch.cuda.reset_peak_memory_stats()
+    return {"peak_mib": peak >> 20, "reserved_mib": reserved >> 20, "retries": retries}

@@ -8,17 +8,19 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from training_step import build, training_batch
 
 from mmseg.apis.predicting.loading import build_network
 from mmseg.apis.predicting.segmenter import sample_of
-from mmseg.config import Config, load_config
+from mmseg.config import Config
 from mmseg.config.run_config import read_run
 from mmseg.datasets import collate
 from mmseg.datasets.loader import to_device
@@ -28,7 +30,7 @@ from mmseg.engine.schedule import Schedule
 from mmseg.engine.trainer import RunOutput, Trainer
 from mmseg.system.errors import ConfigError
 from stub_gpu import counters
-from stub_gpu.child import ROOT, Case
+from stub_gpu.cases import Case, read
 from stub_gpu.parts import Parts
 from stub_gpu.sites import by_site
 
@@ -55,7 +57,7 @@ def _network_of(case: Case) -> tuple[Any, ...]:
 
 
 def measured(cases: Sequence[Case]) -> Iterator[dict[str, Any]]:
-    """Yield for each case of one network what `counters.measure` and `Parts.launches` return.
+    """Yield for each case of one network what `steady` returns.
 
     The row is {"fits": False} if it does not fit into memory, and {"refused": why} if the config
     does not take the case's options.
@@ -74,16 +76,18 @@ def measured(cases: Sequence[Case]) -> Iterator[dict[str, Any]]:
 
 
 def steady(tasks: "Step | Picture", case: Case) -> dict[str, Any]:
-    """Return the counts of a task that does not change any more.
+    """Return the counts of a task that do not change any more, and the peaks of all repetitions.
 
     The first times, cuDNN tries algorithms for each size, and the optimizer makes its state.
     """
-    task, parts, last = tasks.task(case.amp), tasks.parts, {}
+    task, parts, last, peaks = tasks.task(case.amp), tasks.parts, {}, []
     for _ in range(MOST_REPETITIONS):
         parts.clear()
-        counts = counters.measure(task)
+        counts = counters.count(task)
+        peaks.append(counters.take_peaks())
         if counts == last:
-            found: dict[str, Any] = {**counts, "parts": dict(parts.launches)}
+            largest = {name: max(peak[name] for peak in peaks) for name in peaks[0]}
+            found: dict[str, Any] = {**counts, **largest, "parts": dict(parts.launches)}
             return {**found, "sites": by_site(task, case.sites)} if case.sites else found
         last = counts
     raise AssertionError(
@@ -98,7 +102,8 @@ class Step:
     def __init__(self, case: Case) -> None:
         self.cfg = _config(case)
         self.number = case.batch or self.cfg.data.samples_per_gpu
-        self.method: Any = build(self.cfg, case.crops).to(DEVICE)
+        with _without_draws():
+            self.method: Any = build(self.cfg, case.crops).to(DEVICE)
         size = tuple(self.cfg.crop_size)
         batch = training_batch(self.method, self.number, size, torch.device("cpu"))
         self.batch = _pinned(batch)
@@ -128,7 +133,8 @@ class Picture:
 
     def __init__(self, case: Case) -> None:
         cfg = _config(case)
-        self.network = build_network(cfg).to(DEVICE).eval()
+        with _without_draws():
+            self.network = build_network(cfg).to(DEVICE).eval()
         sample = sample_of(list(cfg.data.test.pipeline), np.zeros(PICTURE, np.uint8))
         batch = collate([sample])
         self.batch = {**batch, "img": [image.pin_memory() for image in batch["img"]]}
@@ -146,11 +152,34 @@ class Picture:
 
 
 def _config(case: Case) -> Config:
-    file = ROOT / "configs" / case.config
-    cfg = load_config(file if file.with_name(f"{file.name}.py").is_file() else case.config)
+    cfg = read(case.config)
     cfg.merge_options(case.options)
+    _leave_weights_out(cfg.model)
+    _leave_weights_out(cfg.get("uda") or {})
     torch.backends.cudnn.benchmark = bool(cfg.get("cudnn_benchmark"))
     return cfg
+
+
+def _leave_weights_out(section: dict[str, Any]) -> None:
+    """Let a section of a config name no files of weights."""
+    for key, value in section.items():
+        if key.startswith("pretrained"):
+            section[key] = None
+        elif isinstance(value, dict):
+            _leave_weights_out(value)
+    if section.get("vfm_feature_dist"):
+        section["vfm_feature_dist"]["allows_random"] = True
+
+
+@contextmanager
+def _without_draws() -> Iterator[None]:
+    """Leave out the random weights, which take most of the time and of which nothing is left."""
+    drawing = Tensor.uniform_, Tensor.normal_
+    Tensor.uniform_ = Tensor.normal_ = lambda tensor, *arguments, **named: tensor
+    try:
+        yield
+    finally:
+        Tensor.uniform_, Tensor.normal_ = drawing
 
 
 def _pinned(batch: dict[str, Any]) -> dict[str, Any]:
@@ -163,6 +192,8 @@ def _forget() -> None:
     """Return the memory of what is not used any more, so that the next peak is its own."""
     gc.collect()
     torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    torch.cuda.reset_accumulated_memory_stats()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Launches of those parts of a step that must not grow with classes or parameters."""
+"""Launches in those parts of a step that must not grow with classes or parameters."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -6,9 +6,11 @@ from typing import Any
 
 from stub_gpu import counters
 
+QUEUED = ("launches", "fills", "device_copies")
+
 
 class Parts:
-    """Counts the launches of the depth metric, the teachers' and the optimizers' updates."""
+    """Counts launches, fills and copies in the depth metric and in what updates weights."""
 
     def __init__(self) -> None:
         self.launches: Counter[str] = Counter()
@@ -35,7 +37,7 @@ class Parts:
             before = counters.count_now()
             result = function(*arguments, **named)
             change = counters.difference(counters.count_now(), before)
-            self.launches[name] += change["launches"]
+            self.launches[name] += sum(change[kind] for kind in QUEUED)
             return result
 
         return call

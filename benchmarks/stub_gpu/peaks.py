@@ -12,44 +12,26 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path[:0] = [str(Path(__file__).resolve().parents[n]) for n in (1, 2)]
 
 import torch  # noqa: E402
-from stub_gpu.child import ROOT, Case, measure  # noqa: E402
 
-from mmseg.config import load_config  # noqa: E402
 from mmseg.system.files import write_json  # noqa: E402
+from stub_gpu.cases import RECOMPUTING, ROOT, Case, published, recomputing  # noqa: E402
+from stub_gpu.child import measure  # noqa: E402
 
 FILE = ROOT / "mmseg/engine/fit_peaks.json"
-PUBLISHED = ROOT / "configs/published.json"
-MORE = ("cdda/gtaHR2csHR_cdda_vfm_b", "cdda/gtaHR2csHR_cdda_vfm_l")
-RECOMPUTING = "with_cp"
 
 
 def variants(config: str) -> dict[str, Case]:
     """Return what is measured of a config, by its name in the file."""
-    keys = recomputing_keys(config)
-    options: dict[str, dict[str, Any]] = {"": {}, f"+{RECOMPUTING}": dict.fromkeys(keys, True)}
+    options = {"": {}, f"+{RECOMPUTING}": recomputing(config)}
     return {
         f"{precision}{suffix}": Case(config, amp, switched)
         for suffix, switched in options.items()
         for precision, amp in (("fp32", None), ("bf16", "bf16"))
     }
-
-
-def recomputing_keys(config: str) -> list[str]:
-    """Return the keys that recompute a backbone's activations in the backward pass."""
-    backbone = load_config(ROOT / "configs" / config).model.backbone
-    places = ["model.backbone", *(["model.backbone.vit"] if "vit" in backbone else [])]
-    return [f"{place}.{RECOMPUTING}" for place in places]
-
-
-def published() -> list[str]:
-    """Return the configs of the published numbers, and two whose numbers nobody has published."""
-    names = json.loads(PUBLISHED.read_text(encoding="utf-8"))
-    return [name.removeprefix("configs/") for name in names] + list(MORE)
 
 
 def peaks_of(config: str) -> dict[str, Mapping[str, int]]:
