@@ -22,7 +22,7 @@ import torch
 
 SOURCES = Path(__file__).resolve().parent / "runtime"
 CACHE = Path(__file__).resolve().parents[2] / "build/stub_gpu"
-RUNTIME, DRIVER = "libstub_gpu.so", "libcuda.so.1"
+RUNTIME, DRIVER, MANAGEMENT = "libstub_gpu.so", "libcuda.so.1", "libnvidia-ml.so.1"
 CUDA_MAJOR = "13"  # whose structures and functions the sources know
 FLAGS = ("-O2", "-shared", "-fPIC", "-Wall", "-Wextra")
 # The files of torch that call CUDA, and the one that calls the driver.
@@ -96,13 +96,13 @@ def ensure() -> Path:
 
 
 def build(folder: Path) -> None:
-    """Write the runtime and the driver into a folder."""
+    """Write the runtime, the driver, and the management library into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    sources = sorted(SOURCES.glob("*.c"))
-    driver = SOURCES / "driver.c"
-    sources.remove(driver)
+    driver, management = SOURCES / "driver.c", SOURCES / "nvml.c"
+    sources = sorted({*SOURCES.glob("*.c")} - {driver, management})
     _link(folder / RUNTIME, sources, CALLERS, r"(__)?(cuda[A-Z]|cublas|cudnn)")
     _link(folder / DRIVER, [driver], DRIVER_CALLERS, r"cu[A-Z]")
+    _link(folder / MANAGEMENT, [management], (), "")
 
 
 def _link(library: Path, sources: Iterable[Path], callers: Iterable[str], prefix: str) -> None:

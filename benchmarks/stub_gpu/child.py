@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from stub_gpu.build import DRIVER, RUNTIME, ensure
+from stub_gpu.build import DRIVER, MANAGEMENT, RUNTIME, ensure
 from stub_gpu.cases import ROOT, Case
 
 
@@ -22,7 +22,7 @@ def run(arguments: Sequence[str], memory_gb: float | None = None) -> str:
     folder = ensure()
     environment = {
         **os.environ,
-        "LD_PRELOAD": f"{folder / RUNTIME}:{folder / DRIVER}",
+        "LD_PRELOAD": ":".join(str(folder / name) for name in (RUNTIME, DRIVER, MANAGEMENT)),
         "CUDA_VISIBLE_DEVICES": "0",
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "benchmarks")]),

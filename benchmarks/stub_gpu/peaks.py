@@ -10,7 +10,7 @@ out the workspaces of cuDNN's convolutions and the context of CUDA (about 500 Mi
 import argparse
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[n]) for n in (1, 2)]
@@ -44,11 +44,11 @@ def peaks_of(config: str) -> dict[str, Mapping[str, int]]:
     return entry
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and replace the entries in the file."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("configs", nargs="*", help="such as cdda/gta2cs_cdda_daformer")
-    configs = parser.parse_args().configs or published()
+    configs = parser.parse_args(arguments).configs or published()
     for config in configs:
         found = json.loads(FILE.read_text(encoding="utf-8")) if FILE.is_file() else {}
         entries = {**found.get("configs", {}), config: peaks_of(config)}

@@ -112,12 +112,13 @@ int cudaDeviceCanAccessPeer(int *can) {
   return cudaSuccess;
 }
 
-/* Functions of the driver beyond the runtime's: there are none. */
+/* Functions of the driver, which PyTorch does not call by itself. */
 int cudaGetDriverEntryPointByVersion(const char *name, void **function, unsigned version,
                                      unsigned long long flags, int *status) {
-  (void)name, (void)version, (void)flags;
-  *function = NULL;
-  if (status != NULL) *status = cudaDriverEntryPointSymbolNotFound;
+  (void)version, (void)flags;
+  *function = stub_driver_function(name);
+  if (status != NULL)
+    *status = *function != NULL ? cudaDriverEntryPointSuccess : cudaDriverEntryPointSymbolNotFound;
   return cudaSuccess;
 }
 

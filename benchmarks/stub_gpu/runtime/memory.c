@@ -15,7 +15,6 @@ typedef struct { char *start; size_t size; Place place; } Block;
 enum { MOST_BLOCKS = 65536 };
 static Block blocks[MOST_BLOCKS];
 static long number_of_blocks;
-static size_t used_bytes; /* of the device */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 static int note(void *start, size_t size, Place place) {
@@ -26,7 +25,6 @@ static int note(void *start, size_t size, Place place) {
   if (fits) {
     blocks[i] = (Block){start, size, place};
     if (i == number_of_blocks) number_of_blocks++;
-    if (place == DEVICE) used_bytes += size;
   }
   pthread_mutex_unlock(&lock);
   return fits;
@@ -39,7 +37,6 @@ static size_t forget(const void *start) {
   for (long i = 0; start != NULL && i < number_of_blocks; i++) {
     if (blocks[i].start != start) continue;
     size = blocks[i].size;
-    if (blocks[i].place == DEVICE) used_bytes -= size;
     blocks[i].start = NULL;
     break;
   }
@@ -59,33 +56,63 @@ static Place place_of(const void *address) {
   return place;
 }
 
-/* Reserve addresses; the system gives them memory only where somebody writes. */
-static int reserve(void **start, size_t size, Place place) {
-  int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
-  size = size > 0 ? size : 1;
-  *start = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, -1, 0);
-  if (*start != MAP_FAILED && note(*start, size, place)) return cudaSuccess;
-  *start = NULL;
-  return cudaErrorMemoryAllocation;
+static _Atomic size_t used_bytes; /* of the device */
+
+int stub_take_bytes(size_t size) {
+  used_bytes += size;
+  if (used_bytes <= stub_usable_bytes()) return 1;
+  used_bytes -= size;
+  return 0;
 }
 
-static int release(void *start) {
+void stub_give_bytes_back(size_t size) { used_bytes -= size; }
+
+/* Reserve addresses; the system gives them memory only where somebody writes. */
+static void *reserve(size_t size, Place place) {
+  int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+  size = size > 0 ? size : 1;
+  void *start = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, -1, 0);
+  if (start == MAP_FAILED) return NULL;
+  if (note(start, size, place)) return start;
+  munmap(start, size);
+  return NULL;
+}
+
+void *stub_reserve(size_t size) { return reserve(size, DEVICE); }
+
+size_t stub_release(void *start) {
   size_t size = forget(start);
   if (size > 0) munmap(start, size);
-  return cudaSuccess;
+  return size;
 }
 
 int cudaMalloc(void **start, size_t size) {
   *start = NULL;
-  if (used_bytes + size > stub_usable_bytes()) return cudaErrorMemoryAllocation;
-  return reserve(start, size, DEVICE);
+  if (!stub_take_bytes(size)) return cudaErrorMemoryAllocation;
+  *start = stub_reserve(size);
+  if (*start != NULL) return cudaSuccess;
+  stub_give_bytes_back(size);
+  return cudaErrorMemoryAllocation;
 }
 
-int cudaFree(void *start) { return release(start); }
+int cudaFree(void *start) {
+  stub_waits++; /* until nothing uses it any more */
+  stub_give_bytes_back(stub_release(start));
+  return cudaSuccess;
+}
+
+int cudaHostAlloc(void **start, size_t size) {
+  *start = reserve(size, HOST);
+  return *start != NULL ? cudaSuccess : cudaErrorMemoryAllocation;
+}
+
+int cudaFreeHost(void *start) {
+  stub_release(start);
+  return cudaSuccess;
+}
+
 int cudaMallocAsync(void **start, size_t size) { return cudaMalloc(start, size); }
-int cudaFreeAsync(void *start) { return release(start); }
-int cudaHostAlloc(void **start, size_t size) { return reserve(start, size, HOST); }
-int cudaFreeHost(void *start) { return release(start); }
+int cudaFreeAsync(void *start) { return cudaFree(start); }
 
 int cudaHostRegister(void *start, size_t size) {
   return note(start, size, HOST) ? cudaSuccess : cudaErrorMemoryAllocation;

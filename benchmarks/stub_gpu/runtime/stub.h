@@ -19,7 +19,7 @@
 extern _Atomic long stub_launches;        /* kernels, and products and convolutions of libraries */
 extern _Atomic long stub_fills;           /* cudaMemset */
 extern _Atomic long stub_device_copies;   /* from the device to itself */
-extern _Atomic long stub_waits;           /* for a stream, an event, or the device */
+extern _Atomic long stub_waits;           /* for a stream, an event, the device; to free its memory */
 extern _Atomic long stub_reads;           /* copies from the device to the host */
 extern _Atomic long stub_pageable_copies; /* to or from the host's pageable memory */
 extern _Atomic long stub_uploaded_bytes;  /* from the host to the device */
@@ -30,6 +30,17 @@ long stub_setting(const char *name, long usual);
 /* Bytes of the device's memory, and those of them that a process can allocate. */
 size_t stub_total_bytes(void);
 size_t stub_usable_bytes(void);
+
+/* Take bytes of the device's memory, if there are as many (else 0); and give them back. */
+int stub_take_bytes(size_t size);
+void stub_give_bytes_back(size_t size);
+
+/* Addresses of the device without memory (NULL if there are none); and their size at the end. */
+void *stub_reserve(size_t size);
+size_t stub_release(void *start);
+
+/* The driver's function of this name, if the stub has it, else NULL. */
+void *stub_driver_function(const char *name);
 
 /* A new handle of a stream, an event, or a library's object: nobody looks behind it. */
 void *stub_handle(void);
