@@ -10,7 +10,7 @@ COUNTED = (
     "launches",  # kernels, and products and convolutions of libraries
     "fills",  # of memory with one value
     "device_copies",  # from the device to itself
-    "waits",  # for a stream, an event, or the device
+    "waits",  # for a stream, an event, the device; to free memory
     "reads",  # copies from the device to the host
     "pageable_copies",  # to or from the host's pageable memory
     "uploaded_bytes",  # from the host to the device

@@ -19,7 +19,7 @@
 extern _Atomic long stub_launches;        /* kernels, and products and convolutions of libraries */
 extern _Atomic long stub_fills;           /* cudaMemset */
 extern _Atomic long stub_device_copies;   /* from the device to itself */
-extern _Atomic long stub_waits;           /* for a stream, an event, the device; to free its memory */
+extern _Atomic long stub_waits;           /* for a stream, an event, the device; to free memory */
 extern _Atomic long stub_reads;           /* copies from the device to the host */
 extern _Atomic long stub_pageable_copies; /* to or from the host's pageable memory */
 extern _Atomic long stub_uploaded_bytes;  /* from the host to the device */
