@@ -1,7 +1,7 @@
 """What steps and pictures of the published configs may ask of a GPU, measured without one.
 
-python benchmarks/stub_gpu/budgets.py            # which budgets are not kept?
-python benchmarks/stub_gpu/budgets.py --write    # measure them anew
+python benchmarks/stub_gpu/budgets.py                      # which budgets are not kept?
+python benchmarks/stub_gpu/budgets.py --write [CONFIG…]    # measure them anew, all or some
 
 `--write` replaces `tests/stub_gpu_budgets.json`, which `tests/test_stub_gpu.py` compares with, and
 the section of `benchmarks/RESULTS.md`.
@@ -95,8 +95,8 @@ def measure_all(wanted: Sequence[Case]) -> Budgets:
 
 
 def write(found: Budgets) -> None:
-    """Replace the budgets, one line for each case, and the section of the results."""
-    configs = []
+    """Replace the file of budgets, one line for each case, and the section of the results."""
+    configs, found = [], {config: found[config] for config in CONFIGS if config in found}
     for config, rows in found.items():
         lines = [f"    {json.dumps(name)}: {json.dumps(row)}" for name, row in rows.items()]
         configs.append(f"  {json.dumps(config)}: {{\n" + ",\n".join(lines) + "\n  }")
@@ -148,26 +148,30 @@ def _line(config: str, full: Row, half: Row) -> list[str]:
     return [f"`{short}`", *cells, megabytes, *(f"{n:,}" for n in memory)]
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, and write or compare; exit status 1 if a budget is not kept."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("configs", nargs="*", metavar="CONFIG", help=f"among {', '.join(CONFIGS)}")
     parser.add_argument("--write", action="store_true", help="replace the budgets")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
+    if unknown := set(options.configs) - set(CONFIGS):
+        parser.error(f"expected configs that have budgets, got {', '.join(sorted(unknown))}.")
     if sentence := build.missing():
         print(sentence, file=sys.stderr)
         return 2
-    found = measure_all(cases())
-    if options.write:
-        write(found)
-        return 0
-    torch_version, budgets = read()
+    found = measure_all(cases(options.configs or CONFIGS))
+    torch_version, kept = read() if FILE.is_file() else (version(), {})
     if torch_version != version():
-        print(f"The budgets are those of torch {torch_version}, not {version()}.")
+        print(f"The budgets are those of torch {torch_version}, this is {version()}.")
+        kept = kept if not options.write else {}
+    if options.write:
+        write({**kept, **found})
+        return 0
     lines = [
         f"{config}, {name}: {sentence}"
         for config, rows in found.items()
         for name, row in rows.items()
-        for sentence in exceeded(row, budgets[config][name])
+        for sentence in exceeded(row, kept[config][name])
     ]
     print("\n".join(lines) or "All budgets are kept.")
     return int(bool(lines))

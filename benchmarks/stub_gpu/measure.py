@@ -44,6 +44,7 @@ MOST_REPETITIONS = 6
 def main(wanted: Path, found: Path) -> None:
     """Measure all cases; those of one network that follow each other share it."""
     torch.backends.cuda.enable_cudnn_sdp(False)  # it cannot be made up, and is no first choice
+    gc.freeze()  # what was imported stays: `_forget` need not look at it
     cases = [Case(**case) for case in json.loads(wanted.read_text(encoding="utf-8"))]
     rows: list[dict[str, Any]] = []
     for _, group in groupby(cases, key=_network_of):
