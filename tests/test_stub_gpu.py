@@ -31,12 +31,15 @@ from stub_gpu import counters
 torch.backends.cudnn.benchmark = False
 x, w = torch.ones(2, 3, 5, 7, device="cuda"), torch.ones(4, 3, 1, 1, device="cuda")
 pinned, event = torch.ones(3).pin_memory(), torch.cuda.Event()
+large = torch.ones(2**20, device="cuda")
+event.record()
 CALLS = {
     "kernel": lambda: x + 1,
     "view": lambda: x[1:].flatten(1),
     "product": lambda: x[0, 0] @ x[0, 0].T,
     "convolution": lambda: torch.conv2d(x, w),
     "fill": lambda: x.zero_(),
+    "sum of many": lambda: large.sum(),
     "copy": lambda: x.clone(),
     "item": lambda: x[0, 0, 0, 0].item(),
     "list": lambda: x.flatten().tolist(),
@@ -52,7 +55,6 @@ for call in CALLS.values():
 found = {name: counters.count(call) for name, call in CALLS.items()}
 print(json.dumps({name: {k: v for k, v in c.items() if v} for name, c in found.items()}))
 """
-READ_ONE = {"waits": 1, "reads": 1, "pageable_copies": 1}
 
 
 @pytest.mark.slow
@@ -63,10 +65,11 @@ def test_the_runtime_counts_what_a_gpu_would_do() -> None:
         "view": {},
         "product": {"launches": 1},
         "convolution": {"launches": 1},
-        "fill": {"fills": 1},
+        "fill": {"launches": 1},
+        "sum of many": {"launches": 1, "fills": 1},
         "copy": {"device_copies": 1},
-        "item": READ_ONE,
-        "list": READ_ONE,
+        "item": {"waits": 1, "reads": 1},
+        "list": {"waits": 1, "reads": 1, "pageable_copies": 1},
         "sent": {"waits": 1, "pageable_copies": 1, "uploaded_bytes": 12},
         "pinned and sent": {"uploaded_bytes": 12},
         "pinned and awaited": {"waits": 1, "uploaded_bytes": 12},
