@@ -22,7 +22,12 @@ from mmseg.models.segmentors.slide_inference import (
     slide_logits,
     windows_per_call,
 )
-from mmseg.models.segmentors.training_parts import BoxDraws, FeatureView, masked_feat
+from mmseg.models.segmentors.training_parts import (
+    BoxDraws,
+    FeatureView,
+    features_of_each,
+    masked_feat,
+)
 from mmseg.system.errors import ConfigError
 
 Cfg = Mapping[str, Any]
@@ -125,6 +130,7 @@ class EncoderDecoder(nn.Module):
         return_logits: bool = False,
         draws: BoxDraws | None = None,
         keep_mask: Tensor | None = None,
+        features: Any = None,
     ) -> dict[str, Any]:
         """Return the losses (see `is_loss`) and accuracies of a batch, 0-dim on its device.
 
@@ -140,10 +146,12 @@ class EncoderDecoder(nn.Module):
                 auxiliary head.
             draws: unused here; networks that look at a part of the image choose it from these.
             keep_mask: (N, 1, h, w) of 0 and 1, what the backbone hides and keeps; it says of what.
+            features: of the images, from `joint_features`; None computes them.
         """
-        features = (
-            self.extract_feat(img) if keep_mask is None else masked_feat(self, img, keep_mask)
-        )
+        if keep_mask is not None:
+            features = masked_feat(self, img, keep_mask)
+        elif features is None:
+            features = self.extract_feat(img)
         result: dict[str, Any] = {"features": features} if return_feat else {}
         arguments = (features, img_metas, gt_semantic_seg, self.train_cfg)
         # A user's own `forward_train` may lack what is not asked of it.
@@ -157,10 +165,22 @@ class EncoderDecoder(nn.Module):
         return result
 
     def train_logits(
-        self, img: Tensor, img_metas: Metas | None = None, draws: BoxDraws | None = None
+        self,
+        img: Tensor,
+        img_metas: Metas | None = None,
+        draws: BoxDraws | None = None,
+        features: Any = None,
     ) -> Tensor:
         """Return the logits (N, C, h, w) that `forward_train` computes its loss from."""
-        return self.encode_decode(img, img_metas, upscale_pred=False)
+        if features is None:
+            return self.encode_decode(img, img_metas, upscale_pred=False)
+        return self.decode_head.forward_test(features, img_metas, self.test_cfg)
+
+    def joint_features(
+        self, images: Sequence[Tensor], draws: BoxDraws | None = None
+    ) -> Sequence[Any]:
+        """Return `features` of `forward_train` for several batches (N, 3, H, W), from one pass."""
+        return features_of_each(self, images)
 
     def train_outputs(
         self, img: Tensor, img_metas: Metas | None = None, draws: BoxDraws | None = None

@@ -19,7 +19,7 @@ from mmseg.models.decode_heads.hrda_head import HRDAHead, ScaleLogits
 from mmseg.models.layers import Box, cut, resize
 from mmseg.models.segmentors.encoder_decoder import EncoderDecoder, Metas
 from mmseg.models.segmentors.slide_inference import slide_logits, windows_per_call
-from mmseg.models.segmentors.training_parts import BoxDraws, FeatureView
+from mmseg.models.segmentors.training_parts import BoxDraws, FeatureView, features_of_each
 from mmseg.system.errors import ConfigError
 
 ALL = "all"
@@ -146,6 +146,7 @@ class HRDAEncoderDecoder(EncoderDecoder):
         return_logits: bool = False,
         draws: BoxDraws | None = None,
         keep_mask: Tensor | None = None,
+        features: HRDAFeatures | None = None,
     ) -> dict[str, Any]:
         """Return the losses of a batch; the arguments are those of `EncoderDecoder.forward_train`.
 
@@ -159,7 +160,8 @@ class HRDAEncoderDecoder(EncoderDecoder):
                 "expected a network of one scale (EncoderDecoder), whose backbone hides parts of "
                 "the image, got HRDA. Use one, or a mask of the image's pixels."
             )
-        features = self._features(img, self.draw_box(img, draws))
+        if features is None:
+            features = self._features(img, self.draw_box(img, draws))
         output = self._fuse(features, img)
         losses = self.decode_head.losses(output, gt_semantic_seg, seg_weight)
         result: dict[str, Any] = {f"decode.{key}": value for key, value in losses.items()}
@@ -171,10 +173,31 @@ class HRDAEncoderDecoder(EncoderDecoder):
         return result
 
     def train_logits(
-        self, img: Tensor, img_metas: Metas | None = None, draws: BoxDraws | None = None
+        self,
+        img: Tensor,
+        img_metas: Metas | None = None,
+        draws: BoxDraws | None = None,
+        features: HRDAFeatures | None = None,
     ) -> Tensor:
         """Return the fused logits (N, C, h, w) that `forward_train` computes its loss from."""
-        return self._fuse(self._features(img, self.draw_box(img, draws)), img).fused
+        if features is None:
+            features = self._features(img, self.draw_box(img, draws))
+        return self._fuse(features, img).fused
+
+    def joint_features(
+        self, images: Sequence[Tensor], draws: BoxDraws | None = None
+    ) -> list[HRDAFeatures]:
+        """Return the features of several batches (N, 3, H, W), each with a detail box of its own.
+
+        They are from one pass if context and detail have the same size.
+        """
+        boxes = [self.draw_box(image, draws) for image in images]
+        pairs = zip(images, boxes, strict=True)
+        details = [cut(self.detail_image(image), box) for image, box in pairs]
+        contexts = [self.context_image(image) for image in images]
+        found = features_of_each(self, [*contexts, *details])
+        parts = zip(found[: len(images)], found[len(images) :], boxes, strict=True)
+        return [HRDAFeatures(*part) for part in parts]
 
     def train_outputs(
         self, img: Tensor, img_metas: Metas | None = None, draws: BoxDraws | None = None

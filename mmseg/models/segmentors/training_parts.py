@@ -4,9 +4,11 @@ Legend: N images, K channels, H×W pixels, h×w feature cells.
 """
 
 import inspect
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 from mmseg.models.layers import Box
@@ -44,6 +46,22 @@ def masked_feat(network: Any, img: Tensor, keep_mask: Tensor) -> list[Tensor]:
         )
     features = backbone(img, keep_mask=keep_mask)
     return features if network.neck is None else network.neck(features)
+
+
+def features_of_each(network: Any, images: Sequence[Tensor]) -> list[list[Tensor]]:
+    """Return `network.extract_feat` of several batches (N, 3, H, W), in one pass for each size.
+
+    Samples must have no effect on each other, see `is_batch_independent`.
+    """
+    sizes = list(dict.fromkeys(image.shape[1:] for image in images))
+    groups = [[i for i, image in enumerate(images) if image.shape[1:] == size] for size in sizes]
+    results: dict[int, list[Tensor]] = {}
+    for group in groups:
+        features = network.extract_feat(torch.cat([images[i] for i in group]))
+        counts = [len(images[i]) for i in group]
+        parts = zip(*(level.split(counts) for level in features), strict=True)
+        results |= {i: list(part) for i, part in zip(group, parts, strict=True)}
+    return [results[i] for i in range(len(images))]
 
 
 def output_names(network: Any) -> dict[str, str]:

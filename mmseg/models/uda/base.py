@@ -132,7 +132,8 @@ class Step:
     data: UDABatch
     iteration: int
     draws: Draws
-    output: StepOutput  # the only part that changes
+    output: StepOutput  # changes, as does
+    views: dict[str, Tensor] = field(default_factory=dict)  # of images that several phases see
 
 
 class TrainingMethod(nn.Module, ABC):

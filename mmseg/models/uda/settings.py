@@ -101,6 +101,9 @@ class DACSSettings(SelfTrainingSettings):
     relabel_threshold: Similarity | None = None
     threshold_decay: Share = 0.0
     reference_quirks: bool = False
+    # One pass of the student's backbone over all images of an iteration: fewer kernels, and more
+    # memory (see `StudentPasses`).
+    joint_passes: bool = False
     strong_source: bool = False  # jitter the source images strongly, not weakly
     vfm_feature_dist: Annotated[Section, checked(VFMDistanceKeys, "vfm_feature_dist")] | None = None
 

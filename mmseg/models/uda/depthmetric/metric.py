@@ -28,6 +28,7 @@ from mmseg.models.uda.depthmetric.histogram import depth_histogram
 from mmseg.models.uda.depthmetric.reweighting import reweight, reweight_table
 from mmseg.models.uda.depthmetric.similarity import best_match
 from mmseg.models.uda.depthmetric.thresholds import decayed
+from mmseg.system.device_copies import HostCopy
 from mmseg.system.processes import barrier
 
 
@@ -44,6 +45,7 @@ class DepthMatch:
     soft_weight: Tensor  # (B, H, W) weight of the soft cross-entropy, before margins
     label: Tensor  # (B, H, W) int64 pseudo-label
     depth: Tensor  # (B, H, W) depth bins of the target
+    decisions: HostCopy  # (1 + B,) int64, `guidance_runs` and `source_index`
 
     def make_raw_label(self) -> Tensor:
         """Return the (B, C, H, W) soft target of the guidance, before `lower_excess`."""
@@ -52,8 +54,7 @@ class DepthMatch:
     def read_decisions(self) -> tuple[bool, list[int]]:
         """Return whether guidance runs, and `source_index`: an iteration's only device read."""
         barrier()  # on a GPU, reading waits for all processes (see `barrier`)
-        runs = self.guidance_runs.long().view(1)
-        first, *indices = torch.cat([runs, self.source_index]).tolist()
+        first, *indices = self.decisions.wait().tolist()
         return bool(first), indices
 
     @property
@@ -142,9 +143,10 @@ class DepthMetric(nn.Module):
         is_missing = is_guided[:, None] & ~is_present & (source.sum(2) > 0)
         decide = as_released.decide_guidance if self.reference_quirks else decide_guidance
         table, runs = decide(guidance_prior(source, is_missing), is_missing, depth)
+        source_index = torch.where(is_reweighted, best, -1)
         return DepthMatch(
             weight=change(weight, label, confident, factor, trusted),
-            source_index=torch.where(is_reweighted, best, -1),
+            source_index=source_index,
             similarity=mean,
             class_similarity=similarities,
             guidance_runs=runs,
@@ -152,4 +154,5 @@ class DepthMetric(nn.Module):
             soft_weight=GUIDANCE_WEIGHT * weight,
             label=label,
             depth=depth,
+            decisions=HostCopy(torch.cat([runs.long().view(1), source_index])),
         )
