@@ -22,12 +22,7 @@ from mmseg.models.segmentors.slide_inference import (
     slide_logits,
     windows_per_call,
 )
-from mmseg.models.segmentors.training_parts import (
-    BoxDraws,
-    FeatureView,
-    features_of_each,
-    masked_feat,
-)
+from mmseg.models.segmentors.training_parts import BoxDraws, FeatureView, TrainingOutputs
 from mmseg.system.errors import ConfigError
 
 Cfg = Mapping[str, Any]
@@ -49,7 +44,7 @@ class TestKeys:
 
 
 @SEGMENTORS.register()
-class EncoderDecoder(nn.Module):
+class EncoderDecoder(TrainingOutputs, nn.Module):
     """A segmentation network.
 
     Args:
@@ -148,10 +143,7 @@ class EncoderDecoder(nn.Module):
             keep_mask: (N, 1, h, w) of 0 and 1, what the backbone hides and keeps; it says of what.
             features: of the images, from `joint_features`; None computes them.
         """
-        if keep_mask is not None:
-            features = masked_feat(self, img, keep_mask)
-        elif features is None:
-            features = self.extract_feat(img)
+        features = self.train_features(img, keep_mask) if features is None else features
         result: dict[str, Any] = {"features": features} if return_feat else {}
         arguments = (features, img_metas, gt_semantic_seg, self.train_cfg)
         # A user's own `forward_train` may lack what is not asked of it.
@@ -163,37 +155,6 @@ class EncoderDecoder(nn.Module):
             values = head.forward_train(*arguments, **weights, **wanted)
             result |= {f"{name}.{key}": value for key, value in values.items()}
         return result
-
-    def train_logits(
-        self,
-        img: Tensor,
-        img_metas: Metas | None = None,
-        draws: BoxDraws | None = None,
-        features: Any = None,
-    ) -> Tensor:
-        """Return the logits (N, C, h, w) that `forward_train` computes its loss from."""
-        if features is None:
-            return self.encode_decode(img, img_metas, upscale_pred=False)
-        return self.decode_head.forward_test(features, img_metas, self.test_cfg)
-
-    def joint_features(
-        self, images: Sequence[Tensor], draws: BoxDraws | None = None
-    ) -> Sequence[Any]:
-        """Return `features` of `forward_train` for several batches (N, 3, H, W), from one pass."""
-        return features_of_each(self, images)
-
-    def train_outputs(
-        self, img: Tensor, img_metas: Metas | None = None, draws: BoxDraws | None = None
-    ) -> dict[str, Tensor]:
-        """Return the logits (N, C, h, w) of all heads, named as by `forward_train`."""
-        features = self.extract_feat(img)
-        heads = {"decode": self.decode_head, **self.auxiliary_heads()}
-        arguments = (features, img_metas, self.test_cfg)
-        return {f"{name}.logits": head.forward_test(*arguments) for name, head in heads.items()}
-
-    def at_output_size(self, logits: Tensor, img: Tensor) -> Tensor:
-        """Resize logits to where methods compare those of two images: the size of the image."""
-        return self._upscale(logits, img)
 
     def feature_views(self, features: Any, img: Tensor, label: Tensor) -> list[FeatureView]:
         """Return what to compare with the features of another backbone.

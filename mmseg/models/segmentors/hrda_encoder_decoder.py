@@ -160,8 +160,7 @@ class HRDAEncoderDecoder(EncoderDecoder):
                 "expected a network of one scale (EncoderDecoder), whose backbone hides parts of "
                 "the image, got HRDA. Use one, or a mask of the image's pixels."
             )
-        if features is None:
-            features = self._features(img, self.draw_box(img, draws))
+        features = features or self._features(img, self.draw_box(img, draws))
         output = self._fuse(features, img)
         losses = self.decode_head.losses(output, gt_semantic_seg, seg_weight)
         result: dict[str, Any] = {f"decode.{key}": value for key, value in losses.items()}
@@ -180,21 +179,16 @@ class HRDAEncoderDecoder(EncoderDecoder):
         features: HRDAFeatures | None = None,
     ) -> Tensor:
         """Return the fused logits (N, C, h, w) that `forward_train` computes its loss from."""
-        if features is None:
-            features = self._features(img, self.draw_box(img, draws))
+        features = features or self._features(img, self.draw_box(img, draws))
         return self._fuse(features, img).fused
 
     def joint_features(
         self, images: Sequence[Tensor], draws: BoxDraws | None = None
     ) -> list[HRDAFeatures]:
-        """Return the features of several batches (N, 3, H, W), each with a detail box of its own.
-
-        They are from one pass if context and detail have the same size.
-        """
+        """Return the features of several batches (N, 3, H, W), each with its own detail box."""
         boxes = [self.draw_box(image, draws) for image in images]
-        pairs = zip(images, boxes, strict=True)
-        details = [cut(self.detail_image(image), box) for image, box in pairs]
         contexts = [self.context_image(image) for image in images]
+        details = [cut(self.detail_image(i), box) for i, box in zip(images, boxes, strict=True)]
         found = features_of_each(self, [*contexts, *details])
         parts = zip(found[: len(images)], found[len(images) :], boxes, strict=True)
         return [HRDAFeatures(*part) for part in parts]

@@ -48,6 +48,45 @@ def masked_feat(network: Any, img: Tensor, keep_mask: Tensor) -> list[Tensor]:
     return features if network.neck is None else network.neck(features)
 
 
+class TrainingOutputs:
+    """What training methods ask a network for, besides losses."""
+
+    def train_features(self: Any, img: Tensor, keep_mask: Tensor | None) -> list[Tensor]:
+        """Return the feature maps of (N, 3, H, W) images, of which parts may be hidden."""
+        return self.extract_feat(img) if keep_mask is None else masked_feat(self, img, keep_mask)
+
+    def joint_features(
+        self: Any, images: Sequence[Tensor], draws: BoxDraws | None = None
+    ) -> Sequence[Any]:
+        """Return `features` of `forward_train` for several batches (N, 3, H, W), from one pass."""
+        return features_of_each(self, images)
+
+    def train_logits(
+        self: Any,
+        img: Tensor,
+        img_metas: Any = None,
+        draws: BoxDraws | None = None,
+        features: Any = None,
+    ) -> Tensor:
+        """Return the logits (N, C, h, w) that `forward_train` computes its loss from."""
+        if features is None:
+            return self.encode_decode(img, img_metas, upscale_pred=False)
+        return self.decode_head.forward_test(features, img_metas, self.test_cfg)
+
+    def train_outputs(
+        self: Any, img: Tensor, img_metas: Any = None, draws: BoxDraws | None = None
+    ) -> dict[str, Tensor]:
+        """Return the logits (N, C, h, w) of all heads, named as by `forward_train`."""
+        features = self.extract_feat(img)
+        heads = {"decode": self.decode_head, **self.auxiliary_heads()}
+        arguments = (features, img_metas, self.test_cfg)
+        return {f"{name}.logits": head.forward_test(*arguments) for name, head in heads.items()}
+
+    def at_output_size(self: Any, logits: Tensor, img: Tensor) -> Tensor:
+        """Resize logits to where methods compare those of two images: the size of the image."""
+        return self._upscale(logits, img)
+
+
 def features_of_each(network: Any, images: Sequence[Tensor]) -> list[list[Tensor]]:
     """Return `network.extract_feat` of several batches (N, 3, H, W), in one pass for each size.
 
