@@ -185,6 +185,9 @@ class TrainingMethod(nn.Module, ABC):
         """
         return {}
 
+    def prepare_autocast(self, dtype: torch.dtype) -> None:
+        """Make networks that never learn ready for forward passes under autocast to `dtype`."""
+
     def train_step(
         self,
         batch: Mapping[str, Any],

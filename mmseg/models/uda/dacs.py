@@ -23,6 +23,7 @@ from mmseg.models.uda.depthmetric import CDDA
 from mmseg.models.uda.depthmetric.source_crops import load_source_crops
 from mmseg.models.uda.draws import Draws
 from mmseg.models.uda.feature_distance import FeatureDistance
+from mmseg.models.uda.half_weights import halve
 from mmseg.models.uda.margins import trusted_pixels, with_unflipped_margins
 from mmseg.models.uda.masking import MaskedConsistency
 from mmseg.models.uda.mixing import class_mask, paste
@@ -95,6 +96,11 @@ class DACS(TrainingMethod):
             self.imnet_model.init_weights()
         if self.vfm_distance is not None:
             self.vfm_distance.init_weights()
+
+    def prepare_autocast(self, dtype: torch.dtype) -> None:
+        """Keep the ImageNet copy, which is no part of checkpoints, in half precision."""
+        if self.feature_distance is not None:
+            halve(self.imnet_model, dtype)
 
     def trainable_parameters(self) -> Iterable[nn.Parameter]:
         """Return those of the student, and of the projection of its features."""
