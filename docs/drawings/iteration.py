@@ -29,7 +29,7 @@ BOXES = """
 252 | Teacher.label | teacher.py | the teacher looks at the target | phase
 252 | PseudoLabel | teacher.py | label, confident pixels, weight w |
 252 | trusted_pixels | margins.py | trust: 0 on margins and padding |
-372 | CDDA._match | depthmetric/cdda.py | for each target image | phase
+372 | CDDA.match | depthmetric/cdda.py | for each target image | phase
 372 | DepthMetric | depthmetric/metric.py | best source crop m* |
 372 | CDDA._guide | depthmetric/cdda.py | on the un-mixed target | phase trains
 372 | CDDA._replace | depthmetric/cdda.py | what is mixed in | phase

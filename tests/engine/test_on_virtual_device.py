@@ -27,10 +27,9 @@ ROUNDING = 1e-12
 READS_OF_A_STEP = {"system.device_copies.wait": 1}
 QUEUES_OF_A_STEP = {
     "datasets.loader.to_device",  # the batch
-    "system.device_copies.send",  # what is drawn
+    "system.device_copies.send",  # what is drawn, things, which parameters have a gradient
     "system.device_copies.__init__",  # the decisions of the metric, to the host
     "models.uda.depthmetric.replacement._send",  # matched crops
-    "system.gradient_averaging._average_group",  # which parameters have a gradient
 }
 SIDE, DETAIL = 64, 32  # square, as the released behavior needs it
 ITERATIONS = (1, 2)  # not 0, which has pictures

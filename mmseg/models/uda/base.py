@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from mmseg.config.registry import SEGMENTORS, UDA
+from mmseg.datasets.byte_maps import widened
 from mmseg.datasets.pipelines.photometric import IMAGENET
 from mmseg.models.losses import is_loss
 from mmseg.models.uda.draws import Draws
@@ -195,12 +196,12 @@ class TrainingMethod(nn.Module, ABC):
         iteration: int,
         draws: Draws | None = None,
     ) -> dict[str, float]:
-        """Run one whole iteration and return the logged values."""
+        """Run one whole iteration on a batch of the loader and return the logged values."""
         optimizers = [optimizer, *self.own_optimizers().values()]
         for each in optimizers:
             each.zero_grad(set_to_none=True)
         draws = draws or self.make_draws(iteration, rank())
-        output = self.accumulate_gradients(batch, iteration, draws)
+        output = self.accumulate_gradients(widened(batch), iteration, draws)
         groups = [group for each in optimizers for group in each.param_groups]
         average_gradients([p for group in groups for p in group["params"]])
         for each in optimizers:
