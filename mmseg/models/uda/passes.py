@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mmseg.models.layers import is_batch_independent
 from mmseg.models.uda.base import Step
+from mmseg.models.uda.half_weights import halved
 from mmseg.system.errors import ConfigError
 
 Losses = Callable[..., dict[str, Any]]
@@ -44,19 +45,22 @@ class StudentPasses:
         """
         if self.are_joint:
             self._waiting.append(Pass(image, losses, prefix))
-        else:
-            self.step.output.backward(losses(), prefix)
+            return
+        with halved(self.student, image.device):
+            found = losses()
+        self.step.output.backward(found, prefix)
 
     def finish(self) -> None:
         """Add the gradients that are still missing."""
         if not self._waiting:
             return
         images = [each.image for each in self._waiting]
-        all_features = self.student.joint_features(images, self.step.draws)
         losses: dict[str, Any] = {}
-        for each, features in zip(self._waiting, all_features, strict=True):
-            values = each.losses(features=features)
-            losses |= {each.prefix + key: value for key, value in values.items()}
+        with halved(self.student, images[0].device):
+            all_features = self.student.joint_features(images, self.step.draws)
+            for each, features in zip(self._waiting, all_features, strict=True):
+                values = each.losses(features=features)
+                losses |= {each.prefix + key: value for key, value in values.items()}
         self._waiting = []
         self.step.output.backward(losses)
 
