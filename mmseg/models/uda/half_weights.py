@@ -29,12 +29,14 @@ def halved(network: nn.Module, device: torch.device) -> Iterator[None]:
 
     Gradients arrive at the weights themselves. Networks that are compiled convert theirs inside.
     """
-    if not torch.is_autocast_enabled(device.type) or _is_compiled(network):
+    kind = device.type
+    is_on = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    if not is_on or _is_compiled(network):
         yield
         return
     places = _places(network)
     whole: Any = [layer._parameters[name] for layer, name in places]
-    half = Halved.apply(torch.get_autocast_dtype(device.type), *whole)
+    half = Halved.apply(torch.get_autocast_dtype(kind), *whole)
     try:
         _put(places, half)
         yield

@@ -1,13 +1,16 @@
 """Weights that are converted at once give what autocast makes of them, to the same bits."""
 
 from collections import Counter
+from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.checkpoint import checkpoint
 
 from mmseg.models.uda.half_weights import halve, halved
 
@@ -42,13 +45,15 @@ def parameters(network: Any) -> dict[str, Tensor]:
     return {f"{n}.{key}": p for n, m in named for key, p in m._parameters.items()}
 
 
-def gradients(network: nn.Module, uses: int, are_halved: bool) -> list[Tensor]:
+def gradients(
+    network: nn.Module, uses: int, are_halved: bool, call: Callable[..., Any] | None = None
+) -> list[Tensor]:
     """Return the gradients of the parameters, all of which the loss may use several times."""
     network.zero_grad(set_to_none=True)
     image = torch.linspace(-1, 1, 2 * 3 * 5 * 7).view(2, 3, 5, 7)
     context = halved(network, CPU) if are_halved else nullcontext()
     with torch.autocast("cpu", torch.bfloat16), context:
-        loss = sum(network(image + use).float().square().sum() for use in range(uses))
+        loss = sum((call or network)(image + use).float().square().sum() for use in range(uses))
     assert isinstance(loss, Tensor)
     loss.backward()
     return [p.grad for p in network.parameters() if p.grad is not None]
@@ -84,6 +89,14 @@ def test_gradients_are_those_of_autocast(network: nn.Module, uses: int) -> None:
     assert len(found) == len(expected) == 8
     for ours, theirs in zip(found, expected, strict=True):
         assert ours.dtype == torch.float32
+        assert torch.equal(ours, theirs)
+
+
+def test_activations_may_be_computed_again_in_the_backward_pass(network: nn.Module) -> None:
+    """When the layers see whole weights again."""
+    plain = gradients(network.requires_grad_(True), 1, are_halved=True)
+    again = partial(checkpoint, network, use_reentrant=False)
+    for ours, theirs in zip(gradients(network, 1, True, again), plain, strict=True):
         assert torch.equal(ours, theirs)
 
 
