@@ -81,7 +81,5 @@ def _converted(tensors: Any, dtype: torch.dtype) -> list[Tensor]:
 
 def _is_compiled(network: nn.Module) -> bool:
     """Tell whether `torch.compile` has taken over a part of the network."""
-    return any(
-        m._compiled_call_impl is not None or type(m).__name__ == "OptimizedModule"
-        for m in network.modules()
-    )
+    is_marked = getattr(network, "is_compiled", False)  # by who compiled functions of it
+    return is_marked or any(part._compiled_call_impl is not None for part in network.modules())

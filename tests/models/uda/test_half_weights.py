@@ -109,8 +109,12 @@ def test_unused_weights_get_no_gradient(network: Any) -> None:
     assert used == {"3.weight", "3.bias"}
 
 
-def test_compiled_networks_convert_their_own(network: nn.Module) -> None:
-    network[3].compile(backend="eager")
+@pytest.mark.parametrize("is_marked", [False, True])
+def test_compiled_networks_convert_their_own(network: Any, is_marked: bool) -> None:
+    if is_marked:
+        network.is_compiled = True
+    else:
+        network[3].compile(backend="eager")
     with torch.autocast("cpu", torch.bfloat16), halved(network, CPU):
         assert all(p.dtype == torch.float32 for p in parameters(network).values())
 
