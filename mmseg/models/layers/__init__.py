@@ -2,6 +2,7 @@
 
 from mmseg.models.layers.activation import RELU, ActCfg, build_activation
 from mmseg.models.layers.attention import attend
+from mmseg.models.layers.batch_independence import is_batch_independent
 from mmseg.models.layers.conv_module import ConvCfg, ConvModule, DepthwiseSeparableConvModule
 from mmseg.models.layers.drop_path import DropPath, is_random_layer
 from mmseg.models.layers.norm import (
@@ -27,7 +28,7 @@ from mmseg.models.layers.single_precision import at_least_single, full_precision
 __all__ = [
     "RELU", "SLOW_SYNC_BN", "ActCfg", "Box", "ChannelNorm", "ConvCfg", "ConvModule",
     "DepthwiseSeparableConvModule", "DropPath", "NormCfg", "at_least_single", "attend",
-    "build_activation", "build_norm", "cut", "full_precision", "hide_pixels", "is_exporting",
-    "is_random_layer", "join", "map_to_tokens", "resize", "size_of", "synchronize_batch_norm",
-    "tokens_to_map",
+    "build_activation", "build_norm", "cut", "full_precision", "hide_pixels",
+    "is_batch_independent", "is_exporting", "is_random_layer", "join", "map_to_tokens", "resize",
+    "size_of", "synchronize_batch_norm", "tokens_to_map",
 ]  # fmt: skip
