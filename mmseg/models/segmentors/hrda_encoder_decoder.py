@@ -4,7 +4,7 @@ Legend: N images, C classes, H×W pixels of the network's input, h×w cells of t
 are (y1, y2, x1, x2), ends exclusive.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -18,7 +18,8 @@ from mmseg.config.values import Count, Pair, Positive
 from mmseg.models.decode_heads.hrda_head import HRDAHead, ScaleLogits
 from mmseg.models.layers import Box, cut, resize
 from mmseg.models.segmentors.encoder_decoder import EncoderDecoder, Metas
-from mmseg.models.segmentors.slide_inference import slide_logits, windows_per_call
+from mmseg.models.segmentors.joint_features import joint_features
+from mmseg.models.segmentors.slide_inference import Windows, windows_per_call
 from mmseg.models.segmentors.training_parts import BoxDraws, FeatureView
 from mmseg.system.errors import ConfigError
 
@@ -131,8 +132,8 @@ class HRDAEncoderDecoder(EncoderDecoder):
 
     def _features(self, img: Tensor, box: Box) -> HRDAFeatures:
         """Return the features of the context and of the detail in the box."""
-        context = self.extract_feat(self.context_image(img))
-        return HRDAFeatures(context, self.extract_feat(cut(self.detail_image(img), box)), box)
+        images = self.context_image(img), cut(self.detail_image(img), box)
+        return HRDAFeatures(*joint_features(self, *images), box)
 
     # Training
 
@@ -234,27 +235,41 @@ class HRDAEncoderDecoder(EncoderDecoder):
     def _predict(self, img: Tensor) -> ScaleLogits:
         """Fuse the context with details of the whole image."""
         height, width = img.shape[2:]
-        context, box = self.extract_feat(self.context_image(img)), (0, height, 0, width)
-        return self.decode_head(context, lambda: self._detail_logits(img), box, (height, width))
+        context, detail = self._prediction_parts(img)
+        return self.decode_head(context, detail, (0, height, 0, width), (height, width))
 
-    def _detail_logits(self, img: Tensor) -> Tensor:
-        """Return the detail's logits (N, C, h, w) of the whole image, averaged over windows."""
-        unit = self.decode_head.output_stride
-        height, width = img.shape[2:]
-        if not self.training and self.decode_head.fixed_attention == 0:  # they have no effect
-            cells = (-(-height // unit), -(-width // unit))
-            return img.new_zeros(img.shape[0], self.num_classes, *cells)
+    def _prediction_parts(self, img: Tensor) -> tuple[list[Tensor], Callable[[], Tensor]]:
+        """Return the context's features, and what returns the detail's logits (N, C, h, w).
+
+        These are averaged over windows, the first of which go through the backbone with the
+        context.
+        """
+        small, unit = self.context_image(img), self.decode_head.output_stride
+        cells = [-(-length // unit) for length in img.shape[2:]]
+        if not self.training and self.decode_head.fixed_attention == 0:  # the detail has no effect
+            none = img.new_zeros(img.shape[0], self.num_classes, *cells)
+            return self.extract_feat(small), lambda: none
         detail = self.detail_image(img)
         if not self.hr_slide_inference:
-            return self.decode_head.single_scale(self.extract_feat(detail))
-        return slide_logits(
-            lambda windows: self.decode_head.single_scale(self.extract_feat(windows)),
-            F.pad(detail, (0, -width % unit, 0, -height % unit)),  # windows start at cells
+            context, whole = joint_features(self, small, detail)
+            return context, lambda: self.decode_head.single_scale(whole)
+        margins = [unit * n - length for n, length in zip(cells, img.shape[2:], strict=True)]
+        per_call = None if self.training else windows_per_call(self.test_cfg)
+        windows = Windows(
+            F.pad(detail, (0, margins[1], 0, margins[0])),  # windows start at cells
             self.hr_crop_size,
             self._stride,
-            None if self.training else windows_per_call(self.test_cfg),
+            per_call,
             unit,
         )
+        context, first = joint_features(self, small, windows.cut(windows.calls[0]))
+
+        def logits() -> Iterator[Tensor]:
+            yield self.decode_head.single_scale(first)
+            for call in windows.calls[1:]:
+                yield self.decode_head.single_scale(self.extract_feat(windows.cut(call)))
+
+        return context, lambda: windows.average(logits())
 
 
 def _random_box(height: int, width: int, crop_size: tuple[int, int], divisible: int) -> Box:
