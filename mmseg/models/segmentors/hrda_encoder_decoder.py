@@ -108,6 +108,11 @@ class HRDAEncoderDecoder(EncoderDecoder):
         rows, columns = self.hr_crop_size
         return (rows // 2, columns // 2) if self.hr_slide_overlapping else (rows, columns)
 
+    @property
+    def window_size(self) -> Sequence[int] | None:
+        """Rows and columns of what the backbone sees of a window."""
+        return self.hr_crop_size if self.hr_slide_inference else super().window_size
+
     # What the scales see
 
     def context_image(self, img: Tensor) -> Tensor:
@@ -234,32 +239,29 @@ class HRDAEncoderDecoder(EncoderDecoder):
 
     def _predict(self, img: Tensor) -> ScaleLogits:
         """Fuse the context with details of the whole image."""
-        height, width = img.shape[2:]
-        context, detail = self._prediction_parts(img)
-        return self.decode_head(context, detail, (0, height, 0, width), (height, width))
+        parts, (height, width) = self._prediction_parts(img), img.shape[2:]
+        return self.decode_head(*parts, (0, height, 0, width), (height, width))
 
     def _prediction_parts(self, img: Tensor) -> tuple[list[Tensor], Callable[[], Tensor]]:
         """Return the context's features, and what returns the detail's logits (N, C, h, w).
 
-        These are averaged over windows, the first of which go through the backbone with the
-        context.
+        Of the windows that these are averaged over, the first see the backbone with the context.
         """
         small, unit = self.context_image(img), self.decode_head.output_stride
-        cells = [-(-length // unit) for length in img.shape[2:]]
+        height, width = img.shape[2:]
         if not self.training and self.decode_head.fixed_attention == 0:  # the detail has no effect
-            none = img.new_zeros(img.shape[0], self.num_classes, *cells)
-            return self.extract_feat(small), lambda: none
+            shape = (len(img), self.num_classes, -(-height // unit), -(-width // unit))
+            return self.extract_feat(small), lambda: img.new_zeros(shape)
         detail = self.detail_image(img)
         if not self.hr_slide_inference:
             context, whole = joint_features(self, small, detail)
             return context, lambda: self.decode_head.single_scale(whole)
-        margins = [unit * n - length for n, length in zip(cells, img.shape[2:], strict=True)]
-        per_call = None if self.training else windows_per_call(self.test_cfg)
+        at_once = windows_per_call(self.test_cfg, self.hr_crop_size, img.device)
         windows = Windows(
-            F.pad(detail, (0, margins[1], 0, margins[0])),  # windows start at cells
+            F.pad(detail, (0, -width % unit, 0, -height % unit)),  # windows start at cells
             self.hr_crop_size,
             self._stride,
-            per_call,
+            None if self.training else at_once,
             unit,
         )
         context, first = joint_features(self, small, windows.cut(windows.calls[0]))
