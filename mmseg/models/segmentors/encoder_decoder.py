@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from mmseg.config.checking import checked
 from mmseg.config.registry import BACKBONES, HEADS, NECKS, SEGMENTORS
 from mmseg.config.values import Count, Pair, Section, Text
-from mmseg.models.layers import resize
-from mmseg.models.layers.single_precision import at_least_single
+from mmseg.models.layers import at_least_single, resize
 from mmseg.models.segmentors.slide_inference import (
     averages_softmax,
     check_windows,
@@ -25,7 +24,6 @@ from mmseg.models.segmentors.slide_inference import (
 from mmseg.models.segmentors.training_parts import BoxDraws, FeatureView, TrainingOutputs
 from mmseg.system.errors import ConfigError
 
-Cfg = Mapping[str, Any]
 Metas = list[dict[str, Any]]
 HeadCfg = Annotated[Section, HEADS.checked]
 FLIP_AXES = {"horizontal": 3, "vertical": 2}
@@ -82,8 +80,8 @@ class EncoderDecoder(TrainingOutputs, nn.Module):
             self.auxiliary_head = HEADS.build(auxiliary_head)
         elif auxiliary_head is not None:
             self.auxiliary_head = nn.ModuleList(HEADS.build(head) for head in auxiliary_head)
-        self.train_cfg: Cfg = train_cfg if train_cfg is not None else {}
-        self.test_cfg: Cfg = test_cfg if test_cfg is not None else {"mode": "whole"}
+        self.train_cfg: Mapping[str, Any] = train_cfg if train_cfg is not None else {}
+        self.test_cfg: Mapping[str, Any] = test_cfg or {"mode": "whole"}
         check_windows(self.test_cfg)
 
     def init_weights(self) -> None:
@@ -183,10 +181,16 @@ class EncoderDecoder(TrainingOutputs, nn.Module):
 
         return self._to_original(self._slide(predict, img), img_metas, rescale)
 
+    @property
+    def window_size(self) -> Sequence[int] | None:
+        """Rows and columns of what the backbone sees of a window; None without windows."""
+        return self.test_cfg.get("crop_size")
+
     def _slide(self, predict: Callable[[Tensor], Tensor], img: Tensor) -> Tensor:
         """Average the predictions on the windows of `test_cfg`."""
         crop_size, stride = (tuple(self.test_cfg[key]) for key in ("crop_size", "stride"))
-        return slide_logits(predict, img, crop_size, stride, windows_per_call(self.test_cfg))
+        at_once = windows_per_call(self.test_cfg, self.window_size, img.device)
+        return slide_logits(predict, img, crop_size, stride, at_once)
 
     def whole_inference(self, img: Tensor, img_metas: Metas, rescale: bool) -> Tensor:
         """Return logits of the whole image in one pass."""
@@ -211,8 +215,7 @@ class EncoderDecoder(TrainingOutputs, nn.Module):
                 f"expected images of one original size in a batch, got {sorted(shapes)}; "
                 "predict them one by one."
             )
-        slides = self.test_cfg["mode"] == "slide"
-        infer = self.slide_inference if slides else self.whole_inference
+        infer = self.slide_inference if self.test_cfg["mode"] == "slide" else self.whole_inference
         scores = infer(img, img_metas, rescale)
         scores = scores if averages_softmax(self.test_cfg) else scores.softmax(dim=1)
         return self._unflipped(scores, img_metas)

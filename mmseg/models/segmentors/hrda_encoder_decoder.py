@@ -4,7 +4,7 @@ Legend: N images, C classes, H×W pixels of the network's input, h×w cells of t
 are (y1, y2, x1, x2), ends exclusive.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -18,8 +18,9 @@ from mmseg.config.values import Count, Pair, Positive
 from mmseg.models.decode_heads.hrda_head import HRDAHead, ScaleLogits
 from mmseg.models.layers import Box, cut, resize
 from mmseg.models.segmentors.encoder_decoder import EncoderDecoder, Metas
-from mmseg.models.segmentors.slide_inference import slide_logits, windows_per_call
-from mmseg.models.segmentors.training_parts import BoxDraws, FeatureView, features_of_each
+from mmseg.models.segmentors.joint_features import joint_features
+from mmseg.models.segmentors.slide_inference import Windows, windows_per_call
+from mmseg.models.segmentors.training_parts import BoxDraws, FeatureView
 from mmseg.system.errors import ConfigError
 
 ALL = "all"
@@ -107,6 +108,11 @@ class HRDAEncoderDecoder(EncoderDecoder):
         rows, columns = self.hr_crop_size
         return (rows // 2, columns // 2) if self.hr_slide_overlapping else (rows, columns)
 
+    @property
+    def window_size(self) -> Sequence[int] | None:
+        """Rows and columns of what the backbone sees of a window."""
+        return self.hr_crop_size if self.hr_slide_inference else super().window_size
+
     # What the scales see
 
     def context_image(self, img: Tensor) -> Tensor:
@@ -131,8 +137,8 @@ class HRDAEncoderDecoder(EncoderDecoder):
 
     def _features(self, img: Tensor, box: Box) -> HRDAFeatures:
         """Return the features of the context and of the detail in the box."""
-        context = self.extract_feat(self.context_image(img))
-        return HRDAFeatures(context, self.extract_feat(cut(self.detail_image(img), box)), box)
+        images = self.context_image(img), cut(self.detail_image(img), box)
+        return HRDAFeatures(*joint_features(self, *images), box)
 
     # Training
 
@@ -189,7 +195,7 @@ class HRDAEncoderDecoder(EncoderDecoder):
         boxes = [self.draw_box(image, draws) for image in images]
         contexts = [self.context_image(image) for image in images]
         details = [cut(self.detail_image(i), box) for i, box in zip(images, boxes, strict=True)]
-        found = features_of_each(self, [*contexts, *details])
+        found = joint_features(self, *contexts, *details)
         parts = zip(found[: len(images)], found[len(images) :], boxes, strict=True)
         return [HRDAFeatures(*part) for part in parts]
 
@@ -250,28 +256,39 @@ class HRDAEncoderDecoder(EncoderDecoder):
 
     def _predict(self, img: Tensor) -> ScaleLogits:
         """Fuse the context with details of the whole image."""
-        height, width = img.shape[2:]
-        context, box = self.extract_feat(self.context_image(img)), (0, height, 0, width)
-        return self.decode_head(context, lambda: self._detail_logits(img), box, (height, width))
+        parts, (height, width) = self._prediction_parts(img), img.shape[2:]
+        return self.decode_head(*parts, (0, height, 0, width), (height, width))
 
-    def _detail_logits(self, img: Tensor) -> Tensor:
-        """Return the detail's logits (N, C, h, w) of the whole image, averaged over windows."""
-        unit = self.decode_head.output_stride
+    def _prediction_parts(self, img: Tensor) -> tuple[list[Tensor], Callable[[], Tensor]]:
+        """Return the context's features, and what returns the detail's logits (N, C, h, w).
+
+        Of the windows that these are averaged over, the first see the backbone with the context.
+        """
+        small, unit = self.context_image(img), self.decode_head.output_stride
         height, width = img.shape[2:]
-        if not self.training and self.decode_head.fixed_attention == 0:  # they have no effect
-            cells = (-(-height // unit), -(-width // unit))
-            return img.new_zeros(img.shape[0], self.num_classes, *cells)
+        if not self.training and self.decode_head.fixed_attention == 0:  # the detail has no effect
+            shape = (len(img), self.num_classes, -(-height // unit), -(-width // unit))
+            return self.extract_feat(small), lambda: img.new_zeros(shape)
         detail = self.detail_image(img)
         if not self.hr_slide_inference:
-            return self.decode_head.single_scale(self.extract_feat(detail))
-        return slide_logits(
-            lambda windows: self.decode_head.single_scale(self.extract_feat(windows)),
+            context, whole = joint_features(self, small, detail)
+            return context, lambda: self.decode_head.single_scale(whole)
+        at_once = windows_per_call(self.test_cfg, self.hr_crop_size, img.device)
+        windows = Windows(
             F.pad(detail, (0, -width % unit, 0, -height % unit)),  # windows start at cells
             self.hr_crop_size,
             self._stride,
-            None if self.training else windows_per_call(self.test_cfg),
+            None if self.training else at_once,
             unit,
         )
+        context, first = joint_features(self, small, windows.cut(windows.calls[0]))
+
+        def logits() -> Iterator[Tensor]:
+            yield self.decode_head.single_scale(first)
+            for call in windows.calls[1:]:
+                yield self.decode_head.single_scale(self.extract_feat(windows.cut(call)))
+
+        return context, lambda: windows.average(logits())
 
 
 def _random_box(height: int, width: int, crop_size: tuple[int, int], divisible: int) -> Box:

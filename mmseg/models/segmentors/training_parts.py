@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import torch
 from torch import Tensor
 
 from mmseg.models.layers import Box
+from mmseg.models.segmentors.joint_features import joint_features
 from mmseg.system.errors import ConfigError
 
 
@@ -59,7 +59,7 @@ class TrainingOutputs:
         self: Any, images: Sequence[Tensor], draws: BoxDraws | None = None
     ) -> Sequence[Any]:
         """Return `features` of `forward_train` for several batches (N, 3, H, W), from one pass."""
-        return features_of_each(self, images)
+        return joint_features(self, *images)
 
     def train_logits(
         self: Any,
@@ -85,22 +85,6 @@ class TrainingOutputs:
     def at_output_size(self: Any, logits: Tensor, img: Tensor) -> Tensor:
         """Resize logits to where methods compare those of two images: the size of the image."""
         return self._upscale(logits, img)
-
-
-def features_of_each(network: Any, images: Sequence[Tensor]) -> list[list[Tensor]]:
-    """Return `network.extract_feat` of several batches (N, 3, H, W), in one pass for each size.
-
-    Samples must have no effect on each other, see `is_batch_independent`.
-    """
-    sizes = list(dict.fromkeys(image.shape[1:] for image in images))
-    groups = [[i for i, image in enumerate(images) if image.shape[1:] == size] for size in sizes]
-    results: dict[int, list[Tensor]] = {}
-    for group in groups:
-        features = network.extract_feat(torch.cat([images[i] for i in group]))
-        counts = [len(images[i]) for i in group]
-        parts = zip(*(level.split(counts) for level in features), strict=True)
-        results |= {i: list(part) for i, part in zip(group, parts, strict=True)}
-    return [results[i] for i in range(len(images))]
 
 
 def output_names(network: Any) -> dict[str, str]:
