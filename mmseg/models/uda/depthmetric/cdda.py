@@ -6,7 +6,6 @@ crop of similar depth, re-weight the pseudo-label, guide missing classes, and mi
 Legend: B images, C classes, H×W pixels, D = 256 depth bins (0…255), M source crops.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,9 +14,10 @@ from torch import Tensor, nn
 from mmseg.datasets.crop_store import CropStore
 from mmseg.models.uda.base import Step, UDABatch
 from mmseg.models.uda.depthmetric import as_released
+from mmseg.models.uda.depthmetric.bank import Bank
 from mmseg.models.uda.depthmetric.guidance import soft_cross_entropy, trust_inside
 from mmseg.models.uda.depthmetric.metric import DepthMatch, DepthMetric
-from mmseg.models.uda.depthmetric.replacement import replace_source
+from mmseg.models.uda.depthmetric.replacement import Replacement
 from mmseg.models.uda.settings import DACSSettings
 from mmseg.models.uda.teacher import PseudoLabel
 from mmseg.system.errors import ConfigError
@@ -28,11 +28,11 @@ class CDDA(nn.Module):
 
     Args:
         settings: of the training method; `uses_depth` is True.
-        bank: (M, C, D) statistics of the source crops.
+        bank: statistics of the M source crops, (M, C, D) or as a `Bank`.
         crops: the source crops.
     """
 
-    def __init__(self, settings: DACSSettings, bank: Tensor, crops: CropStore) -> None:
+    def __init__(self, settings: DACSSettings, bank: Tensor | Bank, crops: CropStore) -> None:
         super().__init__()
         s = self.settings = settings
         assert s.reweight_threshold is not None and s.relabel_threshold is not None
@@ -70,9 +70,10 @@ class CDDA(nn.Module):
         """
         match = self._match(step, pseudo)
         guidance_runs, indices = match.read_decisions()
+        crops = Replacement(step.data, self.crops, indices)  # read during the guidance
         if guidance_runs:
             self._guide(student, step, match, trust)
-        return replace(pseudo, weight=match.weight), self._replace(step, indices)
+        return replace(pseudo, weight=match.weight), self._replace(step, crops)
 
     def _match(self, step: Step, pseudo: PseudoLabel) -> DepthMatch:
         """Find source crops of similar depth, and log what follows from the match."""
@@ -85,11 +86,10 @@ class CDDA(nn.Module):
             )
         match = self.metric(pseudo.label, pseudo.weight, pseudo.confident, depth, step.iteration)
         reweighted = (match.source_index >= 0).float().mean()
-        is_relabeled = (match.guidance_table > 0).flatten(1).any(1) & match.guidance_runs
         step.output.log(
             {
                 "cdda.reweighted": reweighted,
-                "cdda.relabeled": is_relabeled.float().mean(),
+                "cdda.relabeled": match.is_relabeled.float().mean(),
                 "cdda.replaced": reweighted,
                 "cdda.similarity": match.similarity.mean(),
                 "cdda.weight": match.weight.mean(),
@@ -107,10 +107,10 @@ class CDDA(nn.Module):
         loss = soft_cross_entropy(logits, match.make_raw_label(), weight, quirks)
         step.output.backward({"tgt.loss": loss})
 
-    def _replace(self, step: Step, indices: Sequence[int]) -> UDABatch:
+    def _replace(self, step: Step, crops: Replacement) -> UDABatch:
         """Return the batch with the matched crops as the source to mix from."""
-        if all(index < 0 for index in indices):
+        if not crops.positions:
             return step.data
-        replaced = replace_source(step.data, self.crops, indices)
+        replaced = crops.batch()
         step.output.show(matched_image=replaced.image, matched_label=replaced.label[:, 0])
         return replaced
