@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 
 from mmseg.datasets.depth.bins import NUM_BINS
+from mmseg.datasets.depth.rows import compact
 from mmseg.system import processes
+from mmseg.system.errors import ConfigError
 from mmseg.system.files import atomic_write, refuse_endless, sha256_of
 from mmseg.system.safe_loading import UnreadableFileError, load_safely
 
@@ -63,6 +65,28 @@ def open_bank(
             f"create it again with: {command}"
         )
     return bank
+
+
+def read_rows(path: str, dataset: str, command: Callable[[int], str]) -> Rows:
+    """Return the rows of a bank, see `compact`, reading as little of it at once as possible.
+
+    `command` tells how a bank of so many crops is made. `ConfigError`, beside the errors of
+    `open_bank`, unless it holds at least one crop and only counts.
+    """
+    bank = open_bank(path, dataset, is_mapped=True)
+    if not len(bank):
+        raise ConfigError(
+            f"'{path}': expected the statistics of at least one crop, got none. Make them "
+            f"again with: {command(0)}"
+        )
+    low, high = torch.aminmax(bank)  # NaN if any is
+    if not (low >= 0 and torch.isfinite(high)):
+        crop = int((~(torch.isfinite(bank) & (bank >= 0))).flatten(1).any(1).nonzero()[0])
+        raise ConfigError(
+            f"'{path}': expected numbers of pixels, got values from {low:g} to {high:g}, the first "
+            f"wrong one for crop {crop}. Make the statistics again with: {command(len(bank))}"
+        )
+    return compact(bank)
 
 
 def mapped_rows(path: str | Path, make: Callable[[], Rows]) -> Rows:

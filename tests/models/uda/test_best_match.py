@@ -6,6 +6,7 @@ A bank is made of `kinds` of histograms, so that its scores follow from a few si
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -56,7 +57,9 @@ class Crops:
         for c, own in enumerate(target):
             if own.any():
                 norms = np.sqrt((kinds**2).sum(1) * (own**2).sum())
-                cosine = np.divide((kinds * own).sum(1), norms, out=np.zeros(len(kinds)), where=norms > 0)
+                cosine = np.divide(
+                    (kinds * own).sum(1), norms, out=np.zeros(len(kinds)), where=norms > 0
+                )
                 distance = np.abs(kinds - own).sum(1) / (sizes + own.sum())
                 alike = np.where(sizes > 0, (cosine + 1 - distance) / 2, 0)
                 total += alike[self.picks[:, c]]
@@ -127,7 +130,7 @@ def test_three_targets_find_the_best_of_a_million_crops() -> None:
 def free_memory() -> float:
     """Bytes that can be had; 0 where the system does not say."""
     try:
-        lines = dict(line.split(":") for line in open("/proc/meminfo"))
+        lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
     except OSError:
         return 0
     return int(lines["MemAvailable"].split()[0]) * 1024
@@ -182,7 +185,9 @@ def test_depths_that_no_crop_has_count_too() -> None:
 
 def test_both_ways_give_the_same_bits() -> None:
     crops, targets = small()
-    for one, other in zip(*(found(f, targets, crops.bank()) for f in FINDERS.values()), strict=True):
+    for one, other in zip(
+        *(found(f, targets, crops.bank()) for f in FINDERS.values()), strict=True
+    ):
         assert torch.equal(one, other)
 
 

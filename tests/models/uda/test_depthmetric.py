@@ -303,4 +303,4 @@ def test_unknown_source_dataset_is_refused() -> None:
 def test_what_the_source_does_not_annotate_is_a_fact_of_its_class(source: dict[str, Any]) -> None:
     bank = torch.ones(2, 19, 256)
     metric = DepthMetric(bank, **source, reweight_threshold=0, relabel_threshold=0)
-    assert metric.is_labeled.logical_not().nonzero().flatten().tolist() == [9, 14, 16]
+    assert metric.low.isinf().nonzero().flatten().tolist() == [9, 14, 16]

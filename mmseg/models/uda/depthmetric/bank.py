@@ -65,7 +65,8 @@ class Bank(nn.Module):
 
     def counts(self, places: Tensor) -> Tensor:
         """Return the counts (n, K) of the rows at `places`, (S, n)."""
-        first, *others = map(_select, self.stores, places)
+        parts = zip(self.stores, places, strict=True)
+        first, *others = (store.index_select(0, rows) for store, rows in parts)
         return sum(others, first)
 
     def of_crops(self, index: Tensor) -> Tensor:
@@ -80,7 +81,3 @@ class Bank(nn.Module):
             for counts in store.split(max(num_rows, 1)):
                 yield slice(first, first + len(counts)), counts
                 first += len(counts)
-
-
-def _select(store: Tensor, rows: Tensor) -> Tensor:
-    return store.index_select(0, rows)

@@ -109,28 +109,23 @@ class DepthMetric(nn.Module):
         unlabeled_classes: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
-        is_bank = isinstance(bank, Bank)
-        if not is_bank and (bank.ndim != 3 or bank.shape[2] != NUM_BINS) or not len(bank):
-            found = tuple(bank.shape) if isinstance(bank, Tensor) else "one of no crops"
-            raise ValueError(
-                f"expected a bank (crops, classes, {NUM_BINS}), got {found}; make it with run_seg.py."
-            )
+        if isinstance(bank, Tensor):
+            if bank.ndim != 3 or bank.shape[2] != NUM_BINS or not len(bank):
+                raise ValueError(
+                    f"expected a bank (crops, classes, {NUM_BINS}), got {tuple(bank.shape)}; "
+                    "make it with run_seg.py."
+                )
+            bank = Bank(bank)
         self.reweight_threshold = reweight_threshold
         self.relabel_threshold = relabel_threshold
         self.threshold_decay = threshold_decay
         self.reference_quirks = reference_quirks
-        self.bank = bank if isinstance(bank, Bank) else Bank(bank)
-        self.num_crops, self.num_classes = len(self.bank), self.bank.num_classes
+        self.bank, self.num_crops, self.num_classes = bank, len(bank), bank.num_classes
         if unlabeled_classes is None:
             unlabeled_classes = unlabeled_classes_of(dataset) if dataset else ()
         low = torch.full((self.num_classes,), LOW)
         low[[c for c in unlabeled_classes if c < self.num_classes]] = -torch.inf
         self.register_buffer("low", low, persistent=False)
-
-    @property
-    def is_labeled(self) -> Tensor:
-        """The classes, (C,) bool, that the source annotates."""
-        return self.low.isfinite()
 
     def thresholds(self, iteration: int) -> tuple[float, float]:
         """Return the (reweight, relabel) thresholds in force at an iteration."""

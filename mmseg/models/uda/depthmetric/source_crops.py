@@ -3,15 +3,14 @@
 Legend: M source crops, C classes, D = 256 depth bins (0…255).
 """
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from mmseg.datasets.crop_store import CropStore
-from mmseg.datasets.depth.bank_files import mapped_rows, open_bank
-from mmseg.datasets.depth.rows import compact
+from mmseg.datasets.depth.bank_files import mapped_rows, read_rows
 from mmseg.models.uda.depthmetric.bank import Bank
 from mmseg.models.uda.settings import DACSSettings
 from mmseg.system.errors import ConfigError
@@ -26,7 +25,8 @@ def load_source_crops(s: DACSSettings, num_classes: int) -> tuple[Bank, CropStor
         ConfigError, FileNotFoundError, ValueError: if they do not fit the config or the network.
     """
     assert s.matrix_path and s.dataset and s.croped_images_path and s.croped_labels_path
-    bank = Bank(mapped_rows(s.matrix_path, lambda: _rows(s)) if s.matrix_mmap else _rows(s))
+    make = partial(read_rows, s.matrix_path, s.dataset, partial(_command, s))
+    bank = Bank(mapped_rows(s.matrix_path, make) if s.matrix_mmap else make())
     command = _command(s, len(bank))
     if bank.num_classes != num_classes:
         raise ConfigError(
@@ -39,13 +39,6 @@ def load_source_crops(s: DACSSettings, num_classes: int) -> tuple[Bank, CropStor
     return bank, crops
 
 
-def _rows(s: DACSSettings) -> dict[str, Tensor]:
-    """Read the rows of the bank, and as little of it at once as possible."""
-    bank = open_bank(str(s.matrix_path), str(s.dataset), is_mapped=True)
-    _check_counts(bank, str(s.matrix_path), _command(s, len(bank)))
-    return compact(bank)
-
-
 def _command(s: DACSSettings, num_crops: int) -> str:
     """Return the command that makes crops and bank."""
     command = (
@@ -53,22 +46,6 @@ def _command(s: DACSSettings, num_crops: int) -> str:
         f"--source_preprocessed_path '{Path(str(s.croped_images_path)).parent}'"
     )
     return command + (f" --num {num_crops}" if num_crops else "")
-
-
-def _check_counts(bank: Tensor, path: str, command: str) -> None:
-    """Raise unless the bank (M, C, D) holds at least one crop and only counts."""
-    if not len(bank):
-        raise ConfigError(
-            f"'{path}': expected the statistics of at least one crop, got none. Make them "
-            f"again with: {command}"
-        )
-    low, high = torch.aminmax(bank)  # NaN if any is
-    if not (low >= 0 and torch.isfinite(high)):
-        crop = int((~(torch.isfinite(bank) & (bank >= 0))).flatten(1).any(1).nonzero()[0])
-        raise ConfigError(
-            f"'{path}': expected numbers of pixels, got values from {low:g} to {high:g}, the first "
-            f"wrong one for crop {crop}. Make the statistics again with: {command}"
-        )
 
 
 def _compare(bank: Bank, crops: CropStore, path: str, command: str) -> None:
