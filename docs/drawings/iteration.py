@@ -36,7 +36,7 @@ BOXES = """
 444 | depth_histogram | depthmetric/histogram.py | pixels per class and depth |
 444 | class_similarity | depthmetric/similarity.py | (cos_c + 1 − l1_c) / 2 |
 444 | guidance_prior | depthmetric/guidance.py | missing classes: p_c(b) |
-444 | replace_source | depthmetric/replacement.py | crop m* as the source |
+444 | Replacement | depthmetric/replacement.py | crop m* as the source |
 516 | Bank | depthmetric/bank.py | of all M source crops |
 516 | reweight | depthmetric/reweighting.py | weights by class similarity |
 516 | soft_cross_entropy | depthmetric/guidance.py | with pixel weight 0.1·w | trains

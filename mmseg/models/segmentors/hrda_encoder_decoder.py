@@ -5,10 +5,8 @@ are (y1, y2, x1, x2), ends exclusive.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
@@ -20,19 +18,15 @@ from mmseg.models.layers import Box, cut, resize
 from mmseg.models.segmentors.encoder_decoder import EncoderDecoder, Metas
 from mmseg.models.segmentors.joint_features import joint_features
 from mmseg.models.segmentors.slide_inference import Windows, windows_per_call
-from mmseg.models.segmentors.training_parts import BoxDraws, FeatureView
+from mmseg.models.segmentors.training_parts import (
+    BoxDraws,
+    FeatureView,
+    HRDAFeatures,
+    random_box,
+)
 from mmseg.system.errors import ConfigError
 
 ALL = "all"
-
-
-@dataclass(frozen=True)
-class HRDAFeatures:
-    """The features of both scales, and where the detail was cut from the image."""
-
-    context: list[Tensor]
-    detail: list[Tensor]
-    box: Box
 
 
 @SEGMENTORS.register()
@@ -131,7 +125,7 @@ class HRDAEncoderDecoder(EncoderDecoder):
     def draw_box(self, img: Tensor, draws: BoxDraws | None = None) -> Box:
         """Choose the detail box of a batch, from `draws` or from torch's random numbers."""
         height, width = img.shape[2:]
-        crop_box = _random_box if draws is None else draws.crop_box
+        crop_box = random_box if draws is None else draws.crop_box
         y1, y2, x1, x2 = crop_box(height, width, self.hr_crop_size, self.crop_coord_divisible)
         return y1, min(y2, height), x1, min(x2, width)
 
@@ -289,17 +283,6 @@ class HRDAEncoderDecoder(EncoderDecoder):
                 yield self.decode_head.single_scale(self.extract_feat(windows.cut(call)))
 
         return context, lambda: windows.average(logits())
-
-
-def _random_box(height: int, width: int, crop_size: tuple[int, int], divisible: int) -> Box:
-    """Draw a window from torch's random numbers; its offsets are multiples of `divisible`."""
-    offsets = [0, 0]
-    for axis, (length, crop) in enumerate(zip((height, width), crop_size, strict=True)):
-        choices = (max(length - crop, 0) + 1) // divisible
-        if choices > 1:
-            offsets[axis] = divisible * int(torch.randint(choices, (), device="cpu"))
-    (y, x), (rows, columns) = offsets, crop_size
-    return y, y + rows, x, x + columns
 
 
 def _expected_attention(output: ScaleLogits) -> Tensor:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 from mmseg.models.layers import Box
@@ -30,6 +31,26 @@ class FeatureView:
     feature: Tensor  # (N, K, h, w), the last level
     image: Tensor  # (N, 3, H, W), input of the other backbone
     label: Tensor  # (N, 1, H', W') int64 of the same picture; may be finer than the image
+
+
+@dataclass(frozen=True)
+class HRDAFeatures:
+    """The features of both scales, and where the detail was cut from the image."""
+
+    context: list[Tensor]
+    detail: list[Tensor]
+    box: Box
+
+
+def random_box(height: int, width: int, crop_size: tuple[int, int], divisible: int) -> Box:
+    """Draw a window from torch's random numbers; its offsets are multiples of `divisible`."""
+    offsets = [0, 0]
+    for axis, (length, crop) in enumerate(zip((height, width), crop_size, strict=True)):
+        choices = (max(length - crop, 0) + 1) // divisible
+        if choices > 1:
+            offsets[axis] = divisible * int(torch.randint(choices, (), device="cpu"))
+    (y, x), (rows, columns) = offsets, crop_size
+    return y, y + rows, x, x + columns
 
 
 def masked_feat(network: Any, img: Tensor, keep_mask: Tensor) -> list[Tensor]:

@@ -95,6 +95,7 @@ class DACSSettings(SelfTrainingSettings):
     mix: Literal["class"] = "class"
     dataset: Text | None = None
     matrix_path: Text | None = None
+    matrix_mmap: bool = False  # map its rows from a file beside it, shared by all processes
     croped_images_path: Text | None = None
     croped_labels_path: Text | None = None
     reweight_threshold: Similarity | None = None

@@ -6,7 +6,6 @@ similar depth; `refine`: re-weight the pseudo-label, guide missing classes, and 
 Legend: B images, C classes, H×W pixels, D = 256 depth bins (0…255), M source crops.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -16,9 +15,10 @@ from torch import Tensor, nn
 from mmseg.datasets.crop_store import CropStore
 from mmseg.models.uda.base import Step, UDABatch
 from mmseg.models.uda.depthmetric import as_released
+from mmseg.models.uda.depthmetric.bank import Bank
 from mmseg.models.uda.depthmetric.guidance import soft_cross_entropy, trust_inside
 from mmseg.models.uda.depthmetric.metric import DepthMatch, DepthMetric
-from mmseg.models.uda.depthmetric.replacement import replace_source
+from mmseg.models.uda.depthmetric.replacement import Replacement
 from mmseg.models.uda.passes import StudentPasses
 from mmseg.models.uda.settings import DACSSettings
 from mmseg.models.uda.teacher import PseudoLabel
@@ -30,11 +30,11 @@ class CDDA(nn.Module):
 
     Args:
         settings: of the training method; `uses_depth` is True.
-        bank: (M, C, D) statistics of the source crops.
+        bank: statistics of the M source crops, (M, C, D) or as a `Bank`.
         crops: the source crops.
     """
 
-    def __init__(self, settings: DACSSettings, bank: Tensor, crops: CropStore) -> None:
+    def __init__(self, settings: DACSSettings, bank: Tensor | Bank, crops: CropStore) -> None:
         super().__init__()
         s = self.settings = settings
         assert s.reweight_threshold is not None and s.relabel_threshold is not None
@@ -86,19 +86,19 @@ class CDDA(nn.Module):
         step = passes.step
         self._log(step, match)
         guidance_runs, indices = match.read_decisions()
+        crops = Replacement(step.data, self.crops, indices)  # read during the guidance
         if guidance_runs:
             guide = partial(self._guide, passes.student, step, match, trust)
             passes.train(step.data.target_image, guide)
-        return replace(pseudo, weight=match.weight), self._replace(step, indices)
+        return replace(pseudo, weight=match.weight), self._replace(step, crops)
 
     def _log(self, step: Step, match: DepthMatch) -> None:
         """Log what follows from the match."""
         reweighted = (match.source_index >= 0).float().mean()
-        is_relabeled = (match.guidance_table > 0).flatten(1).any(1) & match.guidance_runs
         step.output.log(
             {
                 "cdda.reweighted": reweighted,
-                "cdda.relabeled": is_relabeled.float().mean(),
+                "cdda.relabeled": match.is_relabeled.float().mean(),
                 "cdda.replaced": reweighted,
                 "cdda.similarity": match.similarity.mean(),
                 "cdda.weight": match.weight.mean(),
@@ -117,10 +117,10 @@ class CDDA(nn.Module):
         loss = soft_cross_entropy(logits, match.make_raw_label(), weight, quirks)
         return {"tgt.loss": loss}
 
-    def _replace(self, step: Step, indices: Sequence[int]) -> UDABatch:
+    def _replace(self, step: Step, crops: Replacement) -> UDABatch:
         """Return the batch with the matched crops as the source to mix from."""
-        if all(index < 0 for index in indices):
+        if not crops.positions:
             return step.data
-        replaced = replace_source(step.data, self.crops, indices)
+        replaced = crops.batch()
         step.output.show(matched_image=replaced.image, matched_label=replaced.label[:, 0])
         return replaced
