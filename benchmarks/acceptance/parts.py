@@ -20,7 +20,8 @@ from mmseg.datasets import GTADataset
 from mmseg.datasets.depth.bins import depth_to_bins
 from mmseg.models import build_segmentor
 from mmseg.models.uda.depthmetric import DepthMetric, depth_histogram
-from mmseg.models.uda.depthmetric.similarity import class_similarity
+from mmseg.models.uda.depthmetric.histogram import count_pixels
+from mmseg.models.uda.depthmetric.similarity import Target, best_match
 from mmseg.preprocessing.depth_maps.network import load_network, require_transformers
 
 PRODUCT, METRIC, PREDICTION = "matrix product", "depth metric", "prediction"
@@ -69,18 +70,18 @@ def metric(bench: Bench) -> None:
 
 def metric_calls(crops: int, device: torch.device) -> dict[str, Callable[[], object]]:
     """Return what the depth metric does for two images of 512×512, by name."""
-    bank, label, depth = (x.to(device) for x in _random_statistics(crops))
+    bank, label, depth = (x.to(device) for x in random_statistics(crops))
     judge = DepthMetric(bank, reweight_threshold=0.5, relabel_threshold=0.5).to(device)
-    histograms = depth_histogram(label, depth)
+    target = Target.of(count_pixels(label, depth, 19), judge.bank)
     weight, confident = torch.ones_like(depth), torch.ones_like(label, dtype=torch.bool)
     return {
-        "similarity": lambda: class_similarity(histograms, judge.bank),
+        "best match": lambda: best_match(target, judge.bank),
         "histograms of the target": lambda: depth_histogram(label, depth),
         "whole metric": lambda: judge(label, weight, confident, depth, 0),
     }
 
 
-def _random_statistics(crops: int) -> tuple[Tensor, Tensor, Tensor]:
+def random_statistics(crops: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return a bank (M, 19, 256) as sparse as real ones, and labels and depth (2, 512, 512).
 
     A crop shows about 11 of the 19 classes, a pseudo-label 12; 8-bit depth falls into 119 bins.

@@ -29,14 +29,14 @@ BOXES = """
 252 | Teacher.label | teacher.py | the teacher looks at the target | phase
 252 | PseudoLabel | teacher.py | label, confident pixels, weight w |
 252 | trusted_pixels | margins.py | trust: 0 on margins and padding |
-372 | CDDA._match | depthmetric/cdda.py | for each target image | phase
+372 | CDDA.match | depthmetric/cdda.py | for each target image | phase
 372 | DepthMetric | depthmetric/metric.py | best source crop m* |
 372 | CDDA._guide | depthmetric/cdda.py | on the un-mixed target | phase trains
 372 | CDDA._replace | depthmetric/cdda.py | what is mixed in | phase
 444 | depth_histogram | depthmetric/histogram.py | pixels per class and depth |
 444 | class_similarity | depthmetric/similarity.py | (cos_c + 1 − l1_c) / 2 |
 444 | guidance_prior | depthmetric/guidance.py | missing classes: p_c(b) |
-444 | replace_source | depthmetric/replacement.py | crop m* as the source |
+444 | Replacement | depthmetric/replacement.py | crop m* as the source |
 516 | Bank | depthmetric/bank.py | of all M source crops |
 516 | reweight | depthmetric/reweighting.py | weights by class similarity |
 516 | soft_cross_entropy | depthmetric/guidance.py | with pixel weight 0.1·w | trains

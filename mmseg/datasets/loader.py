@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from mmseg.datasets.byte_maps import narrowed, widened
 from mmseg.datasets.custom import Sample
 from mmseg.system.errors import is_for_user
 from mmseg.system.interruption import shield_worker
@@ -169,7 +170,8 @@ def build_train_loader(
     """Return an iterable of the batches of iterations `start_iteration` … `max_iters` - 1.
 
     Batch `iteration` of process `rank` holds the samples
-    (iteration * world_size + rank) * samples_per_gpu + j, j = 0 … samples_per_gpu - 1.
+    (iteration * world_size + rank) * samples_per_gpu + j, j = 0 … samples_per_gpu - 1. Labels and
+    depth are uint8 where that loses nothing; `to_device` gives them their types.
     """
     steps = range(start_iteration, max_iters)
     firsts = [(iteration * world_size + rank) * samples_per_gpu for iteration in steps]
@@ -187,11 +189,11 @@ def build_test_loader(
 
 
 def to_device(value: Any, device: torch.device) -> Any:
-    """Move the tensors of a batch; everything else stays."""
+    """Move the tensors of a batch, and give its labels and depth their types; all else stays."""
     if isinstance(value, torch.Tensor):
         return value.to(device, non_blocking=True)
     if isinstance(value, Mapping) and any(isinstance(v, torch.Tensor) for v in value.values()):
-        return {key: to_device(item, device) for key, item in value.items()}
+        return widened({key: to_device(item, device) for key, item in value.items()})
     return value
 
 
@@ -242,7 +244,7 @@ def _collate_values(values: list[Any], names: Sequence[str]) -> Any:
 
 def _collate_train(samples: Sequence[Sample]) -> _Pinnable:
     failures = [sample for sample in samples if isinstance(sample, Exception)]
-    return _Pinnable(failures[0] if failures else _shared(collate(samples)))
+    return _Pinnable(failures[0] if failures else _shared(narrowed(collate(samples))))
 
 
 def _collate_test(items: Sequence[Any]) -> _Pinnable:

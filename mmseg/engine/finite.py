@@ -1,5 +1,6 @@
 """Nothing that is worthless is saved: weights and states of optimizers are finite."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -37,9 +38,15 @@ def require_finite(network: nn.Module, updates: Updates, iteration: int) -> None
 
 def _not_finite(entries: Sequence[tuple[str, str, Tensor]]) -> list[tuple[str, str, Tensor]]:
     """Return the entries whose tensor is not finite, in their order; reads each device once."""
-    is_finite: dict[int, bool] = {}
-    for device in {tensor.device for *_, tensor in entries}:  # steps may be counted on the CPU
-        here = [(i, t) for i, (*_, t) in enumerate(entries) if t.device == device]
-        answers = torch.stack([t.detach().isfinite().all() for _, t in here]).tolist()
-        is_finite |= {i: answer for (i, _), answer in zip(here, answers, strict=True)}
-    return [entry for i, entry in enumerate(entries) if not is_finite[i]]
+    bad: set[int] = set()
+    floats = {i: t for i, (*_, t) in enumerate(entries) if t.is_floating_point() and t.numel()}
+    kinds = {(tensor.device, tensor.dtype) for tensor in floats.values()}
+    for kind in kinds:  # steps may be counted on the CPU
+        here = {i: t.detach() for i, t in floats.items() if (t.device, t.dtype) == kind}
+        # The largest absolute value, which is NaN if any value is.
+        norms = torch._foreach_norm(  # pyright: ignore[reportPrivateImportUsage]
+            list(here.values()), math.inf
+        )
+        answers = torch.stack(norms).isfinite().tolist()
+        bad |= {i for i, is_finite in zip(here, answers, strict=True) if not is_finite}
+    return [entries[i] for i in sorted(bad)]

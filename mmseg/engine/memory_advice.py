@@ -64,7 +64,8 @@ def _step_advice(device: torch.device, settings: RunConfig) -> str:
 def _evaluation_advice(segmentor: nn.Module) -> str:
     """Name the key that sends less through the network at once."""
     test_cfg: Any = getattr(segmentor, "test_cfg", {})
-    if windows_per_call(test_cfg) > 1:
+    device = next(segmentor.parameters()).device
+    if windows_per_call(test_cfg, getattr(segmentor, "window_size", None), device) > 1:
         change = "add --cfg-options model.test_cfg.window_batch_size=1"
     elif test_cfg.get("mode") == "whole":
         change = (

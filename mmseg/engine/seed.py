@@ -54,6 +54,9 @@ def set_random_seed(seed: int, deterministic: bool = False) -> None:
     torch.backends.cuda.enable_mem_efficient_sdp(False)
     torch.backends.cuda.enable_cudnn_sdp(False)
     torch.use_deterministic_algorithms(True, warn_only=True)
+    # It would also fill new memory with NaN, a kernel for each tensor, against results that depend
+    # on what lay there before. No operator of ours reads memory that it has not written.
+    torch.utils.deterministic.fill_uninitialized_memory = False
 
 
 def determinism_lines(device: torch.device, deterministic: bool) -> list[str]:

@@ -70,6 +70,8 @@ class Trainer:
         self.device = next(method.parameters()).device
         self.precision = Precision(settings.precision, self.device)
         self.method.scale_loss = self.precision.scaler.scale
+        if self.precision.dtype is not None and hasattr(method, "prepare_autocast"):
+            self.method.prepare_autocast(self.precision.dtype)
         self.updates = Updates(method, optimizer, settings, self.precision)
         meta = {"cfg_text": "", "classes": None, "palette": None, **output.meta}
         self.state = RunState(method, self.updates, schedule, settings, self.device, meta)

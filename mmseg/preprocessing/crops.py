@@ -71,9 +71,11 @@ def redraw(path: Path) -> str:
     return f"Delete '{path}' and start run_seg.py again: it draws the missing crops."
 
 
-def write_crop(dataset: Any, folder: CropFolder, seed: int, index: int) -> None:
-    """Draw crop number `index` and write it."""
-    folder.write(index, draw_crop(dataset, seed, index))
+def write_crop(dataset: Any, folder: CropFolder, seed: int, index: int) -> Crop:
+    """Draw crop number `index`, write it and return it."""
+    crop = draw_crop(dataset, seed, index)
+    folder.write(index, crop)
+    return crop
 
 
 def draw_crop(dataset: Any, seed: int, index: int) -> Crop:

@@ -11,10 +11,10 @@ from statistics import median
 from typing import Any
 
 from mmseg.datasets.crop_store import DEPTH_KEY, SETTINGS_FILE, read_settings
-from mmseg.datasets.depth.bins import NUM_BINS
 from mmseg.datasets.fingerprint import add_files
 from mmseg.datasets.image_files import encode_png
 from mmseg.datasets.joint import parts_of
+from mmseg.preprocessing.count_bank import LARGEST_IN_MEMORY, bank_bytes
 from mmseg.preprocessing.crops import PARTS, CropFolder, draw_crop
 from mmseg.system.files import write_json
 
@@ -84,12 +84,15 @@ def estimate(
         parts = [encode_png(pixels) for pixels in draw_crop(dataset, seed, index).values()]
         seconds.append(time.perf_counter() - start)
         encoded_bytes += sum(math.ceil(len(part) / DISK_BLOCK) * DISK_BLOCK for part in parts)
-    bank_bytes = num_histograms * num_classes * NUM_BINS * 4
-    # The median, as the first crop also pays for opening things. Counting costs a fifth of drawing.
-    work = (median(seconds) if seconds else 0.05) * (num_crops + 0.2 * num_histograms)
+    bank = bank_bytes(num_histograms, num_classes)
+    copies = 1 if bank <= LARGEST_IN_MEMORY else 2  # it is counted on disk, then saved
+    # The median, as the first crop also pays for opening things. A crop that is there is read again
+    # for the statistics, which costs a fifth of drawing it.
+    read_again = max(0, num_histograms - num_crops)
+    work = (median(seconds) if seconds else 0.05) * (num_crops + 0.2 * read_again)
     return Estimate(
         files=len(PARTS) * num_crops + (num_histograms > 0),
-        bytes=round(encoded_bytes / max(count, 1) * num_crops) + bank_bytes,
+        bytes=round(encoded_bytes / max(count, 1) * num_crops) + copies * bank,
         seconds=work / max(workers, 1),
     )
 

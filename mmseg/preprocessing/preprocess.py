@@ -1,11 +1,11 @@
 """Draw the source crops of a config and count their bank: what `run_seg.py` does."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
 from mmseg.config import Config
 from mmseg.config.run_config import read_parts
@@ -15,8 +15,8 @@ from mmseg.datasets.depth.inspection import dataset_warnings
 from mmseg.datasets.depth.record import find_record, recipe_hash
 from mmseg.datasets.loader import Mapped, each_item
 from mmseg.preprocessing.choices import CropConfig, Options, check_choices, read_crop_config
-from mmseg.preprocessing.count_bank import count_bank
-from mmseg.preprocessing.crops import PARTS, CropFolder, draw_crop, write_crop
+from mmseg.preprocessing.count_bank import count_written, draw_and_count, empty_bank, fill
+from mmseg.preprocessing.crops import PARTS, CropFolder, draw_crop
 from mmseg.preprocessing.plan import Settings, check_disk, estimate, source_fingerprint
 from mmseg.system.files import atomic_write, require_writable
 from mmseg.system.folder_lock import only_writer
@@ -48,18 +48,24 @@ def _preprocess(
     require_writable(options.root)
     crops, num = CropFolder(options.root), options.num_crops
     crops.remove_partials()
-    if options.draws_crops:
-        _draw(cfg, options, crops, interruption, say)
-    else:
-        _require_all(cfg, options, crops)
-        for warning in crop_warnings([crops.root], cfg.depth_folder):
-            say(f"Warning: {warning}")
-        say(f"Reusing the {num} crops in {crops.root}.")
-    if options.counts_bank:
-        watch = Watch(interruption, "crops of the statistics", num)
-        bank = count_bank(crops, num, cfg.num_classes, options.workers, watch)
-        with atomic_write(options.bank_file) as file:
-            torch.save(bank, file)
+    with ExitStack() as exits:
+        bank = None
+        if options.counts_bank:
+            bank = exits.enter_context(empty_bank(options.root, num, cfg.num_classes))
+        drawn: list[int] = []
+        if options.draws_crops:
+            drawn = _draw(cfg, options, crops, interruption, say, bank)
+        else:
+            _require_all(cfg, options, crops)
+            for warning in crop_warnings([crops.root], cfg.depth_folder):
+                say(f"Warning: {warning}")
+            say(f"Reusing the {num} crops in {crops.root}.")
+        if bank is not None:
+            written = sorted(set(range(num)).difference(drawn))
+            watch = Watch(interruption, "crops of the statistics", len(written))
+            count_written(bank, crops, written, options.workers, watch)
+            with atomic_write(options.bank_file) as file:
+                torch.save(bank, file)
     crops.remove_partials()  # of workers that outlived a killed run for a moment
     if not options.counts_bank:
         return None
@@ -68,9 +74,14 @@ def _preprocess(
 
 
 def _draw(
-    cfg: CropConfig, options: Options, crops: CropFolder, interruption: Interruption, say: Say
-) -> None:
-    """Draw every missing crop."""
+    cfg: CropConfig,
+    options: Options,
+    crops: CropFolder,
+    interruption: Interruption,
+    say: Say,
+    bank: torch.Tensor | None,
+) -> list[int]:
+    """Draw every missing crop, count it into the bank (M, C, D), and return their numbers."""
     dataset = build_dataset(cfg.train)
     for warning in dataset_warnings(dataset):
         say(f"Warning: {warning}")
@@ -86,7 +97,7 @@ def _draw(
     todo = crops.missing(options.num_crops)
     if not todo:
         say(f"All {options.num_crops} crops are in {crops.root} already.")
-        return
+        return []
     if len(todo) < options.num_crops:
         done = options.num_crops - len(todo)
         say(f"{done} of {options.num_crops} crops are in {crops.root} already; drawing the others.")
@@ -97,11 +108,10 @@ def _draw(
     check_disk(crops, ahead.bytes)
     if crops.is_empty():  # otherwise keep the settings of the first crops
         settings.write(crops)
-    write = partial(write_crop, dataset, crops, options.seed)
-    written = each_item(Mapped(write, todo), options.workers)
+    draw = partial(draw_and_count, dataset, crops, options.seed, cfg.num_classes)
     watch = Watch(interruption, "crops", len(todo))
-    for _ in tqdm(watch(written), total=len(todo), desc="crops", unit="crop"):
-        pass
+    fill(bank, todo, watch(each_item(Mapped(draw, todo), options.workers)), "crops")
+    return todo
 
 
 def _require_all(cfg: CropConfig, options: Options, crops: CropFolder) -> None:

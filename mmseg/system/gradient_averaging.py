@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable
 
+import numpy as np
 import torch
 from torch import nn
 
 from mmseg.system import processes
+from mmseg.system.device_copies import send
 
 
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
@@ -28,7 +30,7 @@ def _average_group(parameters: list[nn.Parameter]) -> None:
     """Average the gradients of parameters of one data type and device."""
     first = parameters[0]
     is_here = [p.grad is not None for p in parameters]
-    present = torch.tensor(is_here, dtype=first.dtype).to(first.device, non_blocking=True)
+    present = send(np.array(is_here), first.device).to(first.dtype)
     gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
     flat = torch.cat([*(g.reshape(-1) for g in gradients), present])
     processes.all_reduce_mean(flat)

@@ -64,11 +64,15 @@ def trusting_files(is_trusted: bool) -> Iterator[None]:
 
 
 def load_safely(
-    path: str | Path, what: str, map_location: torch.device | str | None = "cpu"
+    path: str | Path,
+    what: str,
+    map_location: torch.device | str | None = "cpu",
+    is_mapped: bool = False,
 ) -> Any:
     """Load a file of torch.save (also one of an old version) and execute nothing in it.
 
-    An error message calls it `what`.
+    An error message calls it `what`. If it `is_mapped`, tensors are read from the file when they
+    are used; nobody may write into it meanwhile.
 
     `UnsafeFileError` names every type that is refused; inside `trusting_files(True)` the file is
     unpickled instead. `UnreadableFileError` if it cannot be read.
@@ -76,7 +80,8 @@ def load_safely(
     path = Path(path)
     with _stand_ins_only():
         try:
-            content = settle(torch.load(path, map_location=map_location, weights_only=True))
+            options: dict[str, Any] = {"map_location": map_location, "mmap": is_mapped}
+            content = settle(torch.load(path, weights_only=True, **options))
         except (*UNREADABLE, OSError) as error:
             if isinstance(error, OSError) and error.errno != errno.EINVAL:
                 raise

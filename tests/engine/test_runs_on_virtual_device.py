@@ -28,7 +28,7 @@ READS = {
     "engine.finite._not_finite": DUE,
     "models.segmentors.encoder_decoder.simple_test": DUE * IMAGES,
 }
-DEPTH = {"models.uda.depthmetric.metric.read_decisions": ITERATIONS}
+DEPTH = {"system.device_copies.wait": ITERATIONS}
 SCALE = {"engine.precision.scale": DUE, "engine.precision.state_dict": DUE * 2}
 # Where as many tensors are read as there are.
 PICTURES = ("datasets.pipelines.photometric.denormalize", "visualization.")

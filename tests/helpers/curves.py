@@ -43,7 +43,7 @@ from mmseg.engine import build_optimizer  # noqa: E402
 from mmseg.engine.meters import LossMeter  # noqa: E402
 from mmseg.engine.schedule import Schedule  # noqa: E402
 from mmseg.engine.trainer import RunOutput, Trainer  # noqa: E402
-from mmseg.models.layers import DropPath  # noqa: E402
+from mmseg.models.layers import StochasticDepth  # noqa: E402
 from mmseg.models.uda.depthmetric import depth_histogram, load_bank  # noqa: E402
 from mmseg.models.uda.depthmetric.bank import Bank  # noqa: E402
 from mmseg.visualization.palettes import colorize, save_picture  # noqa: E402
@@ -93,7 +93,7 @@ def demo_trainer(
     if getattr(method, "cdda", None) is not None:  # its norms were computed in float32
         bank = load_bank(cfg.uda.matrix_path, cfg.uda.dataset)
         method.cdda.metric.bank = Bank(bank.to(dtype))
-    _draw_from_numpy(method.model)
+    _draw_from_numpy(method.model, cfg.data.samples_per_gpu)
     method = method.to(device)
     schedule = Schedule(run.schedule, run.runner.max_iters)
     optimizer = build_optimizer(method, cfg.optimizer, images_per_step(run))
@@ -247,30 +247,56 @@ class _Recorder(LossMeter):
 
 
 class _NumPyNoise:
-    """Replaces what dropout and stochastic depth drew by draws of NumPy with the same seed."""
+    """Replaces what dropout and stochastic depth drew by draws of NumPy with the same seed.
 
-    def __init__(self) -> None:
+    Batches that go through a backbone as one get the draws that they would get one by one.
+    """
+
+    def __init__(self, batch: int) -> None:
+        self.batch = batch
         self.seed: int | None = None
         self.rng = np.random.default_rng()
 
-    def __call__(self, module: Any, inputs: tuple[Tensor], output: Tensor) -> Tensor:
+    def dropped(self, module: Any, inputs: tuple[Tensor], output: Tensor) -> Tensor:
         (x,) = inputs
-        rate = module.drop_prob if isinstance(module, DropPath) else module.p
-        if not module.training or rate == 0:
+        if not module.training or module.p == 0:
             return output
+        self._start()
+        whole = {nn.Dropout2d: 2}.get(type(module), x.ndim)  # what is kept as a whole
+        kept = self.rng.random((*x.shape[:whole], *[1] * (x.ndim - whole))) >= module.p
+        return x * self._on(kept / (1 - module.p), x)
+
+    def factors(
+        self, module: StochasticDepth, inputs: tuple[int], output: list[Tensor | None]
+    ) -> list[Tensor | None]:
+        rates = np.array([rate for rate in module.rates if rate > 0])[:, None]
+        if not module.training or not len(rates):
+            return output
+        self._start()
+        (images,) = inputs
+        groups = max(images // self.batch, 1)
+        drawn = self.rng.random((groups, len(rates), images // groups))
+        factors = (drawn >= rates) / (1 - rates)
+        joined = iter(factors.transpose(1, 0, 2).reshape(len(rates), images, 1, 1))
+        return [self._on(next(joined), module.keep) if r > 0 else None for r in module.rates]
+
+    def _start(self) -> None:
         if torch.initial_seed() != self.seed:  # a new iteration
             self.seed = torch.initial_seed()
             self.rng = np.random.default_rng(self.seed)
-        whole = {DropPath: 1, nn.Dropout2d: 2}.get(type(module), x.ndim)  # what is kept as a whole
-        kept = self.rng.random((*x.shape[:whole], *[1] * (x.ndim - whole))) >= rate
-        return x * torch.from_numpy(kept / (1 - rate)).to(x.device, x.dtype, non_blocking=True)
+
+    @staticmethod
+    def _on(factor: np.ndarray, like: Tensor) -> Tensor:
+        return torch.from_numpy(factor).to(like.device, like.dtype, non_blocking=True)
 
 
-def _draw_from_numpy(student: nn.Module) -> None:
-    noise = _NumPyNoise()
+def _draw_from_numpy(student: nn.Module, batch: int) -> None:
+    noise = _NumPyNoise(batch)
     for module in student.modules():
-        if isinstance(module, nn.modules.dropout._DropoutNd | DropPath):
-            module.register_forward_hook(noise)
+        if isinstance(module, nn.modules.dropout._DropoutNd):
+            module.register_forward_hook(noise.dropped)
+        elif isinstance(module, StochasticDepth):
+            module.register_forward_hook(noise.factors)
 
 
 def _measures(method: Any) -> dict[str, float]:

@@ -22,9 +22,23 @@ def test_the_order_of_the_passes() -> None:
     parts = {"backbone": network.backbone, "head": head.head, "attention": head.scale_attention}
     for name, part in parts.items():
         part.register_forward_hook(lambda *call, name=name: calls.append(name))
-    network.train_logits(normal("image", 2, 3, 64, 96), None)
+    network.train_logits(normal("image", 2, 3, 60, 96), None)
     assert calls == ["backbone", "backbone", "head", "head", "attention"]
-    assert network.backbone.seen == [(2, 3, 32, 48), (2, 3, *WINDOW)]
+    assert network.backbone.seen == [(2, 3, 30, 48), (2, 3, *WINDOW)]
+
+
+def test_a_context_as_large_as_a_window_goes_through_the_backbone_with_the_detail() -> None:
+    image, box = normal("image", 2, 3, 64, 96), FixedBox(16, 48, 32, 80)
+    network, separate = build(True), build(True)
+    separate.backbone.norm = torch.nn.BatchNorm2d(3)  # not used; in training, each is on its own
+    joint, alone = (each.train().train_logits(image, None, box) for each in (network, separate))
+    torch.testing.assert_close(joint, alone, **EQUAL)
+    assert network.backbone.seen == [(4, 3, *WINDOW)]
+    assert separate.backbone.seen == [(2, 3, *WINDOW)] * 2
+    network.encode_decode(image)
+    separate.eval().encode_decode(image)
+    assert network.backbone.seen[1:] == [(20, 3, *WINDOW)]  # with all windows
+    assert separate.backbone.seen[2:] == [(4, 3, *WINDOW)] + [(2, 3, *WINDOW)] * 8
 
 
 def test_the_images_of_the_scales() -> None:
@@ -64,7 +78,8 @@ def test_an_evaluation_of_the_context_alone_leaves_the_details_out(
     alone = network.encode_decode(image, upscale_pred=False)
     assert network.backbone.seen == [(2, 3, size[0] // 2, size[1] // 2)]
     with_details = network.train().encode_decode(image, upscale_pred=False)
-    assert len(network.backbone.seen) == 3
+    images = sum(count for count, *_ in network.backbone.seen)
+    assert images > 4  # which both contexts have together
     torch.testing.assert_close(alone, with_details, **EQUAL)
     assert alone.unique().numel() > 100
 

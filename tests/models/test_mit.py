@@ -80,8 +80,8 @@ def test_gradient_reaches_every_parameter():
 
 def test_stochastic_depth_grows_linearly_over_the_blocks():
     network = BACKBONES.build({**TINY, "drop_path_rate": 0.2})
-    rates = [m.drop_prob for m in network.modules() if isinstance(m, DropPath)]
-    assert rates == pytest.approx([0, 0.05, 0.1, 0.15, 0.2])
+    rates = [rate for rate in (0, 0.05, 0.1, 0.15, 0.2) for _ in range(2)]  # of both branches
+    assert network.drop_path.rates == pytest.approx(rates)
 
 
 def test_stochastic_depth_zeroes_whole_samples_and_keeps_the_mean():

@@ -184,6 +184,16 @@ def test_few_windows_go_through_at_once_unless_the_config_says_otherwise(chosen,
     assert windows_per_call({**chosen, "window_batch_size": 3}) == 3
 
 
+def test_a_gpu_gets_more_windows_if_they_are_small():
+    """9·512·512 pixels are 36 windows of 256x256, and 2.25 of 1024x1024."""
+    gpu, cpu = torch.device("cuda"), torch.device("cpu")
+    for side, expected in ((256, 36), (512, 9), (1024, 2), (2048, 1)):
+        assert windows_per_call({}, (side, side), gpu) == expected
+        assert windows_per_call({"batched_slide": True}, (side, side), gpu) == max(expected, 2)
+        assert windows_per_call({"window_batch_size": 3}, (side, side), gpu) == 3
+        assert windows_per_call({}, (side, side), cpu) == 1
+
+
 @pytest.mark.parametrize("size", [0, -2, 1.5, "4", True])
 def test_a_number_of_windows_that_is_none_is_an_error(size):
     words = "window_batch_size of test_cfg: expected a .*number.*, got "

@@ -17,7 +17,7 @@ from PIL import Image
 from mmseg.config import Config
 from mmseg.datasets import build_dataset
 from mmseg.datasets.crop_store import CropStore
-from mmseg.preprocessing import plan
+from mmseg.preprocessing import count_bank, plan
 from mmseg.preprocessing.choices import Options, read_crop_config
 from mmseg.preprocessing.preprocess import preprocess
 from mmseg.system.errors import ConfigError
@@ -198,6 +198,33 @@ def test_interrupted_run_continues_and_gives_the_same_files(cfg, made, tmp_path)
     assert contents(folder) == contents(made)
     assert (folder / "images/1.png").stat().st_mtime_ns == kept
     assert any(line.startswith("6 of 9 crops are in") for line in lines)
+
+
+def test_crops_are_counted_as_they_are_drawn_and_read_again_only_after_a_restart(
+    cfg, made, tmp_path, monkeypatch
+):
+    read, original = [], count_bank._read_and_count
+    monkeypatch.setattr(
+        count_bank, "_read_and_count", lambda *a: (read.append(a[2]), original(*a))[1]
+    )
+    run(cfg, tmp_path / "crops")
+    assert not read
+    for index in (2, 7):
+        (tmp_path / f"crops/labels/{index}.png").unlink()
+    run(cfg, tmp_path / "crops")
+    assert read == [0, 1, 3, 4, 5, 6, 8]
+    assert contents(tmp_path / "crops") == contents(made)
+
+
+def test_large_bank_is_counted_on_disk(cfg, made, tmp_path, monkeypatch):
+    files, from_file = [], torch.from_file
+    monkeypatch.setattr(count_bank, "LARGEST_IN_MEMORY", NUM * 19 * 256 * 4 - 1)
+    monkeypatch.setattr(
+        torch, "from_file", lambda *a, **o: (files.append(a), from_file(*a, **o))[1]
+    )
+    run(cfg, tmp_path / "crops")
+    assert len(files) == 1
+    assert contents(tmp_path / "crops") == contents(made)
 
 
 def test_another_seed_gives_other_crops(cfg, made, tmp_path):

@@ -12,7 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from mmseg.models.backbones.ms_deform_attn import DeformableAttention, Size, cell_centers
+from mmseg.models.backbones.ms_deform_attn import (
+    DeformableAttention,
+    Size,
+    ValueMaps,
+    cell_centers,
+)
 from mmseg.models.layers import build_norm, map_to_tokens, tokens_to_map
 
 STRIDES = (8, 16, 32)
@@ -32,20 +37,23 @@ class ExchangeOptions:
 class Cells:
     """The grids of both sequences, and the places of their entries."""
 
-    patches: Size
-    maps: list[Size]  # of /8, /16 and /32
+    patches: ValueMaps  # one
+    maps: ValueMaps  # of /8, /16 and /32
     patch_centers: Tensor  # (n, 2)
     map_centers: Tensor  # (m, 2)
 
     @classmethod
     def of(cls, patches: Size, maps: list[Size], device: torch.device) -> "Cells":
         """Find the places for grids of patches and of maps."""
-        return cls(patches, maps, cell_centers([patches], device), cell_centers(maps, device))
+        grids = [patches], maps
+        both = (ValueMaps.of(each, device) for each in grids)
+        return cls(*both, *(cell_centers(each, device) for each in grids))
 
     def split(self, sequence: Tensor) -> list[Tensor]:
         """Turn (B, m, C) into its maps (B, C, h, w)."""
-        parts = sequence.split([h * w for h, w in self.maps], dim=1)
-        return [tokens_to_map(part, size) for part, size in zip(parts, self.maps, strict=True)]
+        sizes = self.maps.grids
+        parts = sequence.split([h * w for h, w in sizes], dim=1)
+        return [tokens_to_map(part, size) for part, size in zip(parts, sizes, strict=True)]
 
 
 class SpatialPrior(nn.Module):
@@ -133,7 +141,7 @@ class Extractor(nn.Module):
     def forward(self, sequence: Tensor, patches: Tensor, cells: Cells) -> Tensor:
         """Return the new sequence (B, m, C); `patches` are (B, n, C)."""
         query, values = self.query_norm(sequence), self.feat_norm(patches)
-        sequence = sequence + self.attn(query, cells.map_centers, values, [cells.patches])
+        sequence = sequence + self.attn(query, cells.map_centers, values, cells.patches)
         return sequence + self.ffn(self.ffn_norm(sequence), cells)
 
 

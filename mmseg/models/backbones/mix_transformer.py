@@ -17,7 +17,14 @@ from mmseg.config.registry import BACKBONES
 from mmseg.config.values import Count, Counts, Part, Positive, Text
 from mmseg.models.backbones.hub_mit import with_our_names
 from mmseg.models.backbones.pretrained import load_pretrained
-from mmseg.models.layers import DropPath, map_to_tokens, tokens_to_map
+from mmseg.models.layers import (
+    StochasticDepth,
+    add_branch,
+    gelu_to_tokens,
+    in_autocast_dtype,
+    map_to_tokens,
+    tokens_to_map,
+)
 from mmseg.system.errors import ConfigError
 
 Size = tuple[int, int]
@@ -67,24 +74,30 @@ class EfficientAttention(nn.Module):
     def _reduce(self, x: Tensor, size: Size) -> Tensor:
         """Apply `sr` to tokens (N, H·W, C) as one matrix product → (N, ⌊H/r⌋·⌊W/r⌋, C).
 
-        A convolution whose stride equals its kernel size is a linear map of separate blocks.
+        A convolution whose stride equals its kernel size is a linear map of separate blocks. On a
+        CPU their numbers stay in the order of the tokens, which copies fastest; elsewhere they take
+        that of the weight, which then needs no copy.
         """
         if not isinstance(size[0], int):  # exported for any size, as a convolution can be
             return self.norm(map_to_tokens(self.sr(tokens_to_map(x, size))))
         r, (rows, columns) = self.sr_ratio, (size[0] // self.sr_ratio, size[1] // self.sr_ratio)
         n, _, c = x.shape
         x = x.reshape(n, *size, c)[:, : rows * r, : columns * r]
-        blocks = x.reshape(n, rows, r, columns, r, c).transpose(2, 3)
+        blocks, weight = x.reshape(n, rows, r, columns, r, c).transpose(2, 3), self.sr.weight
+        if x.device.type == "cpu":
+            weight = weight.permute(0, 2, 3, 1)
+        else:
+            blocks = blocks.permute(0, 1, 2, 5, 3, 4)
         blocks = blocks.reshape(n, rows * columns, r * r * c)
-        weight = self.sr.weight.permute(0, 2, 3, 1).reshape(c, r * r * c)
-        return self.norm(F.linear(blocks, weight, self.sr.bias))
+        return self.norm(F.linear(blocks, weight.reshape(c, r * r * c), self.sr.bias))
 
     def forward(self, x: Tensor, size: Size) -> Tensor:
         """Attend from every token to the reduced tokens; (N, L, C) → (N, L, C)."""
         n, length, c = x.shape
         context = self._reduce(x, size) if self.sr_ratio > 1 else x
         q = self.q(x).reshape(n, length, self.heads, -1).transpose(1, 2)  # (N, h, L, C/h)
-        k, v = self.kv(context).view(n, -1, 2, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
+        kv = self.kv(context).view(n, -1, 2, self.heads, c // self.heads)
+        k, v = (x.transpose(1, 2) for x in kv.unbind(2))  # so that gradients need one copy
         rate = self.attn_drop.p if self.attn_drop.training else 0.0
         out = F.scaled_dot_product_attention(q, k, v, dropout_p=rate)
         return self.proj_drop(self.proj(out.transpose(1, 2).reshape(n, length, c)))
@@ -98,8 +111,8 @@ class DepthwiseConv(nn.Module):
         self.dwconv = nn.Conv2d(dim, dim, 3, padding=1, groups=dim)
 
     def forward(self, x: Tensor, size: Size) -> Tensor:
-        """Map tokens (N, H·W, C) to tokens of the same shape."""
-        return map_to_tokens(self.dwconv(tokens_to_map(x, size)))
+        """Map tokens (N, H·W, C) to a map (N, C, H, W)."""
+        return self.dwconv(tokens_to_map(x, size))
 
 
 class MixFFN(nn.Module):
@@ -114,27 +127,29 @@ class MixFFN(nn.Module):
 
     def forward(self, x: Tensor, size: Size) -> Tensor:
         """Map tokens (N, L, C) to tokens of the same shape."""
-        x = self.drop(F.gelu(self.dwconv(self.fc1(x), size)))
+        x = self.drop(gelu_to_tokens(self.dwconv(self.fc1(x), size)))
         return self.drop(self.fc2(x))
 
 
 class Block(nn.Module):
-    """Attention and Mix-FFN, each on a normalized input, on a residual path with DropPath."""
+    """Attention and Mix-FFN, each on a normalized input, on a residual path."""
 
-    def __init__(
-        self, dim: int, attn: EfficientAttention, mlp_ratio: float, drop: float, drop_path: float
-    ) -> None:
+    def __init__(self, dim: int, attn: EfficientAttention, mlp_ratio: float, drop: float) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(dim, eps=1e-6)
         self.attn = attn
-        self.drop_path = DropPath(drop_path)
         self.norm2 = nn.LayerNorm(dim, eps=1e-6)
         self.mlp = MixFFN(dim, int(dim * mlp_ratio), drop)
 
-    def forward(self, x: Tensor, size: Size) -> Tensor:
-        """Map tokens (N, L, C) to tokens of the same shape."""
-        x = x + self.drop_path(self.attn(self.norm1(x), size))
-        return x + self.drop_path(self.mlp(self.norm2(x), size))
+    def forward(
+        self, x: Tensor, size: Size, factors: Sequence[Tensor | None] = (None, None)
+    ) -> Tensor:
+        """Map tokens (N, L, C) to tokens of the same shape.
+
+        `factors` (N, 1, 1) are those of stochastic depth, of the attention and of the Mix-FFN.
+        """
+        x = add_branch(x, self.attn(in_autocast_dtype(self.norm1(x)), size), factors[0])
+        return add_branch(x, self.mlp(self.norm2(x), size), factors[1])
 
 
 @BACKBONES.register(inert=("style",))
@@ -181,14 +196,15 @@ class MixVisionTransformer(nn.Module):
             embed = OverlapPatchEmbed(channels[i], dim, *((7, 4) if i == 0 else (3, 2)))
             self.add_module(f"patch_embed{i + 1}", embed)
         last = max(sum(depths) - 1, 1)
-        rates = iter([drop_path_rate * j / last for j in range(sum(depths))])
+        rates = [drop_path_rate * j / last for j in range(sum(depths))]
+        self.drop_path = StochasticDepth([rate for rate in rates for _ in range(2)])
         for i, dim in enumerate(embed_dims):
             blocks = nn.ModuleList()
             for _ in range(depths[i]):
                 attn = EfficientAttention(
                     dim, num_heads[i], sr_ratios[i], attn_drop_rate, drop_rate
                 )
-                blocks.append(Block(dim, attn, mlp_ratios[i], drop_rate, next(rates)))
+                blocks.append(Block(dim, attn, mlp_ratios[i], drop_rate))
             self.add_module(f"block{i + 1}", blocks)
             self.add_module(f"norm{i + 1}", nn.LayerNorm(dim, eps=1e-6))
 
@@ -212,11 +228,11 @@ class MixVisionTransformer(nn.Module):
         """Map (N, 3, H, W) to the four stages' features (N, C_i, H/2^(i+2), W/2^(i+2))."""
         is_cpu = img.device.type == "cpu"
         x = img.contiguous(memory_format=torch.channels_last) if is_cpu else img
-        features = []
+        features, factors = [], iter(self.drop_path(len(img)))
         for i in range(1, len(self.embed_dims) + 1):
             x, size = self.get_submodule(f"patch_embed{i}")(x)
             for block in self.get_submodule(f"block{i}").children():
-                x = block(x, size)
+                x = block(x, size, (next(factors), next(factors)))
             x = self.get_submodule(f"norm{i}")(x).transpose(1, 2).unflatten(2, size)
             features.append(x)  # (N, C, H, W), a view
         return features

@@ -7,6 +7,7 @@ left (upper) to the right (lower) border of a map.
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -31,14 +32,32 @@ def cell_centers(grids: Sequence[Size], device: torch.device | None = None) -> T
     return torch.cat(centers)
 
 
+@dataclass(frozen=True)
+class ValueMaps:
+    """The grids of value maps, and their sizes as tensors, which are filled on the device.
+
+    A tensor from a list would wait for the device.
+    """
+
+    grids: Sequence[Size]
+    sizes: Tensor  # (L, 1, 2) int64 (W, H)
+    starts: Tensor  # (L, 1, 1, 1) int64, where the entries of a map start
+
+    @classmethod
+    def of(cls, grids: "Sequence[Size] | ValueMaps", device: torch.device) -> "ValueMaps":
+        """Return the maps of grids (H, W); what is made already is returned as it is."""
+        if isinstance(grids, ValueMaps):
+            return grids
+        starts = [sum(h * w for h, w in grids[:level]) for level in range(len(grids))]
+        numbers = [n for (h, w), start in zip(grids, starts, strict=True) for n in (w, h, start)]
+        filled = torch.stack([torch.full((), n, device=device) for n in numbers]).view(-1, 1, 3)
+        return cls(grids, filled[..., :2], filled[..., 2, None, None])
+
+
 def sample_and_sum(
-    values: Tensor, grids: Sequence[Size], places: Tensor, weights: Tensor
+    values: Tensor, grids: Sequence[Size] | ValueMaps, places: Tensor, weights: Tensor
 ) -> Tensor:
     """Read maps at places, bilinearly and 0 outside, and sum with weights → (B, Q, a·K).
-
-    What `grid_sample(…, align_corners=False)` would read, in half the time and without the
-    (B, Q, a, L·P, K) numbers in between. Unlike that of grid_sample, its gradient is not among
-    those that torch cannot repeat bit by bit on GPUs.
 
     Args:
         values: (B, S, a, K), the cells of all maps, row by row.
@@ -46,37 +65,37 @@ def sample_and_sum(
         places: (B, Q, a, L, P, 2).
         weights: (B, Q, a, L, P).
     """
-    batch, entries, heads, width = values.shape
-    chosen, shares, start = [], [], 0
-    for level, (height, length) in enumerate(grids):
-        x, y = (places[..., level, :, axis] for axis in (0, 1))  # (B, Q, a, P)
-        for row, of_row in _neighbors(y, height):
-            for column, of_column in _neighbors(x, length):
-                chosen.append(start + row * length + column)
-                shares.append(of_row * of_column * weights[..., level, :])
-        start += height * length
-    first = torch.arange(batch, device=values.device)[:, None] * entries * heads
-    first = (first + torch.arange(heads, device=values.device))[:, None, :, None]  # (B, 1, a, 1)
-    rows = torch.cat(chosen, dim=3) * heads + first  # (B, Q, a, L·P·4)
-    share = torch.cat(shares, dim=3).flatten(0, 2)
-    table = values.reshape(-1, width)  # (B·S·a, K)
-    sums = F.embedding_bag(rows.flatten(0, 2), table, per_sample_weights=share, mode="sum")
-    return sums.view(batch, -1, heads * width)
+    maps = ValueMaps.of(grids, values.device)
+    return read_maps(values, maps, places * maps.sizes - 0.5, weights)
 
 
-def _neighbors(places: Tensor, cells: int) -> list[tuple[Tensor, Tensor]]:
-    """Return the two cells next to places along one side of a map, and the share of each.
+def read_maps(values: Tensor, maps: ValueMaps, positions: Tensor, weights: Tensor) -> Tensor:
+    """Do as `sample_and_sum` at positions (B, Q, a, L, P, 2) in cells, from the first one's center.
 
-    The share is 0 outside of the map, and for what is no number.
+    What `grid_sample(…, align_corners=False)` would read, in half the time and without the
+    (B, Q, a, L·P, K) numbers in between. Unlike that of grid_sample, its gradient is not among
+    those that torch cannot repeat bit by bit on GPUs. All maps, axes and neighbors are computed
+    together, because a GPU takes long to be told of each operation.
     """
-    position = places * cells - 0.5
-    low = position.detach().floor()
-    beyond = position - low
-    found = []
-    for near, share in ((low, 1 - beyond), (low + 1, beyond)):
-        is_inside = (near >= 0) & (near < cells)
-        found.append((near.long().clamp(0, cells - 1), torch.where(is_inside, share, 0)))
-    return found
+    batch, entries, heads, width = values.shape
+    device = values.device
+    low = positions.detach().floor()
+    beyond = positions - low
+    near = low.unsqueeze(-1) + torch.arange(2, device=device)  # (…, 2 axes, 2 neighbors)
+    cells = near.long().clamp(torch.zeros_like(maps.starts), maps.sizes.unsqueeze(-1) - 1)
+    shares = torch.stack([1 - beyond, beyond], dim=-1)
+    of_column, of_row = torch.where(cells == near, shares, 0).unbind(-2)  # (…, 2), 0 for no number
+    share = of_row.unsqueeze(-1) * of_column.unsqueeze(-2) * weights[..., None, None]
+    column, row = cells.unbind(-2)
+    lengths = maps.sizes[..., :1, None]  # (L, 1, 1, 1) of rows
+    inside = torch.addcmul(column.unsqueeze(-2), row.unsqueeze(-1), lengths) + maps.starts
+    first = torch.arange(0, batch * entries * heads, entries * heads, device=device)[:, None]
+    first = first + torch.arange(heads, device=device)
+    rows = torch.add(first[:, None, :, None, None, None, None], inside, alpha=heads)
+    table = values.reshape(-1, width)  # (B·S·a, K)
+    rows, share = (x.flatten(3).flatten(0, 2) for x in (rows, share))  # (B·Q·a, L·P·4)
+    sums = F.embedding_bag(rows, table, per_sample_weights=share, mode="sum")
+    return sums.view(batch, -1, heads * width)
 
 
 class DeformableAttention(nn.Module):
@@ -128,7 +147,11 @@ class DeformableAttention(nn.Module):
         self.sampling_offsets.bias.copy_(bias.expand(-1, self.levels, -1, -1).flatten())
 
     def forward(
-        self, queries: Tensor, centers: Tensor, values: Tensor, grids: Sequence[Size]
+        self,
+        queries: Tensor,
+        centers: Tensor,
+        values: Tensor,
+        grids: Sequence[Size] | ValueMaps,
     ) -> Tensor:
         """Map queries (B, Q, C) at `centers` (Q, 2), and values (B, S, C) on grids → (B, Q, C).
 
@@ -140,8 +163,7 @@ class DeformableAttention(nn.Module):
         inner = at_least_single(self.value_proj(values)).unflatten(2, (self.heads, -1))
         with full_precision(queries.device):
             weights = weights.softmax(dim=3).unflatten(3, shape[1:])
-            # Filled on the device: a tensor from a list would wait for it.
-            sizes = torch.stack([offsets.new_full((), n) for h, w in grids for n in (w, h)])
-            places = centers.to(offsets.dtype)[:, None, None, None] + offsets / sizes.view(-1, 1, 2)
-            read = sample_and_sum(inner, grids, places, weights)
+            maps = ValueMaps.of(grids, queries.device)
+            own = centers.to(offsets.dtype)[:, None, None, None] * maps.sizes - 0.5  # in cells
+            read = read_maps(inner, maps, own + offsets, weights)
         return self.output_proj(read)

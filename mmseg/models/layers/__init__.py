@@ -2,8 +2,14 @@
 
 from mmseg.models.layers.activation import RELU, ActCfg, build_activation
 from mmseg.models.layers.attention import attend
+from mmseg.models.layers.batch_independence import is_batch_independent
 from mmseg.models.layers.conv_module import ConvCfg, ConvModule, DepthwiseSeparableConvModule
-from mmseg.models.layers.drop_path import DropPath, is_random_layer
+from mmseg.models.layers.drop_path import (
+    DropPath,
+    StochasticDepth,
+    add_branch,
+    is_random_layer,
+)
 from mmseg.models.layers.norm import (
     SLOW_SYNC_BN,
     ChannelNorm,
@@ -14,6 +20,8 @@ from mmseg.models.layers.norm import (
 from mmseg.models.layers.shape import (
     Box,
     cut,
+    gelu_to_tokens,
+    have_one_size,
     hide_pixels,
     is_exporting,
     join,
@@ -22,12 +30,17 @@ from mmseg.models.layers.shape import (
     size_of,
     tokens_to_map,
 )
-from mmseg.models.layers.single_precision import at_least_single, full_precision
+from mmseg.models.layers.single_precision import (
+    at_least_single,
+    full_precision,
+    in_autocast_dtype,
+)
 
 __all__ = [
     "RELU", "SLOW_SYNC_BN", "ActCfg", "Box", "ChannelNorm", "ConvCfg", "ConvModule",
-    "DepthwiseSeparableConvModule", "DropPath", "NormCfg", "at_least_single", "attend",
-    "build_activation", "build_norm", "cut", "full_precision", "hide_pixels", "is_exporting",
-    "is_random_layer", "join", "map_to_tokens", "resize", "size_of", "synchronize_batch_norm",
-    "tokens_to_map",
+    "DepthwiseSeparableConvModule", "DropPath", "NormCfg", "StochasticDepth", "add_branch",
+    "at_least_single", "attend", "build_activation", "build_norm", "cut", "full_precision",
+    "gelu_to_tokens", "have_one_size", "hide_pixels", "in_autocast_dtype",
+    "is_batch_independent", "is_exporting", "is_random_layer", "join", "map_to_tokens", "resize",
+    "size_of", "synchronize_batch_norm", "tokens_to_map",
 ]  # fmt: skip

@@ -3,18 +3,21 @@
 Legend: N images, C channels, H×W pixels, L = H·W tokens.
 """
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 Box = tuple[int, int, int, int]  # (y1, y2, x1, x2), ends exclusive
 
 
 def resize(x: Tensor, size: tuple[int, int], align_corners: bool = False) -> Tensor:
     """Resample (N, C, h, w) to (N, C, *size), bilinear without anti-aliasing."""
-    if _is_sure(x.shape[2] == size[0]) and _is_sure(x.shape[3] == size[1]):
+    if _is_size(x, size):
         return x
     return F.interpolate(x, size=size, mode="bilinear", align_corners=align_corners)
 
@@ -31,6 +34,15 @@ def size_of(sides: int | Sequence[int]) -> tuple[int, int]:
 def is_exporting() -> bool:
     """Tell whether torch.export traces the network, perhaps for images of any size."""
     return getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)()
+
+
+def have_one_size(x: Tensor, y: Tensor) -> bool:
+    """Tell whether two maps have the same (H, W); False if an exported network takes any."""
+    return _is_size(x, (y.shape[2], y.shape[3]))
+
+
+def _is_size(x: Tensor, size: tuple[int, int]) -> bool:
+    return _is_sure(x.shape[2] == size[0]) and _is_sure(x.shape[3] == size[1])
 
 
 def _is_sure(claim: bool | torch.SymBool) -> bool:
@@ -82,3 +94,30 @@ def tokens_to_map(tokens: Tensor, size: tuple[int, int]) -> Tensor:
 def map_to_tokens(feature: Tensor) -> Tensor:
     """Turn a map (N, C, H, W) into tokens (N, H·W, C); no copy if the map is channels-last."""
     return feature.flatten(2).transpose(1, 2)
+
+
+def gelu_to_tokens(feature: Tensor) -> Tensor:
+    """Return GELU of a map (N, C, H, W) as contiguous tokens (N, H·W, C)."""
+    if feature.device.type == "cpu" or torch.compiler.is_compiling():
+        return map_to_tokens(F.gelu(feature))
+    return _GELUToTokens.apply(feature)  # pyright: ignore[reportReturnType]
+
+
+class _GELUToTokens(torch.autograd.Function):
+    """GELU that changes the layout as it writes, forward and backward, instead of by copies."""
+
+    @staticmethod
+    def forward(ctx: Any, feature: Tensor) -> Tensor:
+        n, c, *size = feature.shape
+        ctx.save_for_backward(feature)
+        tokens = feature.new_empty(n, math.prod(size), c)
+        return torch.ops.aten.gelu.out(map_to_tokens(feature), out=tokens)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (feature,) = ctx.saved_tensors
+        into = torch.empty_like(feature)
+        views = map_to_tokens(feature), map_to_tokens(into)
+        torch.ops.aten.gelu_backward.grad_input(grad, views[0], grad_input=views[1])
+        return into

@@ -14,18 +14,16 @@ from torch import Tensor, nn
 from mmseg.config.checking import checked
 from mmseg.config.registry import BACKBONES, HEADS, NECKS, SEGMENTORS
 from mmseg.config.values import Count, Pair, Section, Text
-from mmseg.models.layers import resize
-from mmseg.models.layers.single_precision import at_least_single
+from mmseg.models.layers import at_least_single, resize
 from mmseg.models.segmentors.slide_inference import (
     averages_softmax,
     check_windows,
     slide_logits,
     windows_per_call,
 )
-from mmseg.models.segmentors.training_parts import BoxDraws, FeatureView, masked_feat
+from mmseg.models.segmentors.training_parts import BoxDraws, FeatureView, TrainingOutputs
 from mmseg.system.errors import ConfigError
 
-Cfg = Mapping[str, Any]
 Metas = list[dict[str, Any]]
 HeadCfg = Annotated[Section, HEADS.checked]
 FLIP_AXES = {"horizontal": 3, "vertical": 2}
@@ -44,7 +42,7 @@ class TestKeys:
 
 
 @SEGMENTORS.register()
-class EncoderDecoder(nn.Module):
+class EncoderDecoder(TrainingOutputs, nn.Module):
     """A segmentation network.
 
     Args:
@@ -82,8 +80,8 @@ class EncoderDecoder(nn.Module):
             self.auxiliary_head = HEADS.build(auxiliary_head)
         elif auxiliary_head is not None:
             self.auxiliary_head = nn.ModuleList(HEADS.build(head) for head in auxiliary_head)
-        self.train_cfg: Cfg = train_cfg if train_cfg is not None else {}
-        self.test_cfg: Cfg = test_cfg if test_cfg is not None else {"mode": "whole"}
+        self.train_cfg: Mapping[str, Any] = train_cfg if train_cfg is not None else {}
+        self.test_cfg: Mapping[str, Any] = test_cfg or {"mode": "whole"}
         check_windows(self.test_cfg)
 
     def init_weights(self) -> None:
@@ -125,6 +123,7 @@ class EncoderDecoder(nn.Module):
         return_logits: bool = False,
         draws: BoxDraws | None = None,
         keep_mask: Tensor | None = None,
+        features: Any = None,
     ) -> dict[str, Any]:
         """Return the losses (see `is_loss`) and accuracies of a batch, 0-dim on its device.
 
@@ -140,10 +139,9 @@ class EncoderDecoder(nn.Module):
                 auxiliary head.
             draws: unused here; networks that look at a part of the image choose it from these.
             keep_mask: (N, 1, h, w) of 0 and 1, what the backbone hides and keeps; it says of what.
+            features: of the images, from `joint_features`; None computes them.
         """
-        features = (
-            self.extract_feat(img) if keep_mask is None else masked_feat(self, img, keep_mask)
-        )
+        features = self.train_features(img, keep_mask) if features is None else features
         result: dict[str, Any] = {"features": features} if return_feat else {}
         arguments = (features, img_metas, gt_semantic_seg, self.train_cfg)
         # A user's own `forward_train` may lack what is not asked of it.
@@ -155,25 +153,6 @@ class EncoderDecoder(nn.Module):
             values = head.forward_train(*arguments, **weights, **wanted)
             result |= {f"{name}.{key}": value for key, value in values.items()}
         return result
-
-    def train_logits(
-        self, img: Tensor, img_metas: Metas | None = None, draws: BoxDraws | None = None
-    ) -> Tensor:
-        """Return the logits (N, C, h, w) that `forward_train` computes its loss from."""
-        return self.encode_decode(img, img_metas, upscale_pred=False)
-
-    def train_outputs(
-        self, img: Tensor, img_metas: Metas | None = None, draws: BoxDraws | None = None
-    ) -> dict[str, Tensor]:
-        """Return the logits (N, C, h, w) of all heads, named as by `forward_train`."""
-        features = self.extract_feat(img)
-        heads = {"decode": self.decode_head, **self.auxiliary_heads()}
-        arguments = (features, img_metas, self.test_cfg)
-        return {f"{name}.logits": head.forward_test(*arguments) for name, head in heads.items()}
-
-    def at_output_size(self, logits: Tensor, img: Tensor) -> Tensor:
-        """Resize logits to where methods compare those of two images: the size of the image."""
-        return self._upscale(logits, img)
 
     def feature_views(self, features: Any, img: Tensor, label: Tensor) -> list[FeatureView]:
         """Return what to compare with the features of another backbone.
@@ -202,10 +181,16 @@ class EncoderDecoder(nn.Module):
 
         return self._to_original(self._slide(predict, img), img_metas, rescale)
 
+    @property
+    def window_size(self) -> Sequence[int] | None:
+        """Rows and columns of what the backbone sees of a window; None without windows."""
+        return self.test_cfg.get("crop_size")
+
     def _slide(self, predict: Callable[[Tensor], Tensor], img: Tensor) -> Tensor:
         """Average the predictions on the windows of `test_cfg`."""
         crop_size, stride = (tuple(self.test_cfg[key]) for key in ("crop_size", "stride"))
-        return slide_logits(predict, img, crop_size, stride, windows_per_call(self.test_cfg))
+        at_once = windows_per_call(self.test_cfg, self.window_size, img.device)
+        return slide_logits(predict, img, crop_size, stride, at_once)
 
     def whole_inference(self, img: Tensor, img_metas: Metas, rescale: bool) -> Tensor:
         """Return logits of the whole image in one pass."""
@@ -230,8 +215,7 @@ class EncoderDecoder(nn.Module):
                 f"expected images of one original size in a batch, got {sorted(shapes)}; "
                 "predict them one by one."
             )
-        slides = self.test_cfg["mode"] == "slide"
-        infer = self.slide_inference if slides else self.whole_inference
+        infer = self.slide_inference if self.test_cfg["mode"] == "slide" else self.whole_inference
         scores = infer(img, img_metas, rescale)
         scores = scores if averages_softmax(self.test_cfg) else scores.softmax(dim=1)
         return self._unflipped(scores, img_metas)

@@ -4,11 +4,9 @@ Legend: N images, C classes, H×W pixels of the network's input, h×w cells of t
 are (y1, y2, x1, x2), ends exclusive.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Any, Literal
 
-import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
@@ -18,20 +16,17 @@ from mmseg.config.values import Count, Pair, Positive
 from mmseg.models.decode_heads.hrda_head import HRDAHead, ScaleLogits
 from mmseg.models.layers import Box, cut, resize
 from mmseg.models.segmentors.encoder_decoder import EncoderDecoder, Metas
-from mmseg.models.segmentors.slide_inference import slide_logits, windows_per_call
-from mmseg.models.segmentors.training_parts import BoxDraws, FeatureView
+from mmseg.models.segmentors.joint_features import joint_features
+from mmseg.models.segmentors.slide_inference import Windows, windows_per_call
+from mmseg.models.segmentors.training_parts import (
+    BoxDraws,
+    FeatureView,
+    HRDAFeatures,
+    random_box,
+)
 from mmseg.system.errors import ConfigError
 
 ALL = "all"
-
-
-@dataclass(frozen=True)
-class HRDAFeatures:
-    """The features of both scales, and where the detail was cut from the image."""
-
-    context: list[Tensor]
-    detail: list[Tensor]
-    box: Box
 
 
 @SEGMENTORS.register()
@@ -107,6 +102,11 @@ class HRDAEncoderDecoder(EncoderDecoder):
         rows, columns = self.hr_crop_size
         return (rows // 2, columns // 2) if self.hr_slide_overlapping else (rows, columns)
 
+    @property
+    def window_size(self) -> Sequence[int] | None:
+        """Rows and columns of what the backbone sees of a window."""
+        return self.hr_crop_size if self.hr_slide_inference else super().window_size
+
     # What the scales see
 
     def context_image(self, img: Tensor) -> Tensor:
@@ -125,14 +125,14 @@ class HRDAEncoderDecoder(EncoderDecoder):
     def draw_box(self, img: Tensor, draws: BoxDraws | None = None) -> Box:
         """Choose the detail box of a batch, from `draws` or from torch's random numbers."""
         height, width = img.shape[2:]
-        crop_box = _random_box if draws is None else draws.crop_box
+        crop_box = random_box if draws is None else draws.crop_box
         y1, y2, x1, x2 = crop_box(height, width, self.hr_crop_size, self.crop_coord_divisible)
         return y1, min(y2, height), x1, min(x2, width)
 
     def _features(self, img: Tensor, box: Box) -> HRDAFeatures:
         """Return the features of the context and of the detail in the box."""
-        context = self.extract_feat(self.context_image(img))
-        return HRDAFeatures(context, self.extract_feat(cut(self.detail_image(img), box)), box)
+        images = self.context_image(img), cut(self.detail_image(img), box)
+        return HRDAFeatures(*joint_features(self, *images), box)
 
     # Training
 
@@ -146,6 +146,7 @@ class HRDAEncoderDecoder(EncoderDecoder):
         return_logits: bool = False,
         draws: BoxDraws | None = None,
         keep_mask: Tensor | None = None,
+        features: HRDAFeatures | None = None,
     ) -> dict[str, Any]:
         """Return the losses of a batch; the arguments are those of `EncoderDecoder.forward_train`.
 
@@ -159,7 +160,7 @@ class HRDAEncoderDecoder(EncoderDecoder):
                 "expected a network of one scale (EncoderDecoder), whose backbone hides parts of "
                 "the image, got HRDA. Use one, or a mask of the image's pixels."
             )
-        features = self._features(img, self.draw_box(img, draws))
+        features = features or self._features(img, self.draw_box(img, draws))
         output = self._fuse(features, img)
         losses = self.decode_head.losses(output, gt_semantic_seg, seg_weight)
         result: dict[str, Any] = {f"decode.{key}": value for key, value in losses.items()}
@@ -171,10 +172,26 @@ class HRDAEncoderDecoder(EncoderDecoder):
         return result
 
     def train_logits(
-        self, img: Tensor, img_metas: Metas | None = None, draws: BoxDraws | None = None
+        self,
+        img: Tensor,
+        img_metas: Metas | None = None,
+        draws: BoxDraws | None = None,
+        features: HRDAFeatures | None = None,
     ) -> Tensor:
         """Return the fused logits (N, C, h, w) that `forward_train` computes its loss from."""
-        return self._fuse(self._features(img, self.draw_box(img, draws)), img).fused
+        features = features or self._features(img, self.draw_box(img, draws))
+        return self._fuse(features, img).fused
+
+    def joint_features(
+        self, images: Sequence[Tensor], draws: BoxDraws | None = None
+    ) -> list[HRDAFeatures]:
+        """Return the features of several batches (N, 3, H, W), each with its own detail box."""
+        boxes = [self.draw_box(image, draws) for image in images]
+        contexts = [self.context_image(image) for image in images]
+        details = [cut(self.detail_image(i), box) for i, box in zip(images, boxes, strict=True)]
+        found = joint_features(self, *contexts, *details)
+        parts = zip(found[: len(images)], found[len(images) :], boxes, strict=True)
+        return [HRDAFeatures(*part) for part in parts]
 
     def train_outputs(
         self, img: Tensor, img_metas: Metas | None = None, draws: BoxDraws | None = None
@@ -233,39 +250,39 @@ class HRDAEncoderDecoder(EncoderDecoder):
 
     def _predict(self, img: Tensor) -> ScaleLogits:
         """Fuse the context with details of the whole image."""
-        height, width = img.shape[2:]
-        context, box = self.extract_feat(self.context_image(img)), (0, height, 0, width)
-        return self.decode_head(context, lambda: self._detail_logits(img), box, (height, width))
+        parts, (height, width) = self._prediction_parts(img), img.shape[2:]
+        return self.decode_head(*parts, (0, height, 0, width), (height, width))
 
-    def _detail_logits(self, img: Tensor) -> Tensor:
-        """Return the detail's logits (N, C, h, w) of the whole image, averaged over windows."""
-        unit = self.decode_head.output_stride
+    def _prediction_parts(self, img: Tensor) -> tuple[list[Tensor], Callable[[], Tensor]]:
+        """Return the context's features, and what returns the detail's logits (N, C, h, w).
+
+        Of the windows that these are averaged over, the first see the backbone with the context.
+        """
+        small, unit = self.context_image(img), self.decode_head.output_stride
         height, width = img.shape[2:]
-        if not self.training and self.decode_head.fixed_attention == 0:  # they have no effect
-            cells = (-(-height // unit), -(-width // unit))
-            return img.new_zeros(img.shape[0], self.num_classes, *cells)
+        if not self.training and self.decode_head.fixed_attention == 0:  # the detail has no effect
+            shape = (len(img), self.num_classes, -(-height // unit), -(-width // unit))
+            return self.extract_feat(small), lambda: img.new_zeros(shape)
         detail = self.detail_image(img)
         if not self.hr_slide_inference:
-            return self.decode_head.single_scale(self.extract_feat(detail))
-        return slide_logits(
-            lambda windows: self.decode_head.single_scale(self.extract_feat(windows)),
+            context, whole = joint_features(self, small, detail)
+            return context, lambda: self.decode_head.single_scale(whole)
+        at_once = windows_per_call(self.test_cfg, self.hr_crop_size, img.device)
+        windows = Windows(
             F.pad(detail, (0, -width % unit, 0, -height % unit)),  # windows start at cells
             self.hr_crop_size,
             self._stride,
-            None if self.training else windows_per_call(self.test_cfg),
+            None if self.training else at_once,
             unit,
         )
+        context, first = joint_features(self, small, windows.cut(windows.calls[0]))
 
+        def logits() -> Iterator[Tensor]:
+            yield self.decode_head.single_scale(first)
+            for call in windows.calls[1:]:
+                yield self.decode_head.single_scale(self.extract_feat(windows.cut(call)))
 
-def _random_box(height: int, width: int, crop_size: tuple[int, int], divisible: int) -> Box:
-    """Draw a window from torch's random numbers; its offsets are multiples of `divisible`."""
-    offsets = [0, 0]
-    for axis, (length, crop) in enumerate(zip((height, width), crop_size, strict=True)):
-        choices = (max(length - crop, 0) + 1) // divisible
-        if choices > 1:
-            offsets[axis] = divisible * int(torch.randint(choices, (), device="cpu"))
-    (y, x), (rows, columns) = offsets, crop_size
-    return y, y + rows, x, x + columns
+        return context, lambda: windows.average(logits())
 
 
 def _expected_attention(output: ScaleLogits) -> Tensor:

@@ -5,7 +5,8 @@ Legend: B images, C classes, H×W pixels.
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from mmseg.config.registry import SEGMENTORS, UDA
+from mmseg.datasets.byte_maps import widened
 from mmseg.datasets.pipelines.photometric import IMAGENET
 from mmseg.models.losses import is_loss
 from mmseg.models.uda.draws import Draws
@@ -66,6 +68,26 @@ def unscaled(loss: Tensor) -> Tensor:
     return loss
 
 
+@contextmanager
+def summed_gradients(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
+    """Let a backward pass write gradients of its own, and add them to the former ones at once.
+
+    By itself, autograd adds the gradient of each parameter on its own: one kernel for each.
+    """
+    former = [(p, p.grad) for p in parameters if p.grad is not None]
+    for parameter, _ in former:
+        parameter.grad = None
+    try:
+        yield
+    finally:
+        both = [(total, p.grad) for p, total in former if p.grad is not None]
+        if both:
+            sums, new = map(list, zip(*both, strict=True))
+            torch._foreach_add_(sums, new)  # pyright: ignore[reportPrivateImportUsage]
+        for parameter, total in former:
+            parameter.grad = total
+
+
 @dataclass
 class StepOutput:
     """The output of one iteration: detached 0-dim values to log, and pictures if they are due."""
@@ -73,12 +95,14 @@ class StepOutput:
     losses: dict[str, Tensor] = field(default_factory=dict)
     pictures: dict[str, Any] | None = None
     scale_loss: Callable[[Tensor], Tensor] = unscaled  # for back-propagation, not for the log
+    parameters: Sequence[nn.Parameter] = ()  # whose gradients are summed in few kernels
 
     def backward(self, losses: Mapping[str, Tensor], prefix: str = "") -> None:
         """Back-propagate the sum of the losses (see `is_loss`), and log all values."""
         total = sum((v for k, v in losses.items() if is_loss(k)), torch.tensor(0.0))
-        with torch.autocast(total.device.type, enabled=False):  # only forward passes use it
-            self.scale_loss(total).backward()
+        device = total.device.type
+        with torch.autocast(device, enabled=False), summed_gradients(self.parameters):
+            self.scale_loss(total).backward()  # only forward passes use autocast
         self.log({prefix + key: value for key, value in losses.items()})
 
     def log(self, values: Mapping[str, Tensor]) -> None:
@@ -109,7 +133,8 @@ class Step:
     data: UDABatch
     iteration: int
     draws: Draws
-    output: StepOutput  # the only part that changes
+    output: StepOutput  # changes, as does
+    views: dict[str, Tensor] = field(default_factory=dict)  # of images that several phases see
 
 
 class TrainingMethod(nn.Module, ABC):
@@ -161,6 +186,9 @@ class TrainingMethod(nn.Module, ABC):
         """
         return {}
 
+    def prepare_autocast(self, dtype: torch.dtype) -> None:
+        """Make networks that never learn ready for forward passes under autocast to `dtype`."""
+
     def train_step(
         self,
         batch: Mapping[str, Any],
@@ -168,12 +196,12 @@ class TrainingMethod(nn.Module, ABC):
         iteration: int,
         draws: Draws | None = None,
     ) -> dict[str, float]:
-        """Run one whole iteration and return the logged values."""
+        """Run one whole iteration on a batch of the loader and return the logged values."""
         optimizers = [optimizer, *self.own_optimizers().values()]
         for each in optimizers:
             each.zero_grad(set_to_none=True)
         draws = draws or self.make_draws(iteration, rank())
-        output = self.accumulate_gradients(batch, iteration, draws)
+        output = self.accumulate_gradients(widened(batch), iteration, draws)
         groups = [group for each in optimizers for group in each.param_groups]
         average_gradients([p for group in groups for p in group["params"]])
         for each in optimizers:
@@ -191,7 +219,9 @@ class TrainingMethod(nn.Module, ABC):
     def start_output(self, iteration: int) -> StepOutput:
         """Return an empty output that keeps pictures if they are due at this iteration."""
         is_due = self.picture_interval > 0 and iteration % self.picture_interval == 0
-        return StepOutput(pictures={} if is_due else None, scale_loss=self.scale_loss)
+        groups = [group for own in self.own_optimizers().values() for group in own.param_groups]
+        trained = [*self.trainable_parameters(), *(p for g in groups for p in g["params"])]
+        return StepOutput({}, {} if is_due else None, self.scale_loss, trained)
 
 
 def build_twin(model: Mapping[str, Any]) -> Any:

@@ -9,6 +9,7 @@ Legend: B images, C classes, H×W pixels.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,9 +23,11 @@ from mmseg.models.uda.depthmetric import CDDA
 from mmseg.models.uda.depthmetric.source_crops import load_source_crops
 from mmseg.models.uda.draws import Draws
 from mmseg.models.uda.feature_distance import FeatureDistance
+from mmseg.models.uda.half_weights import halve
 from mmseg.models.uda.margins import trusted_pixels, with_unflipped_margins
 from mmseg.models.uda.masking import MaskedConsistency
 from mmseg.models.uda.mixing import class_mask, paste
+from mmseg.models.uda.passes import StudentPasses, require_joint_passes
 from mmseg.models.uda.settings import DACSSettings
 from mmseg.models.uda.teacher import PseudoLabel, Teacher
 from mmseg.models.uda.vfm_distance import VFMDistance
@@ -78,6 +81,8 @@ class DACS(TrainingMethod):
             if isinstance(loss, CrossEntropyLoss):
                 loss.counts_all_processes = s.shares_statistics
         self.train()
+        if s.joint_passes:
+            require_joint_passes(self.model, self.mic is not None and self.mic.hides_inside)
 
     @classmethod
     def reads_depth(cls, section: Mapping[str, Any]) -> bool:
@@ -91,6 +96,11 @@ class DACS(TrainingMethod):
             self.imnet_model.init_weights()
         if self.vfm_distance is not None:
             self.vfm_distance.init_weights()
+
+    def prepare_autocast(self, dtype: torch.dtype) -> None:
+        """Keep the ImageNet copy, which is no part of checkpoints, in half precision."""
+        if self.feature_distance is not None:
+            halve(self.imnet_model, dtype)
 
     def trainable_parameters(self) -> Iterable[nn.Parameter]:
         """Return those of the student, and of the projection of its features."""
@@ -125,6 +135,8 @@ class DACS(TrainingMethod):
             ignored = [k for k in ("dataset", "reweight_threshold") if getattr(s, k) is not None]
             lines = [f"Method: {base}, without depth (no uda.matrix_path)"]
             lines += [f"uda.{k} has no effect without uda.matrix_path" for k in ignored]
+        if s.joint_passes:
+            lines.append("One pass of the backbone for all of the student's images (joint_passes)")
         lines += self.views.describe() + self._describe_teacher()
         parts = [part for part in (self.mic, self.vfm_distance) if part is not None]
         return lines + [line for part in parts for line in part.describe()]
@@ -152,23 +164,28 @@ class DACS(TrainingMethod):
         torch.manual_seed(draws.torch_seed())  # dropout and stochastic depth
         source = data = UDABatch.from_loader(batch)
         step = Step(data, iteration, draws, self.start_output(iteration))
+        passes = StudentPasses(self.model, step, self.settings.joint_passes)
         self._update_teachers(iteration)
-        self._train_on_source(step)
-        pseudo = None
-        if self.teacher is not None:
+        if self.teacher is None:
+            pseudo = None
+            self._train_on_source(passes)
+        else:
             trust = self._find_trusted_pixels(data)
             pseudo = self.teacher.label(data.target_image, data.target_metas)
             step.output.show(target_image=data.target_image, pseudo_label=pseudo.label)
-            if self.cdda is not None:
-                pseudo, source = self.cdda.refine(self.model, step, pseudo, trust)
+            match = None if self.cdda is None else self.cdda.match(step, pseudo)
+            self._train_on_source(passes)  # while the decisions of the match are on their way
+            if self.cdda is not None and match is not None:
+                pseudo, source = self.cdda.refine(passes, match, pseudo, trust)
             pseudo = replace(pseudo, weight=pseudo.weight * trust)
-            self._train_on_mix(step, source, pseudo)
+            self._train_on_mix(passes, source, pseudo)
             if self.mic is not None:
                 pseudo = self.mic.relabel(step, pseudo, trust)
         if self.mic is not None:
-            self.mic.train_on(self.model, step, pseudo)
+            self.mic.train_on(passes, pseudo)
         if self.vfm_distance is not None:
-            self.vfm_distance.train_on(self.model, step)
+            self.vfm_distance.train_on(passes)
+        passes.finish()
         return step.output
 
     def _update_teachers(self, iteration: int) -> None:
@@ -178,23 +195,26 @@ class DACS(TrainingMethod):
         if self.mic is not None:
             self.mic.update_teacher(self.model, iteration)
 
-    def _train_on_source(self, step: Step) -> None:
+    def _train_on_source(self, passes: StudentPasses) -> None:
         """Train with cross-entropy on the source and its features' distance to ImageNet's."""
-        data, output = step.data, step.output
-        options = {"return_logits": output.pictures is not None, "draws": step.draws}
-        options["return_feat"] = self.feature_distance is not None
-        image = self.views.source(step)
-        losses = self.model.forward_train(image, data.metas, data.label, **options)
+        data, output = passes.step.data, passes.step.output
+        image = self.views.source(passes.step)
         output.show(img_norm_cfg=data.metas[0].get("img_norm_cfg") if data.metas else None)
         output.show(source_image=image, source_label=data.label[:, 0])
+        passes.train(image, partial(self._source_losses, passes.step, image))
+
+    def _source_losses(self, step: Step, image: Tensor, **features: Any) -> dict[str, Any]:
+        data, output = step.data, step.output
+        options = {"return_logits": output.pictures is not None, "draws": step.draws, **features}
+        options["return_feat"] = self.feature_distance is not None
+        losses = self.model.forward_train(image, data.metas, data.label, **options)
         output.show_prediction(losses, "source")
         if self.feature_distance is not None:
-            features = losses.pop("features")
-            views = self.model.feature_views(features, image, data.label)
+            views = self.model.feature_views(losses.pop("features"), image, data.label)
             loss, pictures = self.feature_distance.of_views(views, self.imnet_model)
             losses["src.loss_imnet_feat_dist"] = loss
             output.show(**pictures)
-        output.backward(losses)
+        return losses
 
     def _find_trusted_pixels(self, data: UDABatch) -> Tensor:
         """Return (B, H, W) of 0/1, the target pixels whose pseudo-labels count."""
@@ -212,19 +232,23 @@ class DACS(TrainingMethod):
             data = with_unflipped_margins(data)
         return trusted_pixels(data, s.pseudo_weight_ignore_top, s.pseudo_weight_ignore_bottom)
 
-    def _train_on_mix(self, step: Step, source: UDABatch, pseudo: PseudoLabel) -> None:
+    def _train_on_mix(self, passes: StudentPasses, source: UDABatch, pseudo: PseudoLabel) -> None:
         """Paste half of the source classes onto the target, augment, and train on the result."""
-        output = step.output
+        step, output = passes.step, passes.step.output
         chosen = step.draws.mix_classes(source.label).to(source.label.device)
         mask = class_mask(source.label, chosen)  # (B, 1, H, W)
         image = self.views.mixed(paste(mask, source.image, self.views.target(step)), step)
         label = paste(mask, source.label[:, 0], pseudo.label)  # (B, H, W)
         is_labeled = (source.label[:, 0] != IGNORE).to(pseudo.weight.dtype)
         weight = paste(mask, is_labeled, pseudo.weight)
-        options = {"return_logits": output.pictures is not None, "draws": step.draws}
-        options["seg_weight"] = weight
-        losses = self.model.forward_train(image, source.metas, label[:, None], **options)
         output.show(mixed_image=image, mixed_label=label, mixed_weight=weight)
         output.show(domain_mask=mask[:, 0].to(image.dtype))
-        output.show_prediction(losses, "mixed")
-        output.backward(losses, "mix.")
+
+        def losses(**features: Any) -> dict[str, Any]:
+            options = {"return_logits": output.pictures is not None, "draws": step.draws}
+            options |= {"seg_weight": weight, **features}
+            losses = self.model.forward_train(image, source.metas, label[:, None], **options)
+            output.show_prediction(losses, "mixed")
+            return losses
+
+        passes.train(image, losses, "mix.")

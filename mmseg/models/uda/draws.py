@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmseg.system.device_copies import send
 from mmseg.system.processes import all_reduce_max
 
 
@@ -163,7 +164,7 @@ class Draws:
         if self.shares_classes:
             all_reduce_max(found)
         scores = self.stream("mix_classes").random((len(labels), columns), dtype=np.float32)
-        scores = torch.from_numpy(scores + 1).to(labels.device, non_blocking=True) * found
+        scores = send(scores + 1, labels.device) * found
         rank = scores.argsort(1, descending=True).argsort(1)
         return rank < (found.sum() + 1).div(2, rounding_mode="floor")
 
@@ -193,8 +194,7 @@ class Draws:
         """
         size = (batch, 1, rows, columns)
         drawn = self.stream("block_mask").random(size, dtype=np.float32) > mask_ratio
-        # Only the few numbers of the grid go to the device, without waiting for it.
-        return torch.from_numpy(drawn).float().to(self.device, non_blocking=True)
+        return send(drawn.astype(np.float32), self.device)
 
     def _entropy(self, purpose: str) -> tuple[int, ...]:
         return self.seed, self.iteration, self.rank, zlib.crc32(purpose.encode())

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -14,6 +15,7 @@ from torch import Tensor
 from mmseg.datasets.labels import IGNORE
 from mmseg.models.layers import at_least_single
 from mmseg.models.segmentors.training_parts import FeatureView
+from mmseg.system.device_copies import send
 from mmseg.system.errors import ConfigError
 from mmseg.system.processes import all_reduce_sum, world_size
 
@@ -76,9 +78,8 @@ class FeatureDistance:
             return self.weight * distance.mean(), {}
         cell = label.shape[-1] // features.shape[-1]
         scaled = downscale_label(label, cell, self.min_ratio, self.num_classes)[:, 0]
-        mask = torch.zeros_like(scaled, dtype=torch.bool)
-        for index in self.classes:
-            mask |= scaled == index
+        is_thing = np.isin(np.arange(self.num_classes + 1), self.classes)  # the last one is 255
+        mask = send(is_thing, scaled.device)[scaled.clamp(max=self.num_classes)]
         # Each process holds its share of one mean over all processes. An empty mask gives 0.
         count = all_reduce_sum(mask.sum())  # int64
         total = (distance * mask).sum() * world_size()

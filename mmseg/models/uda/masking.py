@@ -3,8 +3,9 @@
 Legend: B images of a batch, M masked images, H×W pixels.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -14,8 +15,9 @@ from mmseg.config.registry import MASK_GENERATORS
 from mmseg.config.values import Count, Share
 from mmseg.models.layers import hide_pixels, size_of
 from mmseg.models.losses import is_loss
-from mmseg.models.uda.base import Metas, Step, UDABatch
+from mmseg.models.uda.base import Metas, Step, StepOutput, UDABatch
 from mmseg.models.uda.draws import Draws
+from mmseg.models.uda.passes import StudentPasses
 from mmseg.models.uda.settings import AUGMENTED, SOURCE, TARGET, SelfTrainingSettings
 from mmseg.models.uda.teacher import PseudoLabel, Teacher
 from mmseg.models.uda.views import make_views
@@ -195,31 +197,51 @@ class MaskedConsistency(nn.Module):
         target = MaskedBatch(data.target_image, data.target_metas, pseudo.label, pseudo.weight)
         return target if self.mode == TARGET else _first_halves(source, target)
 
-    def train_on(self, student: Any, step: Step, pseudo: PseudoLabel | None) -> None:
-        """Hide blocks of the images, and back-propagate the student's loss on them.
+    @property
+    def hides_inside(self) -> bool:
+        """Whether the backbone hides the blocks, not the image."""
+        return getattr(self.hide_blocks, "is_inside", False)
 
-        `mask_lambda` multiplies only the main loss, not those of HRDA's scales. `pseudo` comes from
-        `relabel`; it is None if only source images are masked.
+    def train_on(self, passes: StudentPasses, pseudo: PseudoLabel | None) -> None:
+        """Hide blocks of the images, and train the student on them.
+
+        `pseudo` comes from `relabel`; it is None if only source images are masked.
         """
-        output, batch = step.output, self.select(step.data, pseudo)
+        student, step, output = passes.student, passes.step, passes.step.output
+        batch = self.select(step.data, pseudo)
         image = batch.image
         if self.views is not None:
             image = self.views.masked(image, step)
-        options = {"return_logits": output.pictures is not None, "draws": step.draws}
-        options["seg_weight"] = batch.weight
-        if getattr(self.hide_blocks, "is_inside", False):
+        options: dict[str, Any] = {"draws": step.draws, "seg_weight": batch.weight}
+        if self.hides_inside:
             kept = self.hide_blocks.inside(student.backbone, image, step.draws)
             options["keep_mask"], shown = kept, hide_pixels(image, kept)
         else:
             image = shown = self.hide_blocks(image, step.draws)
-        losses = student.forward_train(image, batch.metas, batch.label[:, None], **options)
+        output.show(masked_image=shown, masked_label=batch.label)
+        losses = partial(self._losses, student, output, replace(batch, image=image), options)
+        passes.train(image, losses, "masked.")
+
+    def _losses(
+        self,
+        student: Any,
+        output: StepOutput,
+        batch: MaskedBatch,
+        options: Mapping[str, Any],
+        **features: Any,
+    ) -> dict[str, Any]:
+        """Return the losses on masked images.
+
+        `mask_lambda` multiplies only the main loss, not those of HRDA's scales.
+        """
+        options = {"return_logits": output.pictures is not None, **options, **features}
+        losses = student.forward_train(batch.image, batch.metas, batch.label[:, None], **options)
         main = ["decode.loss_seg"]
         if main[0] not in losses:  # DAHead has one loss for each of its three outputs
             main = [key for key in losses if key.startswith("decode.") and is_loss(key)]
         losses |= {key: self.loss_weight * losses[key] for key in main}
-        output.show(masked_image=shown, masked_label=batch.label)
         output.show_prediction(losses, "masked")
-        output.backward(losses, "masked.")
+        return losses
 
 
 def _first_halves(source: MaskedBatch, target: MaskedBatch) -> MaskedBatch:

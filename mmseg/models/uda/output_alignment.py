@@ -17,6 +17,7 @@ from mmseg.models.uda.base import Step, StepOutput, TrainingMethod, UDABatch, bu
 from mmseg.models.uda.draws import Draws
 from mmseg.models.uda.margins import trusted_pixels
 from mmseg.models.uda.masking import MaskedConsistency
+from mmseg.models.uda.passes import StudentPasses
 from mmseg.models.uda.settings import OutputWeights, SelfTrainingSettings
 
 Outputs = dict[str, Tensor]  # of `main` and `aux`, (B, C, h, w)
@@ -79,7 +80,7 @@ class OutputAlignment(TrainingMethod):
             s = self.settings
             margins = (s.pseudo_weight_ignore_top, s.pseudo_weight_ignore_bottom)
             pseudo = self.mic.relabel(step, None, trusted_pixels(data, *margins))
-            self.mic.train_on(self.model, step, pseudo)
+            self.mic.train_on(StudentPasses(self.model, step), pseudo)
         self.train_others(step, source, target)
         return step.output
 

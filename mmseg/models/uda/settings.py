@@ -95,12 +95,16 @@ class DACSSettings(SelfTrainingSettings):
     mix: Literal["class"] = "class"
     dataset: Text | None = None
     matrix_path: Text | None = None
+    matrix_mmap: bool = False  # map its rows from a file beside it, shared by all processes
     croped_images_path: Text | None = None
     croped_labels_path: Text | None = None
     reweight_threshold: Similarity | None = None
     relabel_threshold: Similarity | None = None
     threshold_decay: Share = 0.0
     reference_quirks: bool = False
+    # One pass of the student's backbone over all images of an iteration: fewer kernels, and more
+    # memory (see `StudentPasses`).
+    joint_passes: bool = False
     strong_source: bool = False  # jitter the source images strongly, not weakly
     vfm_feature_dist: Annotated[Section, checked(VFMDistanceKeys, "vfm_feature_dist")] | None = None
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mmseg.models.layers import at_least_single, is_random_layer
+from mmseg.models.uda.half_weights import halved
 from mmseg.system.processes import all_reduce_mean
 
 
@@ -88,7 +89,8 @@ class Teacher:
         The weight is the share of confident pixels in the batch over all processes, the same for
         every pixel (DACS, eq. 4); without a threshold it is 1.
         """
-        probability, label = self._probabilities(image, metas).max(1)
+        with halved(self.network, image.device):
+            probability, label = self._probabilities(image, metas).max(1)
         if self.threshold is None:
             confident = torch.ones_like(label, dtype=torch.bool)
             return PseudoLabel(label, torch.ones_like(probability), confident)

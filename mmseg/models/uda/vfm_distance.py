@@ -3,6 +3,7 @@
 Legend: B images, C and K channels of the student's and the frozen features, H×W pixels, h×w cells.
 """
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from mmseg.config.registry import BACKBONES
 from mmseg.models.layers import ChannelNorm, at_least_single, resize
-from mmseg.models.uda.base import Step
+from mmseg.models.uda.passes import StudentPasses
 from mmseg.models.uda.settings import DACSSettings, VFMDistanceKeys
 from mmseg.models.uda.views import Views
 from mmseg.system.errors import ConfigError
@@ -84,9 +85,9 @@ class VFMDistance(nn.Module):
         """Load the frozen weights."""
         self.encoder.init_weights()
 
-    def train_on(self, student: Any, step: Step) -> None:
-        """Back-propagate the distances of the weakly jittered images, source first."""
-        data = step.data
+    def train_on(self, passes: StudentPasses) -> None:
+        """Train on the distances of the weakly jittered images, source first."""
+        step, data = passes.step, passes.step.data
         images = {
             "src": (data.image, self.views.weak_source),
             "tgt": (data.target_image, self.views.target),
@@ -94,19 +95,25 @@ class VFMDistance(nn.Module):
         for domain, weight in self.weights.items():
             if weight > 0:
                 image, view = images[domain]
-                loss = weight * self.distance(student, view(step), image)
-                step.output.backward({f"{domain}.loss_vfm_feat_dist": loss})
+                seen = view(step)
+                passes.train(seen, partial(self._losses, domain, passes.student, seen, image))
 
-    def distance(self, student: Any, view: Tensor, image: Tensor) -> Tensor:
+    def _losses(
+        self, domain: str, student: Any, view: Tensor, image: Tensor, features: Any = None
+    ) -> dict[str, Tensor]:
+        features = student.extract_feat(view) if features is None else features
+        loss = self.weights[domain] * self.distance(student, features, image)
+        return {f"{domain}.loss_vfm_feat_dist": loss}
+
+    def distance(self, student: Any, features: Any, image: Tensor) -> Tensor:
         """Return the mean distance over all cells.
 
         Args:
-            student: sees `view`. Its head does, too, though nothing is made of its output: every
-                pass in training counts for its batch norms.
-            view: (B, 3, H, W) jittered.
-            image: (B, 3, H, W) the same as it comes, seen by the encoder.
+            student: its head sees the features, though nothing is made of its output: every pass
+                in training counts for its batch norms.
+            features: of the student, on a jittered view of the image.
+            image: (B, 3, H, W) as it comes, seen by the encoder.
         """
-        features = student.extract_feat(view)
         with torch.no_grad():
             student.decode_head.forward_test(features)
             frozen = self.encoder(image)[-1]  # (B, K, h, w)

@@ -74,11 +74,11 @@ class JitteredViews(Views):
 
     def weak_source(self, step: Step) -> Tensor:
         """Return weakly jittered source images."""
-        return self._jittered(step.data.image, jitter.WEAK, "weak source", step)
+        return self._weak(step.data.image, "weak source", step)
 
     def target(self, step: Step) -> Tensor:
         """Return weakly jittered target images."""
-        return self._jittered(step.data.target_image, jitter.WEAK, "weak target", step)
+        return self._weak(step.data.target_image, "weak target", step)
 
     def mixed(self, image: Tensor, step: Step) -> Tensor:
         """Jitter and blur mixed images."""
@@ -87,6 +87,11 @@ class JitteredViews(Views):
     def masked(self, image: Tensor, step: Step) -> Tensor:
         """Jitter and blur images of which parts will be hidden."""
         return self._jittered(image, jitter.UDA, "masked", step)
+
+    def _weak(self, image: Tensor, purpose: str, step: Step) -> Tensor:
+        if purpose not in step.views:
+            step.views[purpose] = self._jittered(image, jitter.WEAK, purpose, step)
+        return step.views[purpose]
 
     def _jittered(self, image: Tensor, kind: JitterKind, purpose: str, step: Step) -> Tensor:
         return jitter.jitter_batch(image, kind, purpose, step.draws, step.data.normalization())

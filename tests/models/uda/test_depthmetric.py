@@ -16,11 +16,9 @@ from mmseg.models.uda.depthmetric import (
     load_bank,
     soft_cross_entropy,
 )
-from mmseg.models.uda.depthmetric import similarity as depth_similarity
 from mmseg.models.uda.depthmetric.bank import Bank
 from mmseg.models.uda.depthmetric.guidance import lower_excess, raw_labels
 from mmseg.models.uda.depthmetric.reweighting import reweight, reweight_table
-from mmseg.models.uda.depthmetric.similarity import class_similarity
 
 FOLDER = Path(__file__).parents[2] / "golden" / "D"
 CASES: list[dict[str, Any]] = json.loads((FOLDER / "index.json").read_text())
@@ -161,19 +159,6 @@ def test_histogram_of_bytes_counts_the_largest_bin() -> None:
     assert depth_histogram(label, depth, 5)[0, 255] == 6
 
 
-def test_similarity_equals_a_loop_over_crops_and_classes() -> None:
-    rng = np.random.default_rng(5)
-    target, bank = (torch.from_numpy(rng.integers(0, 4, (n, 3, 256))).double() for n in (2, 5))
-    target[0, 1] = 0
-    bank[2, 0] = 0
-    got = class_similarity(target, Bank(bank))
-    for b, m, c in np.ndindex(2, 5, 3):
-        s, t = bank[m, c], target[b, c]
-        cosine = 0.0 if s.sum() == 0 else float(s @ t / (s.norm() * t.norm()))
-        value = (cosine + 1 - float((s - t).abs().sum() / (s.sum() + t.sum()))) / 2
-        assert got[b, m, c].item() == pytest.approx(value if t.sum() else 0.0, abs=1e-12)
-
-
 def sparse_counts(seed: int, *shape: int) -> Tensor:
     """Histograms of which most bins and some classes are empty; bins 0, 3, 6, … of all of them."""
     rng = np.random.default_rng(seed)
@@ -184,52 +169,16 @@ def sparse_counts(seed: int, *shape: int) -> Tensor:
     return torch.from_numpy(counts).double()
 
 
-def test_bank_keeps_only_what_occurs_and_gives_every_histogram_back() -> None:
+def test_bank_keeps_only_what_occurs() -> None:
     histograms = sparse_counts(1, 11, 5)
     histograms[4] = 0
     bank = Bank(histograms)
     assert len(bank.bins) == (histograms.sum((0, 1)) > 0).sum() <= 170  # 256 without every third
-    assert len(bank.counts) == (histograms.sum(2) > 0).sum() + 1
+    assert [len(store) for store in bank.stores] == [(histograms.sum(2) > 0).sum() + 1]
     order = torch.tensor([7, 4, 0, 10, 7])
-    assert torch.equal(bank.histograms(order), histograms[order])
+    assert torch.equal(bank.of_crops(order), histograms[order][:, :, bank.bins])
     assert not bank.state_dict()
-
-
-def test_bank_without_a_pixel_is_similar_to_nothing() -> None:
-    bank = Bank(torch.zeros(3, 4, 256, dtype=torch.float64))
-    assert not class_similarity(sparse_counts(2, 2, 4), bank).any()
-    assert torch.equal(bank.histograms(torch.tensor([2])), torch.zeros(1, 4, 256))
-
-
-def test_similarity_equals_that_of_the_whole_bank_at_once() -> None:
-    """Depths that no crop has count too."""
-    target, histograms = sparse_counts(3, 2, 5), sparse_counts(4, 11, 5)
-    histograms[6] = target[1]
-    target[:, :, ::51] = 700  # multiples of 3: no crop has them
-    target[0, 1], target[:, 3] = 0, 0
-    own, counts = target.transpose(0, 1), histograms.transpose(0, 1)
-    sizes, source_sizes = own.sum(2, keepdim=True), counts.sum(2)[:, None]
-    cosine = torch.cosine_similarity(own[:, :, None], counts[:, None], dim=3)
-    distance = torch.cdist(own, counts, p=1) / (sizes + source_sizes).clamp(min=1)
-    expected = torch.where(sizes > 0, (cosine + 1 - distance) / 2, 0.0).permute(1, 2, 0)
-    got = class_similarity(target, Bank(histograms))
-    torch.testing.assert_close(got, expected, rtol=0, atol=1e-12)
-    assert expected.max() > 0.6
-
-
-def test_all_classes_give_the_same_bits_as_those_of_the_target(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """All are compared where asking the target which it has would wait for the device."""
-    target, bank = sparse_counts(5, 2, 6), Bank(sparse_counts(6, 13, 6))
-    target[0, :, 1] = 40
-    target[:, 2:4] = 0
-    classes = depth_similarity._classes_to_compare
-    assert list(classes(target)) == [0, 1, 4, 5]
-    assert list(classes(target.to("meta"))) == [0, 1, 2, 3, 4, 5]
-    expected = class_similarity(target, bank)
-    monkeypatch.setattr(depth_similarity, "_classes_to_compare", lambda target: range(6))
-    assert torch.equal(class_similarity(target, bank), expected)
+    assert not list(bank.buffers())  # which processes would send to each other
 
 
 @pytest.mark.parametrize("quirks", [False, True])
@@ -255,26 +204,19 @@ def test_no_device_but_the_cpu_is_asked_for_a_number(
         match.read_decisions()
 
 
-def test_identical_distributions_are_fully_similar() -> None:
-    """By hand: cosine 1 and l1 0 give 1; with no shared bin cosine 0 and l1 1 give 0."""
-    target = torch.zeros(1, 2, 256)
-    target[0, 0, 5] = 4
-    bank = torch.zeros(3, 2, 256)
-    bank[0, 0, 5], bank[1, 0, 5], bank[2, 0, 9] = 4, 12, 4
-    expected = torch.tensor([[1.0, 0.0], [0.75, 0.0], [0.0, 0.0]])  # 3×: (1 + 1 - 8/16) / 2
-    torch.testing.assert_close(class_similarity(target, Bank(bank))[0], expected)
-
-
 def test_reweight_touches_only_pixels_of_the_class() -> None:
     """By hand: class 0 is trusted (0.8), class 1 gets (0.36-0.1)/0.65 = 0.4, class 2 gets 0."""
     label = torch.tensor([[[0, 0, 1], [2, 3, 255]]])
     weight = torch.full((1, 2, 3), 0.7)
     confident = torch.tensor([[[True, False, True], [True, True, True]]])
     similarity = torch.tensor([[0.8, 0.36, 0.05, 0.9]])
-    applies = torch.tensor([[True, True, True, False]])
-    got = reweight(weight, label, confident, *reweight_table(similarity, applies))
+    low = torch.tensor([0.1, 0.1, 0.1, -torch.inf])
+    table = reweight_table(similarity, torch.tensor([[False]]), low)
+    got = reweight(weight, label.clamp(max=4), confident, table)
     torch.testing.assert_close(got, torch.tensor([[[1.0, 0.7, 0.4], [0.0, 0.7, 0.7]]]))
     assert torch.equal(weight, torch.full((1, 2, 3), 0.7))
+    kept = reweight_table(similarity, torch.tensor([[True]]), low)
+    assert torch.equal(reweight(weight, label.clamp(max=4), confident, kept), weight)
 
 
 def test_soft_labels_take_what_they_add_from_the_pseudo_label() -> None:
@@ -361,4 +303,4 @@ def test_unknown_source_dataset_is_refused() -> None:
 def test_what_the_source_does_not_annotate_is_a_fact_of_its_class(source: dict[str, Any]) -> None:
     bank = torch.ones(2, 19, 256)
     metric = DepthMetric(bank, **source, reweight_threshold=0, relabel_threshold=0)
-    assert metric.is_labeled.logical_not().nonzero().flatten().tolist() == [9, 14, 16]
+    assert metric.low.isinf().nonzero().flatten().tolist() == [9, 14, 16]

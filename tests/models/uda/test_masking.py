@@ -20,6 +20,7 @@ from mmseg.models.uda import Augmentation, Draws
 from mmseg.models.uda.base import Step, StepOutput, UDABatch
 from mmseg.models.uda.masking import MaskedConsistency
 from mmseg.models.uda.mixing import StrongAugmentation, color_jitter
+from mmseg.models.uda.passes import StudentPasses
 from mmseg.models.uda.settings import DACSSettings, MaskMode
 from mmseg.models.uda.teacher import PseudoLabel
 from mmseg.system.errors import ConfigError
@@ -78,7 +79,7 @@ def train(mic: MaskedConsistency, images: int = 2, draws: Draws | None = None) -
     """Return what the student saw, and the output of the step."""
     student, output = Recorder(), StepOutput(pictures={})
     step = Step(batch(images), 0, Draws(3, 5) if draws is None else draws, output)
-    mic.train_on(student, step, pseudo_label(images))
+    mic.train_on(StudentPasses(student, step), pseudo_label(images))
     return SimpleNamespace(output=output, student=student, **vars(student.seen))
 
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from mmseg.models.uda.depthmetric import depth_histogram, source_crops
+from mmseg.models.uda.depthmetric.bank import Bank
 from mmseg.models.uda.depthmetric.source_crops import load_source_crops
 from mmseg.models.uda.settings import DACSSettings
 from mmseg.system.errors import ConfigError
@@ -148,3 +149,55 @@ def test_only_a_few_crops_are_read(settings, monkeypatch):
     assert len(read) == source_crops.COMPARED_CROPS
     assert read[0] == 0
     assert read[-1] == CROPS - 1
+
+
+def rows_file(settings: DACSSettings) -> Path:
+    return Path(str(settings.matrix_path)).with_suffix(".rows.pth")
+
+
+def same_bank(one: Bank, other: Bank) -> bool:
+    assert one.tensors.keys() == other.tensors.keys()
+    return all(torch.equal(tensor, other.tensors[name]) for name, tensor in one.tensors.items())
+
+
+def test_mapped_rows_are_those_of_the_bank_and_made_once(settings, monkeypatch):
+    expected, _ = load_source_crops(settings, CLASSES)
+    assert not rows_file(settings).exists()
+    mapped = replace(settings, matrix_mmap=True)
+    assert same_bank(load_source_crops(mapped, CLASSES)[0], expected)
+    monkeypatch.setattr(source_crops, "read_rows", lambda *_: pytest.fail("read again"))
+    again, _ = load_source_crops(mapped, CLASSES)
+    assert same_bank(again, expected)
+    assert again.stores[0].untyped_storage().filename == str(rows_file(settings))
+
+
+@pytest.mark.parametrize("change", ["bank", "rows", "other rows"])
+def test_mapped_rows_are_made_anew_when_they_are_not_those_of_the_bank(settings, change):
+    mapped = replace(settings, matrix_mmap=True)
+    load_source_crops(mapped, CLASSES)
+    if change == "bank":
+        bank = torch.load(settings.matrix_path)
+        bank[5] = 0  # one that is not compared
+        torch.save(bank, settings.matrix_path)
+    elif change == "rows":
+        rows_file(settings).write_bytes(rows_file(settings).read_bytes()[:-200])
+    else:
+        torch.save({"bank": "of others", "rows": {}}, rows_file(settings))
+    expected, _ = load_source_crops(settings, CLASSES)
+    assert same_bank(load_source_crops(mapped, CLASSES)[0], expected)
+
+
+def test_mapped_rows_of_a_missing_bank_name_the_command(settings):
+    gone = replace(settings, matrix_mmap=True, matrix_path="nowhere/gta_11_distribution.pth")
+    with pytest.raises(FileNotFoundError, match=r"Create them with: python run_seg\.py"):
+        load_source_crops(gone, CLASSES)
+
+
+def test_bank_of_an_old_torch_is_read(settings):
+    """Its files cannot be mapped."""
+    expected, _ = load_source_crops(settings, CLASSES)
+    bank = torch.load(settings.matrix_path)
+    torch.save(bank, settings.matrix_path, _use_new_zipfile_serialization=False)
+    for mmap in (False, True):
+        found, _ = load_source_crops(replace(settings, matrix_mmap=mmap), CLASSES)
+        assert same_bank(found, expected)

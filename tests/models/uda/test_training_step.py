@@ -79,6 +79,18 @@ def test_teacher_and_imagenet_copy_get_no_gradient(bank_path: Path) -> None:
     assert not uda.imnet_model.training
 
 
+def test_autocast_halves_the_imagenet_copy_alone(bank_path: Path) -> None:
+    uda = build("daformer", bank_path)
+    uda.prepare_autocast(torch.bfloat16)
+    assert uda.imnet_model.backbone.block1[0].attn.q.weight.dtype == torch.bfloat16
+    for network in (uda.model, uda.ema_model):
+        assert all(p.dtype == torch.float32 for p in network.parameters())
+    with torch.autocast("cpu", torch.bfloat16):
+        output = uda.accumulate_gradients(loader_batch(0), 0, FixedDraws())
+    assert output.losses["src.loss_imnet_feat_dist"].isfinite()
+    assert all(p.dtype == torch.float32 for p in uda.ema_model.parameters())
+
+
 def test_step_is_a_function_of_seed_and_iteration(bank_path: Path) -> None:
     """Dropout, stochastic depth, mixing and augmentation follow from the draws alone."""
     changes = {"blur": True, "color_jitter_probability": 0.2}

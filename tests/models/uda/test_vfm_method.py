@@ -16,6 +16,7 @@ from mmseg.models import build_segmentor, build_train_model
 from mmseg.models.uda import Draws
 from mmseg.models.uda.base import Step, StepOutput, UDABatch
 from mmseg.models.uda.masking import BlockMasks, TokenMasks
+from mmseg.models.uda.passes import StudentPasses
 from mmseg.system.errors import ConfigError
 
 LIGHT: dict[str, Any] = {
@@ -55,7 +56,8 @@ def test_loss_with_masked_tokens_equals_the_recorded_one() -> None:
     label = torch.from_numpy(np.stack(labels))[:, None]
     image = torch.from_numpy(arr("V:plain_network:img", (2, 3, SIDE, SIDE))).double()
     data, output = UDABatch(image, [], label, image, [], None, None), StepOutput()
-    uda.mic.train_on(uda.model, Step(data, 0, RecordedTokens(), output), None)
+    step = Step(data, 0, RecordedTokens(), output)
+    uda.mic.train_on(StudentPasses(uda.model, step), None)
     loss = output.losses["masked.decode.loss_seg"].item()
     assert loss == pytest.approx(record["masked_loss"]["f64"], rel=1e-6)
     norm = record["masked_gradnorm"]["f64"]["encoder.mask_token"]

@@ -3,19 +3,18 @@
 docs/differences.md lists the deviations Q1 to Q5; `reweight` has Q1, the first-row bug. Each
 function replaces one that works as described, and nothing else depends on this file.
 
-Legend: B images, C classes, H×W pixels, D = 256 depth bins (0…255).
+Legend: B images, C classes, H×W pixels, K depth bins that occur in the bank.
 """
 
 import torch
 from torch import Tensor
 
-from mmseg.models.uda.depthmetric.histogram import depth_histogram
+from mmseg.models.uda.depthmetric.histogram import count_pixels
+from mmseg.models.uda.depthmetric.reweighting import KEEP
 from mmseg.system.processes import all_reduce_max, rank
 
 
-def reweight(
-    weight: Tensor, label: Tensor, confident: Tensor, factor: Tensor, is_trusted: Tensor
-) -> Tensor:
+def reweight(weight: Tensor, label: Tensor, confident: Tensor, table: Tensor) -> Tensor:
     """Re-weight by the first row of the label (Q1), in place of `reweighting.reweight`.
 
     The mask of a class is taken from the *first row* of the label alone. It selects columns for a
@@ -27,27 +26,32 @@ def reweight(
             f"expected square crops with uda.reference_quirks=True, got {height}×{width}; set it "
             "to False or use a square crop_size."
         )
-    result = weight
-    for index in range(factor.shape[1]):
+    result, is_trusted = weight, (table > 1) & (table < KEEP)
+    for index in range(table.shape[1] - 1):
         mask = label[:, 0] == index  # (B, W)
         trusted = mask[:, None, :] & confident & is_trusted[:, index, None, None]
-        value = factor[:, index, None, None]
-        others = mask[:, :, None] & ~value.isnan()
-        result = torch.where(trusted, 1.0, torch.where(others, value, result))
-    return result
+        value = table[:, index, None, None]
+        others = mask[:, :, None] & (value <= 1)
+        result = torch.where(trusted, 1.0, torch.where(others, value.clamp(min=0), result))
+    return result.to(weight.dtype)
 
 
-def decide_guidance(prior: Tensor, is_missing: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
+def decide_guidance(source: Tensor, is_missing: Tensor, occupied: Tensor) -> tuple[Tensor, Tensor]:
     """Let the last missing class decide (Q2), in place of `guidance.decide_guidance`.
 
-    A missing class takes part only if it overlaps with depths of the image that are whole numbers
-    (Q4). Arguments and results are those of the function that it replaces.
+    A missing class takes part only if it overlaps with `occupied`, here `whole_depths` (Q4).
+    Arguments and results are those of the function that it replaces.
     """
-    bins = depth.to(torch.int64)
-    bins = torch.where(depth == bins, bins, -1)
-    occupied = depth_histogram(torch.zeros_like(bins), bins, 1) > 0  # (B, 1, D)
-    overlaps = ((prior > 0) & occupied).any(2)  # (B, C)
-    return prior * overlaps[:, :, None], _last_of(is_missing.flatten(), overlaps.flatten())
+    is_missing = is_missing & (source > 0).any(2)
+    overlaps = ((source > 0) & (occupied > 0)[:, None]).any(2)  # (B, C)
+    return is_missing & overlaps, _last_of(is_missing.flatten(), overlaps.flatten())
+
+
+def whole_depths(depth: Tensor, bins: Tensor) -> Tensor:
+    """Count the pixels, (B, K), whose depth is a whole number (Q4), of the K bins."""
+    number = depth.to(torch.int64)
+    number = torch.where(depth == number, number, -1)
+    return count_pixels(torch.zeros_like(number), number, 1)[:, 1].index_select(1, bins + 1)
 
 
 def mix_weights(weight: Tensor) -> Tensor:

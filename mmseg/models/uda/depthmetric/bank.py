@@ -1,94 +1,83 @@
-"""The bank: class-wise depth histograms of the source crops that `run_seg.py` drew.
+"""The bank: class-wise depth histograms of the source crops, one row for each class of each crop.
 
-Legend: B images, C classes, D = 256 depth bins (0…255), M source crops.
+Legend: B images, C classes, D = 256 depth bins (0…255), M source crops, K bins that occur in any of
+them, R rows.
 """
 
-import re
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from mmseg.datasets.depth.bins import NUM_BINS
-from mmseg.system.files import refuse_endless
-from mmseg.system.safe_loading import UnreadableFileError, load_safely
+from mmseg.datasets.depth.bank_files import load_bank
+from mmseg.datasets.depth.rows import compact
+
+__all__ = ["Bank", "load_bank"]
 
 
 class Bank(nn.Module):
-    """The histograms of the source crops, without their empty rows and bins.
+    """The histograms of the source crops as rows of counts, without what is empty.
 
-    A crop shows about half of the classes, and 8-bit depth fills 119 of the 256 bins, so only about
-    a quarter remains to be stored and compared.
+    The tensors are no buffers: they have files of their own, so checkpoints lack them, and every
+    process reads them, so none sends them to the others. They follow the module to another device,
+    and keep their precision.
 
     Args:
-        histograms: (M, C, D) counts.
+        content: (M, C, D) counts, or what `compact` makes of them.
     """
 
-    # R rows, one per class that a crop shows, sorted by class; K bins that occur in any crop.
-    counts: Tensor  # (R + 1, K); the last row is empty
-    norms: Tensor  # (R + 1,) L2 norm of a row
-    crops: Tensor  # (R,) int64, crop of a row
-    rows: Tensor  # (M, C) int64, row of a crop's class; R where the crop lacks it
-    sizes: Tensor  # (M, C) pixels of a crop's class
+    places: Tensor  # (S, M, C) int32, the rows of the S stores whose sum is a crop's class
+    rows: Tensor  # (C, M) int32, the same where the stores follow each other
+    classes: Tensor  # (R,) int32, class of a row
+    totals: Tensor  # (R,) float64 pixels of a row, not 0
+    norms: Tensor  # (R,) float64 twice the L2 norm of a row, not 0
+    sizes: Tensor  # (C, M) pixels of a crop's class
+    size_norms: Tensor  # (M,) float64 L2 norm of a crop's sizes times `PARTS`, not 0
     bins: Tensor  # (K,) int64
 
-    def __init__(self, histograms: Tensor) -> None:
+    def __init__(self, content: Tensor | Mapping[str, Tensor]) -> None:
         super().__init__()
-        if not histograms.is_floating_point():
-            histograms = histograms.float()
-        sizes = histograms.sum(2)
-        is_shown = (sizes > 0).T  # (C, M)
-        bins = histograms.amax((0, 1)).nonzero()[:, 0]
-        shown = histograms.transpose(0, 1)[is_shown][:, bins]  # (R, K)
-        counts = torch.cat([shown, shown.new_zeros(1, len(bins))])
-        rows = (is_shown.flatten().cumsum(0) - 1).view_as(is_shown)
-        buffers = {
-            "counts": counts,
-            "norms": counts.norm(dim=1),
-            "crops": is_shown.nonzero()[:, 1],
-            "rows": rows.where(is_shown, len(counts) - 1).T.contiguous(),
-            "sizes": sizes,
-            "bins": bins,
-        }
-        for name, value in buffers.items():  # not saved: the bank has its own file
-            self.register_buffer(name, value, persistent=False)
-        self.ends = [0, *is_shown.sum(1).cumsum(0).tolist()]  # class c: rows ends[c]…ends[c + 1]
+        self.tensors = compact(content) if isinstance(content, Tensor) else dict(content)
 
-    def histograms(self, index: Tensor) -> Tensor:
-        """Return the (B, C, D) histograms of the crops numbered `index`, (B,)."""
-        counts = self.counts[self.rows[index]]  # (B, C, K)
-        whole = counts.new_zeros(*counts.shape[:2], NUM_BINS)
-        return whole.index_copy_(2, self.bins, counts)
+    def __getattr__(self, name: str) -> Any:
+        """Return one of the tensors."""
+        tensors = self.__dict__.get("tensors", {})
+        return tensors[name] if name in tensors else super().__getattr__(name)
 
+    def __len__(self) -> int:
+        return self.rows.shape[1]
 
-def load_bank(path: str | Path, dataset: str, device: torch.device | str = "cpu") -> Tensor:
-    """Load the (M, C, D) float32 bank that `run_seg.py` wrote.
+    @property
+    def num_classes(self) -> int:
+        """C."""
+        return len(self.rows)
 
-    Raises:
-        FileNotFoundError, ValueError: with the command that makes it.
-        UnsafeFileError: if the file contains more than a tensor.
-    """
-    path = Path(path)
-    command = (
-        f"python run_seg.py --config <this config> --dataset_name {dataset} "
-        f"--source_preprocessed_path {path.parent}"
-    )
-    if numbered := re.search(r"_(\d+)_distribution", path.name):
-        command += f" --num {numbered[1]}"
-    refuse_endless(path, "a bank of depth statistics")
-    if not path.is_file():
-        raise FileNotFoundError(f"No depth statistics at '{path}'. Create them with: {command}")
-    try:
-        bank = load_safely(path, "a bank of depth statistics", device)
-    except UnreadableFileError as error:
-        raise ValueError(
-            f"'{path}': expected a tensor saved by run_seg.py, got a file that cannot be read "
-            f"({error}); create it again with: {command}"
-        ) from error
-    if not isinstance(bank, Tensor) or bank.ndim != 3 or bank.shape[2] != NUM_BINS:
-        found = tuple(bank.shape) if isinstance(bank, Tensor) else type(bank).__name__
-        raise ValueError(
-            f"'{path}': expected a tensor (crops, classes, {NUM_BINS}), got {found}; "
-            f"create it again with: {command}"
-        )
-    return bank.float()
+    @property
+    def stores(self) -> list[Tensor]:
+        """The counts, (n, K) each; row 0 of each is empty."""
+        return [tensor for name, tensor in self.tensors.items() if name.startswith("counts")]
+
+    def _apply(self, fn: Any, recurse: bool = True) -> "Bank":
+        """Follow the device, not the precision, of what `Module.to` and the like ask for."""
+        device = fn(self.bins.new_zeros(0)).device
+        self.tensors = {name: tensor.to(device) for name, tensor in self.tensors.items()}
+        return super()._apply(fn, recurse)
+
+    def counts(self, places: Tensor) -> Tensor:
+        """Return the counts (n, K) of the rows at `places`, (S, n)."""
+        parts = zip(self.stores, places, strict=True)
+        first, *others = (store.index_select(0, rows) for store, rows in parts)
+        return sum(others, first)
+
+    def of_crops(self, index: Tensor) -> Tensor:
+        """Return the counts (B, C, K) of the crops numbered `index`, (B,)."""
+        places = self.places.index_select(1, index).flatten(1)
+        return self.counts(places).view(len(index), self.num_classes, -1)
+
+    def blocks(self, num_rows: int) -> Iterator[tuple[slice, Tensor]]:
+        """Yield the rows in blocks of at most `num_rows`, each with its place among all."""
+        first = 0
+        for store in self.stores:
+            for counts in store.split(max(num_rows, 1)):
+                yield slice(first, first + len(counts)), counts
+                first += len(counts)

@@ -1,6 +1,7 @@
 """What happens when a class is missing: the guidance of classes that depth suggests (CDDA).
 
-Legend: B images, C classes, H×W pixels, D = 256 depth bins (0…255).
+Legend: B images, C classes, H×W pixels, D = 256 depth bins (0…255), K of
+them that occur in the bank.
 """
 
 import torch
@@ -9,7 +10,6 @@ from torch import Tensor
 
 from mmseg.datasets.depth.bins import NUM_BINS
 from mmseg.models.uda.depthmetric import as_released
-from mmseg.models.uda.depthmetric.histogram import depth_histogram
 from mmseg.system.processes import all_reduce_max
 
 GUIDANCE_WEIGHT = 0.1  # of the pseudo-label's weight
@@ -17,36 +17,34 @@ GUIDANCE_WEIGHT = 0.1  # of the pseudo-label's weight
 LARGEST_PRIOR = 0.99999
 
 
-def guidance_prior(source: Tensor, is_missing: Tensor) -> Tensor:
+def guidance_prior(source: Tensor, is_guided: Tensor) -> Tensor:
     """Return p_c(b), how likely class c is at depth b in the matched source crop.
 
     Args:
-        source: (B, C, D) counts of the match.
-        is_missing: (B, C) bool, classes to guide.
+        source: (B, C, K) counts of the match.
+        is_guided: (B, C) bool, classes to guide.
 
     Returns:
-        (B, C, D) in [0, 0.99999]; 0 for the classes that are not missing.
+        (B, C, K) in [0, 0.99999]; 0 for the classes that are not guided.
     """
     total = source.sum(1, keepdim=True)
     prior = torch.where(total > 0, source / total, 0.0).clamp(max=LARGEST_PRIOR)
-    return prior * is_missing[:, :, None]
+    return prior * is_guided[:, :, None]
 
 
-def decide_guidance(prior: Tensor, is_missing: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
+def decide_guidance(source: Tensor, is_missing: Tensor, occupied: Tensor) -> tuple[Tensor, Tensor]:
     """Guide if any missing class shares a depth with its image, on any process.
 
     Args:
-        prior: (B, C, D) from `guidance_prior`.
+        source: (B, C, K) counts of the match.
         is_missing: (B, C) bool.
-        depth: (B, H, W) depth bins; truncated to integers.
+        occupied: (B, K) pixels of the image at each depth.
 
     Returns:
-        The prior (B, C, D) of the classes that take part, and whether guidance runs, () bool.
+        The classes that take part, (B, C) bool, and whether guidance runs, () bool.
     """
-    del is_missing  # the prior of other classes is 0
-    bins = depth.to(torch.int64)
-    occupied = depth_histogram(torch.zeros_like(bins), bins, 1) > 0  # (B, 1, D)
-    return prior, all_reduce_max(((prior > 0) & occupied).any().long()) > 0
+    shared = source * is_missing[:, :, None] * occupied[:, None]
+    return is_missing, all_reduce_max(shared.amax()) > 0
 
 
 def trust_inside(weight: Tensor, trust: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Class-wise depth histograms: how often each class occurs at each depth.
 
-Legend: C classes, H×W pixels, D = 256 depth bins (0…255).
+Legend: B images, C classes, H×W pixels, D = 256 depth bins (0…255).
 """
 
 import torch
@@ -27,19 +27,30 @@ def depth_histogram(label: Tensor, depth: Tensor, num_classes: int = 19) -> Tens
             f"expected label and depth of one shape (…, H, W), got {tuple(label.shape)} and "
             f"{tuple(depth.shape)}; resize both together."
         )
-    leading = label.shape[:-2]
-    label = label.flatten(end_dim=-3) if leading else label[None]
-    depth = depth.reshape(label.shape).to(torch.int64)
-    label = label.to(torch.int64)
-    counted = (label >= 0) & (label < num_classes) & (depth >= 0) & (depth < NUM_BINS)
-    image = torch.arange(len(label), device=label.device).view(-1, 1, 1)
-    cell = (image * num_classes + label) * NUM_BINS + depth
-    size = len(label) * num_classes * NUM_BINS
-    cell = torch.where(counted, cell, size).flatten()  # an extra cell takes what does not count
+    flat = label.reshape(-1, *label.shape[-2:])
+    row = flat.to(torch.int64).clamp(-1, num_classes)
+    counts = count_pixels(row, depth.reshape(flat.shape), num_classes)[:, 1:-1, 1:-1]
+    return counts.float().reshape(*label.shape[:-2], num_classes, NUM_BINS)
+
+
+def count_pixels(label: Tensor, depth: Tensor, num_classes: int) -> Tensor:
+    """Count all pixels; those beyond the classes or the bins are in cells around theirs.
+
+    Args:
+        label: (B, H, W) int64 class; -1 and C stand for values beyond the classes.
+        depth: (B, H, W) depth bin, any type; truncated.
+
+    Returns:
+        (B, C + 2, D + 2) float64 counts; class c and bin b are in cell (c + 1, b + 1).
+    """
+    rows, columns = num_classes + 2, NUM_BINS + 2
+    column = depth.to(torch.int64).clamp(-1, NUM_BINS)
+    cell = torch.add(column, label, alpha=columns).add_(columns + 1).flatten(1)
+    size = rows * columns
     # On a GPU, `bincount` waits for the device to learn its size; adding up ones does not.
     if label.device.type != "cpu":
-        ones = torch.ones_like(cell, dtype=torch.float32)
-        counts = torch.zeros(size + 1, device=label.device).scatter_add_(0, cell, ones)
+        zeros = torch.zeros(len(cell), size, dtype=torch.float64, device=cell.device)
+        counts = zeros.scatter_(1, cell, 1.0, reduce="add")
     else:
-        counts = torch.bincount(cell, minlength=size + 1).float()
-    return counts[:-1].view(*leading, num_classes, NUM_BINS)
+        counts = torch.stack([torch.bincount(each, minlength=size) for each in cell]).double()
+    return counts.view(-1, rows, columns)

@@ -24,10 +24,11 @@ from mmseg.models.uda.depthmetric.guidance import (
     lower_excess,
     raw_labels,
 )
-from mmseg.models.uda.depthmetric.histogram import depth_histogram
-from mmseg.models.uda.depthmetric.reweighting import reweight, reweight_table
-from mmseg.models.uda.depthmetric.similarity import best_match
+from mmseg.models.uda.depthmetric.histogram import count_pixels
+from mmseg.models.uda.depthmetric.reweighting import LOW, reweight, reweight_table
+from mmseg.models.uda.depthmetric.similarity import Target, best_match
 from mmseg.models.uda.depthmetric.thresholds import decayed
+from mmseg.system.device_copies import HostCopy
 from mmseg.system.processes import barrier
 
 
@@ -40,10 +41,29 @@ class DepthMatch:
     similarity: Tensor  # (B,) mean similarity S̄ of the best match; 0 if nothing is labeled
     class_similarity: Tensor  # (B, C) of the best match
     guidance_runs: Tensor  # () bool, for the images of all processes
-    guidance_table: Tensor  # (B, C, D) p_c(b) of the missing classes, 0 elsewhere
-    soft_weight: Tensor  # (B, H, W) weight of the soft cross-entropy, before margins
+    is_guided: Tensor  # (B, C) bool, missing classes that take part in the guidance
+    source: Tensor  # (B, C, K) counts of the best match
+    bins: Tensor  # (K,) their bins
+    incoming: Tensor  # (B, H, W) pseudo-label weight before re-weighting
     label: Tensor  # (B, H, W) int64 pseudo-label
     depth: Tensor  # (B, H, W) depth bins of the target
+    decisions: HostCopy  # (1 + B,) int64, `guidance_runs` and `source_index`
+
+    @property
+    def guidance_table(self) -> Tensor:
+        """The (B, C, D) p_c(b) of the guided classes, 0 elsewhere."""
+        prior = guidance_prior(self.source, self.is_guided)
+        return prior.new_zeros(*prior.shape[:2], NUM_BINS).index_copy_(2, self.bins, prior)
+
+    @property
+    def is_relabeled(self) -> Tensor:
+        """The images, (B,) bool, in which classes are guided."""
+        return ((self.source.amax(2) > 0) & self.is_guided).any(1) & self.guidance_runs
+
+    @property
+    def soft_weight(self) -> Tensor:
+        """The (B, H, W) weight of the soft cross-entropy, before margins."""
+        return GUIDANCE_WEIGHT * self.incoming
 
     def make_raw_label(self) -> Tensor:
         """Return the (B, C, H, W) soft target of the guidance, before `lower_excess`."""
@@ -52,8 +72,7 @@ class DepthMatch:
     def read_decisions(self) -> tuple[bool, list[int]]:
         """Return whether guidance runs, and `source_index`: an iteration's only device read."""
         barrier()  # on a GPU, reading waits for all processes (see `barrier`)
-        runs = self.guidance_runs.long().view(1)
-        first, *indices = torch.cat([runs, self.source_index]).tolist()
+        first, *indices = self.decisions.wait().tolist()
         return bool(first), indices
 
     @property
@@ -66,7 +85,7 @@ class DepthMetric(nn.Module):
     """Match target images with source crops by depth.
 
     Args:
-        bank: (M, C, D) float32 counts, one histogram per source crop.
+        bank: (M, C, D) counts, one histogram per source crop, or these as a `Bank`.
         dataset: short name of the source dataset, such as 'gta'. Classes that it does not annotate
             are not re-weighted, because their similarity is meaningless.
         reweight_threshold: mean similarity above which an image is re-weighted and its source crop
@@ -77,11 +96,11 @@ class DepthMetric(nn.Module):
         unlabeled_classes: classes that the source does not annotate, instead of the dataset's.
     """
 
-    is_labeled: Tensor  # (C,) bool
+    low: Tensor  # (C,) similarity at which a class counts again, see `reweight_table`
 
     def __init__(
         self,
-        bank: Tensor,
+        bank: Tensor | Bank,
         dataset: str | None = None,
         *,
         reweight_threshold: float,
@@ -91,22 +110,23 @@ class DepthMetric(nn.Module):
         unlabeled_classes: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
-        if bank.ndim != 3 or bank.shape[2] != NUM_BINS or not len(bank):
-            raise ValueError(
-                f"expected a bank (crops, classes, {NUM_BINS}), got {tuple(bank.shape)}; "
-                "make it with run_seg.py."
-            )
+        if isinstance(bank, Tensor):
+            if bank.ndim != 3 or bank.shape[2] != NUM_BINS or not len(bank):
+                raise ValueError(
+                    f"expected a bank (crops, classes, {NUM_BINS}), got {tuple(bank.shape)}; "
+                    "make it with run_seg.py."
+                )
+            bank = Bank(bank)
         self.reweight_threshold = reweight_threshold
         self.relabel_threshold = relabel_threshold
         self.threshold_decay = threshold_decay
         self.reference_quirks = reference_quirks
-        self.num_crops, self.num_classes, _ = bank.shape
-        self.bank = Bank(bank)
+        self.bank, self.num_crops, self.num_classes = bank, len(bank), bank.num_classes
         if unlabeled_classes is None:
             unlabeled_classes = unlabeled_classes_of(dataset) if dataset else ()
-        labeled = torch.ones(bank.shape[1], dtype=torch.bool)
-        labeled[[c for c in unlabeled_classes if c < len(labeled)]] = False
-        self.register_buffer("is_labeled", labeled, persistent=False)
+        low = torch.full((self.num_classes,), LOW)
+        low[[c for c in unlabeled_classes if c < self.num_classes]] = -torch.inf
+        self.register_buffer("low", low, persistent=False)
 
     def thresholds(self, iteration: int) -> tuple[float, float]:
         """Return the (reweight, relabel) thresholds in force at an iteration."""
@@ -128,28 +148,32 @@ class DepthMetric(nn.Module):
             depth: (B, H, W) depth bins 0…255 of the target; may be fractional.
             iteration: number of the training iteration, for the thresholds.
         """
-        target = depth_histogram(label, depth, self.num_classes).to(self.bank.counts.dtype)
-        best, similarities, mean = best_match(target, self.bank)
+        quirks, bank = self.reference_quirks, self.bank
+        row = label.clamp(-1, self.num_classes)
+        target = Target.of(count_pixels(row, depth, self.num_classes), bank)
+        best = best_match(target, bank)
         reweight_above, relabel_above = self.thresholds(iteration)
-        is_reweighted, is_guided = mean > reweight_above, mean > relabel_above
-        is_present = target.sum(2) > 0  # (B, C)
+        is_kept = best.mean <= reweight_above
+        table = reweight_table(best.similarity, is_kept[:, None], self.low)
+        change = as_released.reweight if quirks else reweight
 
-        factor, trusted = reweight_table(
-            similarities, is_reweighted[:, None] & is_present & self.is_labeled
-        )
-        change = as_released.reweight if self.reference_quirks else reweight
-        source = self.bank.histograms(best)  # (B, C, D)
-        is_missing = is_guided[:, None] & ~is_present & (source.sum(2) > 0)
-        decide = as_released.decide_guidance if self.reference_quirks else decide_guidance
-        table, runs = decide(guidance_prior(source, is_missing), is_missing, depth)
+        source = bank.of_crops(best.index)  # (B, C, K)
+        is_missing = (best.mean > relabel_above)[:, None] > target.sizes  # of no pixel
+        occupied = as_released.whole_depths(depth, bank.bins) if quirks else target.occupied
+        decide = as_released.decide_guidance if quirks else decide_guidance
+        is_guided, runs = decide(source, is_missing, occupied)
+        source_index = best.index.masked_fill(is_kept, -1)
         return DepthMatch(
-            weight=change(weight, label, confident, factor, trusted),
-            source_index=torch.where(is_reweighted, best, -1),
-            similarity=mean,
-            class_similarity=similarities,
+            weight=change(weight, row, confident, table),
+            source_index=source_index,
+            similarity=best.mean,
+            class_similarity=best.similarity,
             guidance_runs=runs,
-            guidance_table=table,
-            soft_weight=GUIDANCE_WEIGHT * weight,
+            is_guided=is_guided,
+            source=source,
+            bins=bank.bins,
+            incoming=weight,
             label=label,
             depth=depth,
+            decisions=HostCopy(torch.cat([runs.long().view(1), source_index])),
         )

@@ -9,39 +9,34 @@ from torch import Tensor
 # If a class has similarity v above HIGH, its confident pixels count fully; below LOW, its pixels do
 # not count; in between, they count (v - LOW) / (HIGH - LOW).
 HIGH, LOW = 0.75, 0.1
+KEEP = 9.0  # in place of a weight
 
 
-def reweight_table(similarity: Tensor, applies: Tensor) -> tuple[Tensor, Tensor]:
+def reweight_table(similarity: Tensor, is_kept: Tensor, low: Tensor | float = LOW) -> Tensor:
     """Turn class similarities into weights of pixels.
 
     Args:
         similarity: (B, C) of the best match.
-        applies: (B, C) bool, classes that are re-weighted.
+        is_kept: (B, C) bool, or a shape that fits: where pixels keep their weight.
+        low: LOW of each class, (C,); -∞ if its pixels always keep theirs.
 
     Returns:
-        factor: (B, C) new weight of the class's pixels; NaN where they keep theirs.
-        is_trusted: (B, C) bool, classes whose confident pixels get weight 1.
+        (B, C + 1) new weight of the class's pixels. Below 0 it means 0. Above 1, confident pixels
+        get 1, the others keep theirs. From `KEEP` on, as for ignored pixels in column C, all do.
     """
-    value = similarity.clamp(min=0)
-    is_trusted = applies & (value > HIGH)
-    factor = torch.where(value < LOW, 0.0, (value - LOW) / (HIGH - LOW))
-    return factor.masked_fill(~applies | is_trusted, torch.nan), is_trusted
+    table = similarity.new_full((len(similarity), similarity.shape[1] + 1), KEEP)
+    factor = (similarity - low) / (HIGH - LOW)
+    torch.where(is_kept, table[:, -1:], factor, out=table[:, :-1])
+    return table
 
 
-def reweight(
-    weight: Tensor, label: Tensor, confident: Tensor, factor: Tensor, is_trusted: Tensor
-) -> Tensor:
+def reweight(weight: Tensor, label: Tensor, confident: Tensor, table: Tensor) -> Tensor:
     """Give every pixel the weight of its own class (the default).
 
     Args:
-        weight: (B, H, W) pseudo-label weight in [0, 1]; label: (B, H, W) int64;
-        confident: (B, H, W) bool; factor, is_trusted: (B, C) from `reweight_table`.
+        weight: (B, H, W) pseudo-label weight in [0, 1]; label: (B, H, W) int64, C if ignored;
+        confident: (B, H, W) bool; table: (B, C + 1) from `reweight_table`.
     """
-    keep = torch.full_like(factor[:, :1], torch.nan)
-    factor = torch.cat([factor, keep], 1)  # column C: ignored pixels keep their weight
-    is_trusted = torch.cat([is_trusted, torch.zeros_like(is_trusted[:, :1])], 1)
-    column = label.clamp(max=factor.shape[1] - 1).flatten(1)  # (B, HW)
-    factor = factor.gather(1, column).view_as(weight)
-    trusted = is_trusted.gather(1, column).view_as(confident) & confident
-    weight = torch.where(factor.isnan(), weight, factor.to(weight.dtype))
-    return torch.where(trusted, 1.0, weight)
+    factor = table.gather(1, label.flatten(1)).view_as(weight)
+    is_new = factor <= confident + 1.0
+    return torch.where(is_new, factor.clamp_(0, 1), weight).to(weight.dtype)

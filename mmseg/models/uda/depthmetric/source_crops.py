@@ -3,62 +3,52 @@
 Legend: M source crops, C classes, D = 256 depth bins (0…255).
 """
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from mmseg.datasets.crop_store import CropStore
-from mmseg.models.uda.depthmetric.bank import load_bank
+from mmseg.datasets.depth.bank_files import mapped_rows, read_rows
+from mmseg.models.uda.depthmetric.bank import Bank
 from mmseg.models.uda.settings import DACSSettings
 from mmseg.system.errors import ConfigError
 
 COMPARED_CROPS = 8
 
 
-def load_source_crops(s: DACSSettings, num_classes: int) -> tuple[Tensor, CropStore]:
-    """Return the (M, C, D) bank and its crops.
+def load_source_crops(s: DACSSettings, num_classes: int) -> tuple[Bank, CropStore]:
+    """Return the bank and its crops.
 
     Raises:
         ConfigError, FileNotFoundError, ValueError: if they do not fit the config or the network.
     """
     assert s.matrix_path and s.dataset and s.croped_images_path and s.croped_labels_path
-    bank = load_bank(s.matrix_path, s.dataset)
-    command = (
-        f"python run_seg.py --config <this config> --dataset_name {s.dataset} "
-        f"--source_preprocessed_path '{Path(s.croped_images_path).parent}'"
-    )
-    command += f" --num {len(bank)}" if len(bank) else ""
-    if bank.shape[1] != num_classes:
+    make = partial(read_rows, s.matrix_path, s.dataset, partial(_command, s))
+    bank = Bank(mapped_rows(s.matrix_path, make) if s.matrix_mmap else make())
+    command = _command(s, len(bank))
+    if bank.num_classes != num_classes:
         raise ConfigError(
             f"'{s.matrix_path}': expected {num_classes} classes as in the network, got "
-            f"{bank.shape[1]}. Make it again with this config: {command}"
+            f"{bank.num_classes}. Make it again with this config: {command}"
         )
-    _check_counts(bank, s.matrix_path, command)
     crops = CropStore(s.croped_images_path, s.croped_labels_path, num_classes, command)
     crops.verify(len(bank))  # extra crops are fine: the original program left two
     _compare(bank, crops, s.matrix_path, command)
     return bank, crops
 
 
-def _check_counts(bank: Tensor, path: str, command: str) -> None:
-    """Raise unless the bank (M, C, D) holds at least one crop and only counts."""
-    if not len(bank):
-        raise ConfigError(
-            f"'{path}': expected the statistics of at least one crop, got none. Make them "
-            f"again with: {command}"
-        )
-    low, high = torch.aminmax(bank)  # NaN if any is
-    if not (low >= 0 and torch.isfinite(high)):
-        crop = int((~(torch.isfinite(bank) & (bank >= 0))).flatten(1).any(1).nonzero()[0])
-        raise ConfigError(
-            f"'{path}': expected numbers of pixels, got values from {low:g} to {high:g}, the first "
-            f"wrong one for crop {crop}. Make the statistics again with: {command}"
-        )
+def _command(s: DACSSettings, num_crops: int) -> str:
+    """Return the command that makes crops and bank."""
+    command = (
+        f"python run_seg.py --config <this config> --dataset_name {s.dataset} "
+        f"--source_preprocessed_path '{Path(str(s.croped_images_path)).parent}'"
+    )
+    return command + (f" --num {num_crops}" if num_crops else "")
 
 
-def _compare(bank: Tensor, crops: CropStore, path: str, command: str) -> None:
+def _compare(bank: Bank, crops: CropStore, path: str, command: str) -> None:
     """Raise unless a few crops, spread over the folder, have the class pixels that the bank states.
 
     The bank of another run differs for nearly all crops; half of them are enough to raise, and a
@@ -69,8 +59,8 @@ def _compare(bank: Tensor, crops: CropStore, path: str, command: str) -> None:
     for index in numbers:
         _, label = crops.read(index)
         shapes.setdefault(label.shape, index)
-        found = torch.from_numpy(np.bincount(label.ravel(), minlength=256)[: bank.shape[1]])
-        stated = bank[index].double().sum(1)
+        found = torch.from_numpy(np.bincount(label.ravel(), minlength=256)[: bank.num_classes])
+        stated = bank.sizes[:, index]
         for c in (found != stated).nonzero().flatten().tolist()[:1]:
             wrong.append(f"crop {index} has {int(found[c])} pixels of class {c}, not {stated[c]:g}")
     if 2 * len(wrong) >= len(numbers):

@@ -1,0 +1,28 @@
+"""Let several batches of images go through a backbone as one.
+
+Legend: N images, H×W pixels.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmseg.models.layers import have_one_size, is_batch_independent
+
+
+def joint_features(network: Any, *batches: Tensor) -> list[list[Tensor]]:
+    """Return what `network.extract_feat` makes of each of several batches (N, 3, H, W), in order.
+
+    Batches of images of one size go through as one, which is faster, if that makes no difference
+    (see `is_batch_independent`); otherwise, they go one after the other. Random layers then draw
+    other numbers of the same kind.
+    """
+    first, *others = batches
+    have_equal_sizes = all(have_one_size(first, other) for other in others)
+    parts = [part for part in (network.backbone, network.neck) if part is not None]
+    if not others or not have_equal_sizes or not all(map(is_batch_independent, parts)):
+        return [network.extract_feat(batch) for batch in batches]
+    counts = [len(batch) for batch in batches]
+    levels = [level.split(counts) for level in network.extract_feat(torch.cat(batches))]
+    return [list(features) for features in zip(*levels, strict=True)]
