@@ -258,6 +258,8 @@ def test_bank_follows_the_device_and_keeps_its_precision() -> None:
     assert {t.dtype for t in metric.half().bank.tensors.values()} == {
         torch.float32, torch.float64, torch.int32, torch.int64
     }  # fmt: skip
+    inputs = torch.zeros(1, 5, 7).long(), torch.ones(1, 5, 7), torch.ones(1, 5, 7).bool()
+    assert metric.double()(*inputs, inputs[1], 0).weight.dtype == torch.float32
     assert {t.device.type for t in metric.to("meta").bank.tensors.values()} == {"meta"}
 
 

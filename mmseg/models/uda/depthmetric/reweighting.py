@@ -24,8 +24,8 @@ def reweight_table(similarity: Tensor, is_kept: Tensor, low: Tensor | float = LO
         (B, C + 1) new weight of the class's pixels. Below 0 it means 0. Above 1, confident pixels
         get 1, the others keep theirs. From `KEEP` on, as for ignored pixels in column C, all do.
     """
-    table = similarity.new_full((len(similarity), similarity.shape[1] + 1), KEEP)
     factor = (similarity - low) / (HIGH - LOW)
+    table = factor.new_full((len(factor), factor.shape[1] + 1), KEEP)
     torch.where(is_kept, table[:, -1:], factor, out=table[:, :-1])
     return table
 

@@ -149,8 +149,8 @@ def class_similarity(c: int, crops: Tensor, image: Target, bank: Bank) -> Tensor
     """
     row = bank.rows[c].index_select(0, crops)
     shown = row.nonzero()[:, 0]
-    row, places = row[shown], bank.places[:, :, c].index_select(1, crops[shown])
-    counts, own = bank.counts(places), image.counts[c]
+    row, counts = row[shown], bank.counts(bank.places[:, crops[shown], c])
+    own = image.counts[c]
     common = torch.minimum(counts, own.to(counts.dtype)).sum(1, dtype=torch.float64)
     norm, size = image.divisors[:, c]
     cosine = counts.double() @ own / (norm * bank.norms[row])  # half of it
