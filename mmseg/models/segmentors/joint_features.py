@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmseg.models.layers import have_one_size, is_batch_independent
+from mmseg.models.layers import have_one_size, is_batch_independent, is_exporting
 
 
 def joint_features(network: Any, *batches: Tensor) -> list[list[Tensor]]:
@@ -16,8 +16,11 @@ def joint_features(network: Any, *batches: Tensor) -> list[list[Tensor]]:
 
     Batches of images of one size go through as one, which is faster, if that makes no difference
     (see `is_batch_independent`); otherwise, they go one after the other. Random layers then draw
-    other numbers of the same kind.
+    other numbers of the same kind. An exported network, which may take images of any size, has them
+    one after the other, too.
     """
+    if is_exporting():
+        return [network.extract_feat(batch) for batch in batches]
     first, *others = batches
     have_equal_sizes = all(have_one_size(first, other) for other in others)
     parts = [part for part in (network.backbone, network.neck) if part is not None]
