@@ -26,6 +26,6 @@ def joint_features(network: Any, *batches: Tensor) -> list[list[Tensor]]:
     parts = [part for part in (network.backbone, network.neck) if part is not None]
     if not others or not have_equal_sizes or not all(map(is_batch_independent, parts)):
         return [network.extract_feat(batch) for batch in batches]
-    counts = [len(batch) for batch in batches]
+    counts = [batch.shape[0] for batch in batches]
     levels = [level.split(counts) for level in network.extract_feat(torch.cat(batches))]
     return [list(features) for features in zip(*levels, strict=True)]
