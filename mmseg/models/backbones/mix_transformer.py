@@ -228,7 +228,7 @@ class MixVisionTransformer(nn.Module):
         """Map (N, 3, H, W) to the four stages' features (N, C_i, H/2^(i+2), W/2^(i+2))."""
         is_cpu = img.device.type == "cpu"
         x = img.contiguous(memory_format=torch.channels_last) if is_cpu else img
-        features, factors = [], iter(self.drop_path(len(img)))
+        features, factors = [], iter(self.drop_path(img.shape[0]))
         for i in range(1, len(self.embed_dims) + 1):
             x, size = self.get_submodule(f"patch_embed{i}")(x)
             for block in self.get_submodule(f"block{i}").children():

@@ -17,6 +17,7 @@ from mmseg.models.layers import at_least_single, full_precision
 from mmseg.system.errors import ConfigError
 
 Size = tuple[int, int]
+INDEX = torch.int32  # of entries; half the memory of int64
 
 
 def cell_centers(grids: Sequence[Size], device: torch.device | None = None) -> Tensor:
@@ -40,8 +41,8 @@ class ValueMaps:
     """
 
     grids: Sequence[Size]
-    sizes: Tensor  # (L, 1, 2) int64 (W, H)
-    starts: Tensor  # (L, 1, 1, 1) int64, where the entries of a map start
+    sizes: Tensor  # (L, 1, 2) (W, H)
+    starts: Tensor  # (L, 1, 1, 1), where the entries of a map start
 
     @classmethod
     def of(cls, grids: "Sequence[Size] | ValueMaps", device: torch.device) -> "ValueMaps":
@@ -50,7 +51,8 @@ class ValueMaps:
             return grids
         starts = [sum(h * w for h, w in grids[:level]) for level in range(len(grids))]
         numbers = [n for (h, w), start in zip(grids, starts, strict=True) for n in (w, h, start)]
-        filled = torch.stack([torch.full((), n, device=device) for n in numbers]).view(-1, 1, 3)
+        filled = torch.stack([torch.full((), n, dtype=INDEX, device=device) for n in numbers])
+        filled = filled.view(-1, 1, 3)
         return cls(grids, filled[..., :2], filled[..., 2, None, None])
 
 
@@ -82,15 +84,15 @@ def read_maps(values: Tensor, maps: ValueMaps, positions: Tensor, weights: Tenso
     low = positions.detach().floor()
     beyond = positions - low
     near = low.unsqueeze(-1) + torch.arange(2, device=device)  # (…, 2 axes, 2 neighbors)
-    cells = near.long().clamp(torch.zeros_like(maps.starts), maps.sizes.unsqueeze(-1) - 1)
+    cells = near.to(INDEX).clamp(torch.zeros_like(maps.starts), maps.sizes.unsqueeze(-1) - 1)
     shares = torch.stack([1 - beyond, beyond], dim=-1)
     of_column, of_row = torch.where(cells == near, shares, 0).unbind(-2)  # (…, 2), 0 for no number
     share = of_row.unsqueeze(-1) * of_column.unsqueeze(-2) * weights[..., None, None]
     column, row = cells.unbind(-2)
     lengths = maps.sizes[..., :1, None]  # (L, 1, 1, 1) of rows
     inside = torch.addcmul(column.unsqueeze(-2), row.unsqueeze(-1), lengths) + maps.starts
-    first = torch.arange(0, batch * entries * heads, entries * heads, device=device)[:, None]
-    first = first + torch.arange(heads, device=device)
+    of_head, step = torch.arange(heads, device=device, dtype=INDEX), entries * heads
+    first = torch.arange(0, batch * step, step, device=device, dtype=INDEX)[:, None] + of_head
     rows = torch.add(first[:, None, :, None, None, None, None], inside, alpha=heads)
     table = values.reshape(-1, width)  # (B·S·a, K)
     rows, share = (x.flatten(3).flatten(0, 2) for x in (rows, share))  # (B·Q·a, L·P·4)

@@ -261,7 +261,7 @@ class HRDAEncoderDecoder(EncoderDecoder):
         small, unit = self.context_image(img), self.decode_head.output_stride
         height, width = img.shape[2:]
         if not self.training and self.decode_head.fixed_attention == 0:  # the detail has no effect
-            shape = (len(img), self.num_classes, -(-height // unit), -(-width // unit))
+            shape = (img.shape[0], self.num_classes, -(-height // unit), -(-width // unit))
             return self.extract_feat(small), lambda: img.new_zeros(shape)
         detail = self.detail_image(img)
         if not self.hr_slide_inference:

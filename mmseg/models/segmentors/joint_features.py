@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmseg.models.layers import have_one_size, is_batch_independent
+from mmseg.models.layers import have_one_size, is_batch_independent, is_exporting
 
 
 def joint_features(network: Any, *batches: Tensor) -> list[list[Tensor]]:
@@ -16,13 +16,16 @@ def joint_features(network: Any, *batches: Tensor) -> list[list[Tensor]]:
 
     Batches of images of one size go through as one, which is faster, if that makes no difference
     (see `is_batch_independent`); otherwise, they go one after the other. Random layers then draw
-    other numbers of the same kind.
+    other numbers of the same kind. An exported network, which may take images of any size, has them
+    one after the other, too.
     """
+    if is_exporting():
+        return [network.extract_feat(batch) for batch in batches]
     first, *others = batches
     have_equal_sizes = all(have_one_size(first, other) for other in others)
     parts = [part for part in (network.backbone, network.neck) if part is not None]
     if not others or not have_equal_sizes or not all(map(is_batch_independent, parts)):
         return [network.extract_feat(batch) for batch in batches]
-    counts = [len(batch) for batch in batches]
+    counts = [batch.shape[0] for batch in batches]
     levels = [level.split(counts) for level in network.extract_feat(torch.cat(batches))]
     return [list(features) for features in zip(*levels, strict=True)]
