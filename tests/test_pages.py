@@ -104,7 +104,8 @@ TRIED = {
     "a GPU; the dry run: tests/test_gpu_acceptance.py",
     'python benchmarks/compare.py HEAD~1 . --only loading metric "DAFormer B0 256"': "tests/"
     "test_compare.py: the same, tiny",
-    "python benchmarks/stub_gpu/report.py cdda/gta2cs_cdda_daformer --amp bf16 --picture --sites 20": STUB,
+    "python benchmarks/stub_gpu/report.py cdda/gta2cs_cdda_daformer --amp bf16 --picture "
+    "--sites 20": STUB,
     "python benchmarks/stub_gpu/budgets.py --write": STUB,
     "python benchmarks/stub_gpu/peaks.py": STUB,
     "python benchmarks/interruptions.py --kills 100 --seed 0 --write": "tests/test_kills.py: its "
