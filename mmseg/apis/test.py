@@ -20,10 +20,11 @@ from mmseg.apis.test_options import (
 )
 from mmseg.config import Config, load_config
 from mmseg.config.run_config import read_parts
-from mmseg.config.sections import DataConfig, each
+from mmseg.config.sections import CompileConfig, DataConfig, PrecisionConfig, each
 from mmseg.datasets import build_dataset
 from mmseg.datasets.joint import joined
 from mmseg.engine.checkpoint import NETWORKS
+from mmseg.engine.compilation import compile_for_prediction, require_compiler
 from mmseg.engine.evaluator import (
     RESULTS,
     Evaluator,
@@ -34,6 +35,7 @@ from mmseg.engine.evaluator import (
     write_results,
 )
 from mmseg.engine.logs import get_logger, start_logging, stop_logging
+from mmseg.engine.precision import SHORT_NAMES, Precision, use_tf32
 from mmseg.system import processes
 from mmseg.system.errors import ConfigError
 from mmseg.system.outputs import data_folders
@@ -55,6 +57,9 @@ def run_test(options: TestOptions) -> dict[str, Any]:
     data = parts.data
     set_patience(parts.max_wait)
     device = processes.init_from_environment(options.launcher, options.local_rank)
+    precision = Precision(PrecisionConfig(options.amp and SHORT_NAMES[options.amp]), device)
+    if options.compile is not None:
+        require_compiler(device)
     if options.metrics:
         check_labels(data.test)
     work_dir = Path(options.work_dir or Path(options.checkpoint).parent)
@@ -79,12 +84,17 @@ def run_test(options: TestOptions) -> dict[str, Any]:
         networks = {n: init_segmentor(cfg, options.checkpoint, device, n) for n in names}
         for network in networks.values():
             _choose_output(network, options.hrda_out)
+            if options.compile is not None:
+                compile_for_prediction(network, CompileConfig(options.compile))
         logger.info(f"Checkpoint: {options.checkpoint}")
         logger.info(f"Split: {split_name(dataset)}, {len(dataset)} images")
-        return {
-            name: _test(name, model, dataset, data, chosen[name], work_dir)
-            for name, model in networks.items()
-        }
+        for line in use_tf32(options.tf32 or None, device):
+            logger.info(line)
+        with precision.autocast():
+            return {
+                name: _test(name, model, dataset, data, chosen[name], work_dir)
+                for name, model in networks.items()
+            }
     finally:
         stop_logging()
 

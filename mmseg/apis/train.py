@@ -94,7 +94,7 @@ def _train(
     logger, work_dir = get_logger(), Path(str(run.work_dir))
     assert run.seed is not None
     lines = version_lines(device) + determinism_lines(device, options.deterministic)
-    for line in [*lines, *use_tf32(run.tf32, device)]:
+    for line in [*lines, *use_tf32(run.tf32, device), *options.notes]:
         logger.info(line)
     for warning in process_warnings(run):
         logger.warning(warning)

@@ -14,6 +14,7 @@ from mmseg.config.sections import PrecisionConfig
 from mmseg.system.errors import ConfigError
 
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+SHORT_NAMES = {"bf16": "bfloat16", "fp16": "float16"}  # of options
 BFLOAT16_SINCE = TF32_SINCE = (8, 0)  # compute capability of the first GPUs that have them
 
 
