@@ -6,6 +6,7 @@ GPU has about as much left of the number that it is sold with.
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -187,8 +188,8 @@ def _crops(value: Any) -> list[tuple[int, ...]]:
 
 
 def _need(row: Mapping[str, float]) -> float:
-    """Return the GB that a GPU must have."""
-    return (row["reserved_mib"] + RESERVE) * GB_PER_MIB
+    """Return the GB that a GPU must have, rounded up to a tenth."""
+    return math.ceil(10 * (row["reserved_mib"] + RESERVE) * GB_PER_MIB) / 10
 
 
 def _goes_on(key: str, cfg: Config) -> bool:

@@ -55,11 +55,20 @@ def _forget() -> Iterator[None]:
     torch.compiler.reset()
 
 
+def config(material: Path, name: str, **changes: Any) -> Config:
+    """Return the config of a small run; all have the smallest backbone."""
+    values = small_runs.config(material, name, work_dir="unused", **changes)
+    backbone = small_runs.SMALL_BACKBONE
+    values["model"] |= {"backbone": backbone, "pretrained": str(material / "small.pth")}
+    values["model"]["decode_head"]["in_channels"] = backbone["embed_dims"]
+    return Config(values)
+
+
 class Run:
     """A training method with its batches."""
 
     def __init__(self, material: Path, name: str, iterations: int) -> None:
-        run = read_run(Config(small_runs.config(material, name, work_dir="unused")))
+        run = read_run(config(material, name))
         torch.manual_seed(0)
         self.method = build_initial_method(run)
         self.optimizer = build_optimizer(self.method, run.optimizer, 2)
@@ -73,7 +82,7 @@ class Run:
 
 # Student: backbone and head, HRDA also its attention; teachers: one for all; ImageNet: one for both
 # scales of HRDA, whose context and detail are of one size.
-@pytest.mark.parametrize(("name", "expected"), [("daformer", 4), ("hrda", 5), ("mic_teacher", 5)])
+@pytest.mark.parametrize(("name", "expected"), [("daformer", 4), ("mic_teacher", 5)])
 def test_every_network_is_one_graph_and_none_is_compiled_again(
     material: Path, name: str, expected: int
 ) -> None:
@@ -98,10 +107,9 @@ def test_every_network_is_one_graph_and_none_is_compiled_again(
     assert graphs.count == evaluated[0]
 
 
-@pytest.mark.parametrize("name", ["cdda", "mic_teacher"])
-def test_compiled_steps_draw_the_same_and_give_the_same_numbers(material: Path, name: str) -> None:
-    """In float32 to 1e-4: dropout, stochastic depth, masks, jitter, three networks."""
-    plain, compiled = Run(material, name, 3), Run(material, name, 3)
+def test_compiled_steps_draw_the_same_and_give_the_same_numbers(material: Path) -> None:
+    """In float32 to 1e-4: dropout, stochastic depth, masks, jitter, four networks."""
+    plain, compiled = Run(material, "mic_teacher", 3), Run(material, "mic_teacher", 3)
     compile_method(compiled.method, DEFAULT, "aot_eager")
     for iteration in range(3):
         expected, found = plain.step(iteration), compiled.step(iteration)
@@ -135,15 +143,11 @@ def test_checkpoints_go_on_with_and_without_the_compiler(
     monkeypatch.setattr("mmseg.apis.train.require_compiler", lambda device: None)
 
     def train(folder: str, iterations: int, section: Any) -> Any:
-        values = small_runs.config(material, "daformer", log_config={"interval": 1})
-        values["runner"]["max_iters"], values["compile"] = 4, section
-        values["checkpoint_config"]["interval"] = 2
-        changed = Config(values)
-        if iterations == 2:
-            changed.merge_options({"runner.max_iters": 2, "lr_config.policy": "fixed"})
-        changed["lr_config"] = {"policy": "fixed"}
+        cfg = config(material, "daformer", log_config={"interval": 1}, compile=section)
+        cfg.merge_options({"runner.max_iters": iterations, "checkpoint_config.interval": 2})
+        cfg["lr_config"] = {"policy": "fixed"}  # the same for runs of any length
         options = TrainOptions(str(tmp_path / folder), validate=False, resume="auto")
-        run_training(changed, options)
+        run_training(cfg, options)
         return read_checkpoint(tmp_path / folder / "latest.pth")
 
     whole = train("whole", 4, None)
@@ -224,14 +228,14 @@ def test_a_missing_compiler_ends_the_run_before_it_begins(
         raise RuntimeError("No working C++ compiler found\nand a long trace")
 
     monkeypatch.setattr(torch, "compile", lambda *_, **__: refuse)
-    values = small_runs.config(material, "source_only", compile={"mode": "max"})
+    cfg = config(material, "source_only", compile={"mode": "max"})
     message = (
         r"^expected that torch.compile works on cpu for --compile, which needs a C\+\+ compiler "
         r"\(the package g\+\+\), got: No working C\+\+ compiler found. Install what is missing, or "
         r"leave --compile out.$"
     )
     with pytest.raises(ConfigError, match=message):
-        run_training(Config(values), TrainOptions(str(tmp_path / "run")))
+        run_training(cfg, TrainOptions(str(tmp_path / "run")))
     assert not list((tmp_path / "run").glob("*.pth"))
 
 
