@@ -30,6 +30,7 @@ MAPS = "needs the datasets and weights; tests/preprocessing/depth_maps/test_whol
 ORIGINS = "tests/config/test_config_origins.py: the commands"
 OWN_DATA = "tests/cli/test_new_dataset.py: test_the_worked_example_of_the_page_runs"
 FOUNDATION = "tests/test_commands.py: test_cdda_on_a_foundation_backbone_runs_on_the_same_scenes"
+STUB = "tests/test_stub_gpu.py: test_the_commands_say_what_they_measured"
 SLURM = "needs SLURM; tests/test_launchers.py sets its variables"
 # Every command of the pages, and where it is tried.
 TRIED = {
@@ -101,6 +102,9 @@ TRIED = {
     "tests/preprocessing/depth_maps/test_command.py",
     "python benchmarks/gpu_acceptance.py --out acceptance --results benchmarks/RESULTS.md": "needs "
     "a GPU; the dry run: tests/test_gpu_acceptance.py",
+    "python benchmarks/stub_gpu/report.py cdda/gta2cs_cdda_daformer --amp bf16 --picture --sites 20": STUB,
+    "python benchmarks/stub_gpu/budgets.py --write": STUB,
+    "python benchmarks/stub_gpu/peaks.py": STUB,
     "python benchmarks/interruptions.py --kills 100 --seed 0 --write": "tests/test_kills.py: its "
     "choice and its verdict, and the same on fewer kills; it takes half an hour",
     "python tools/new_dataset.py data/street data/photos --val data/test --out configs/mine": (
