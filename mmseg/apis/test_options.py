@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -65,7 +65,7 @@ class TestOptions(CfgOptions, LaunchOptions, TrustOptions):
         None, "half precision; default: full, also for runs in half", choices=tuple(SHORT_NAMES)
     )
     tf32: bool = option(False, "round float32 to TF32, on GPUs since Ampere")
-    compile: str | None = option(
+    compile: Literal["default", "max"] | None = option(
         None,
         "compile the network: minutes at the start, faster afterwards",
         nargs="?",
