@@ -65,6 +65,7 @@ def _three(x: Tensor) -> Tensor:
 def compile_method(method: Any, settings: CompileConfig, backend: str = INDUCTOR) -> None:
     """Compile the networks of a training method, in place; its first iteration is timed."""
     for network in _networks(method):
+        network.is_compiled = True  # whoever prepares weights for one pass can leave that to it
         if any(parameter.requires_grad for parameter in network.parameters()):
             _compile_parts(network, _compiler(settings, backend, is_replayed=False))
         else:
