@@ -3,8 +3,11 @@
 import copy
 import re
 import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from mmseg.apis.checks import check_test
 from mmseg.apis.dataset_sections import check_labels
@@ -74,18 +77,8 @@ def run_test(options: TestOptions) -> dict[str, Any]:
         check_writable(options, work_dir)
     logger = start_logging(work_dir / f"test_{time.strftime('%Y%m%d_%H%M%S')}.log")
     try:
-        dataset = build_dataset(joined(data.test), test_mode=True)
-        for own in chosen.values():
-            server_dir = own.eval_options.get("imgfile_prefix") if own.format_only else None
-            if own.format_only:
-                dataset.check_format(own.eval_options.get("to_label_id", True))
-            check_written(dataset, folders, own.show_dir, server_dir)
-        # All of them before the first is tested, because one may be missing.
-        networks = {n: init_segmentor(cfg, options.checkpoint, device, n) for n in names}
-        for network in networks.values():
-            _choose_output(network, options.hrda_out)
-            if options.compile is not None:
-                compile_for_prediction(network, CompileConfig(options.compile))
+        dataset = _dataset_of(data, chosen.values(), folders)
+        networks = _networks(cfg, options, names, device)
         logger.info(f"Checkpoint: {options.checkpoint}")
         logger.info(f"Split: {split_name(dataset)}, {len(dataset)} images")
         for line in use_tf32(options.tf32 or None, device):
@@ -97,6 +90,29 @@ def run_test(options: TestOptions) -> dict[str, Any]:
             }
     finally:
         stop_logging()
+
+
+def _dataset_of(data: DataConfig, chosen: Iterable[TestOptions], folders: Sequence[Path]) -> Any:
+    """Build the test set, and refuse outputs that would replace what is in `folders`."""
+    dataset = build_dataset(joined(data.test), test_mode=True)
+    for own in chosen:
+        server_dir = own.eval_options.get("imgfile_prefix") if own.format_only else None
+        if own.format_only:
+            dataset.check_format(own.eval_options.get("to_label_id", True))
+        check_written(dataset, folders, own.show_dir, server_dir)
+    return dataset
+
+
+def _networks(
+    cfg: Config, options: TestOptions, names: Sequence[str], device: torch.device
+) -> dict[str, Any]:
+    """Return all networks before the first is tested, because one may be missing."""
+    networks = {n: init_segmentor(cfg, options.checkpoint, device, n) for n in names}
+    for network in networks.values():
+        _choose_output(network, options.hrda_out)
+        if options.compile is not None:
+            compile_for_prediction(network, CompileConfig(options.compile))
+    return networks
 
 
 def prepare_test_config(cfg: Config, options: TestOptions) -> Config:
