@@ -308,7 +308,7 @@ def test_every_option_in_the_text_belongs_to_a_script_of_the_page(page: str) -> 
     for script in set(SCRIPT.findall(PAGES[page])):
         known += [option for a in parser_of(script)._actions for option in a.option_strings]
     ours = [word for word in inline(PAGES[page]) if not re.match("docker |torchrun ", word)]
-    named = {option for word in ours for option in re.findall(r"(?<!\S)--[a-z_-]+", word)}
+    named = {option for word in ours for option in re.findall(r"(?<!\S)--[a-z0-9_-]+", word)}
     assert not named - set(known)
 
 
