@@ -53,7 +53,7 @@ SECTIONS = (
     Section("training steps, other source", steps.published_later, 40),
     Section("loader", loading.loader, 20),
     Section("depth network", parts.depth_network, 20),
-    Section("compiled networks", steps.compiled, 75),
+    Section("switches", steps.switched, 75),
 )
 
 

@@ -73,11 +73,13 @@ def test_a_dry_run_does_every_section_or_says_why_not(dry_run: Path) -> None:
         "depth network",  # its package is hidden
     }
     assert set(found["measurements"]) == {
-        "matrix product", "training step", "prediction", "depth metric", "loader", "torch.compile",
+        "matrix product", "training step", "prediction", "depth metric", "loader", "switches",
     }  # fmt: skip
     steps = found["measurements"]["training step"]
     assert {row["mode"] for row in steps} == {"fp32", "TF32", "bf16"}
     assert all(row["fits"] and row["seconds"] > 0 and row["allocated_gb"] > 0 for row in steps)
+    switched = {(row["config"], row["switch"]) for row in found["measurements"]["switches"]}
+    assert {switch for _, switch in switched} >= {"with_cp", "--compile", "--compile max"}
     assert {"python", "torch", "cuda", "cores", "device"} <= found["machine"].keys()
 
 

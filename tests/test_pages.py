@@ -196,6 +196,13 @@ TRIED = {
     "python run_experiments.py --config configs/cdda/gtaHR2csHR_cdda_vfm_l --cfg-options n_gpus=1 "
     "data.samples_per_gpu=8 model.backbone.with_cp=True model.backbone.vit.with_cp=True": "needs "
     "the real datasets; tests/test_vfm_two_processes.py: one process equals two",
+    "python tools/train.py configs/cdda/gta2cs_cdda_daformer --work-dir DIR --fit 8GB": "needs the "
+    "real datasets; tests/engine/test_fitting.py: what it chooses",
+    "python run_experiments.py --config configs/cdda/gta2cs_cdda_daformer --amp bf16 --compile": (
+        "needs the real datasets; tests/cli/test_switches.py, tests/engine/test_compilation.py"
+    ),
+    "python benchmarks/stub_gpu/peaks.py CONFIG": "needs torch with CUDA; "
+    "tests/test_stub_gpu.py: the runtime that it measures on",
 }
 # The user's own folders: what lies there is not part of the repository.
 USERS = ("data", "work_dirs", "preprocessed", "debug", "RUN", "my_package", "configs/mine")
@@ -305,7 +312,7 @@ def test_every_option_in_the_text_belongs_to_a_script_of_the_page(page: str) -> 
     for script in set(SCRIPT.findall(PAGES[page])):
         known += [option for a in parser_of(script)._actions for option in a.option_strings]
     ours = [word for word in inline(PAGES[page]) if not re.match("docker |torchrun ", word)]
-    named = {option for word in ours for option in re.findall(r"(?<!\S)--[a-z_-]+", word)}
+    named = {option for word in ours for option in re.findall(r"(?<!\S)--[a-z0-9_-]+", word)}
     assert not named - set(known)
 
 

@@ -1,6 +1,8 @@
 """Train the model of a config.
 
 python tools/train.py configs/demo/cdda_daformer --work-dir work_dirs/try --seed 1
+python tools/train.py configs/cdda/gta2cs_cdda_daformer --work-dir work_dirs/a --fit 8GB
+python tools/train.py configs/cdda/gta2cs_cdda_daformer --work-dir work_dirs/a --amp bf16 --compile
 """
 
 import sys

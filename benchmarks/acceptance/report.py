@@ -10,7 +10,7 @@ from acceptance.bench import Bench
 from acceptance.device import describe_machine
 from acceptance.loading import TABLE as LOADER
 from acceptance.parts import DEPTH_NETWORK, METRIC, PREDICTION, PRODUCT
-from acceptance.steps import COMPILED
+from acceptance.steps import SWITCHED
 from acceptance.steps import TABLE as STEPS
 from mmseg.engine.provenance import git_revision
 
@@ -128,6 +128,7 @@ COLUMNS: dict[str, Callable[[Row], str]] = {
     "call": _column("call"),
     "image": _column("size"),
     "precision": _column("mode"),
+    "switch": _column("switch"),
     "--amp": _column("amp"),
     "batch": _column("batch"),
     "workers": _column("workers"),
@@ -145,7 +146,11 @@ MEMORY = ("allocated", "reserved")
 STEP_COLUMNS = ("config", "precision", "batch", "time", "queued after", *MEMORY)
 TABLES = (  # title, measurement, columns
     ("Training steps", STEPS, (*STEP_COLUMNS, "of the peak of matrix products")),
-    ("With compiled networks", COMPILED, ("config", "precision", "time", "compiling", *MEMORY)),
+    (
+        "Training steps with switches",
+        SWITCHED,
+        ("config", "precision", "switch", "time", "queued after", "compiling", *MEMORY),
+    ),
     ("Matrix products", PRODUCT, ("precision", "rate")),
     (
         "Prediction of one image",

@@ -8,7 +8,6 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -20,11 +19,20 @@ from acceptance.bench import Bench
 from acceptance.device import allow_tf32, has_bfloat16, memory, start_memory
 from mmseg.config import load_config
 from mmseg.config.run_config import read_run
+from mmseg.config.sections import CompileConfig
 from mmseg.engine import build_optimizer
+from mmseg.engine.compilation import compile_method, require_compiler
+from mmseg.engine.fitting import recomputing_keys
 from mmseg.engine.schedule import Schedule
 from mmseg.engine.trainer import RunOutput, Trainer
+from mmseg.models.uda.settings import DACSSettings
+from mmseg.system.errors import ConfigError
 
-TABLE, COMPILED = "training step", "torch.compile"
+TABLE, SWITCHED = "training step", "switches"
+COMPILING = {"--compile": CompileConfig(), "--compile max": CompileConfig("max")}
+KEYS_OF: dict[str, Callable[[Any], list[str]]] = {"with_cp": recomputing_keys}
+if hasattr(DACSSettings, "joint_passes"):
+    KEYS_OF["joint_passes"] = lambda cfg: ["uda.joint_passes"]
 NO_BF16 = "the GPU has no bfloat16 (compute capability below 8.0)"
 
 
@@ -43,14 +51,19 @@ FP32, TF32, BF16 = Mode("fp32"), Mode("TF32", has_tf32=True), Mode("bf16", "bflo
 class Steps:
     """The training steps of `configs/<config>.py`, with random weights and one random batch.
 
-    The bank has `num_crops` source crops, or as many as the scale says.
+    The bank has `num_crops` source crops, or as many as the scale says. `switch` is one of
+    `KEYS_OF`, whose keys are switched on.
     """
 
-    def __init__(self, bench: Bench, config: str, num_crops: int | None = None) -> None:
+    def __init__(
+        self, bench: Bench, config: str, num_crops: int | None = None, switch: str = ""
+    ) -> None:
         self.bench, self.config = bench, config
         start_memory(bench.device)  # frees the networks of earlier sections
         torch.manual_seed(0)
         self.cfg = load_config(ROOT / "configs" / config)
+        if switch in KEYS_OF:
+            self.cfg.merge_options(dict.fromkeys(KEYS_OF[switch](self.cfg), True))
         size = tuple(self.cfg.crop_size)
         method = build(self.cfg, num_crops or bench.scale.bank)
         leave_classes_out(method)
@@ -186,26 +199,45 @@ def _measure_all(bench: Bench, config: str, wanted: list[tuple[Mode, bool]]) -> 
                 steps.measure(mode, with_cdda)
 
 
-def compiled(bench: Bench) -> None:
-    """Measure with compiled networks; the first steps, which compile, are reported separately."""
+def switched(bench: Bench) -> None:
+    """Measure steps with the switches of training, each by itself, in half precision.
+
+    What compiles is reported with the seconds of its first steps.
+    """
     torch.backends.cudnn.benchmark = True
-    if not bench.is_dry and find_spec("triton") is None:
-        bench.record.leave_out(COMPILED, "the package triton is not installed")
-        return
+    mode = BF16 if has_bfloat16(bench.device) else FP32
+    switches = [*KEYS_OF, *(COMPILING if _has_compiler(bench) else ())]
     for config in (*bench.scale.published, *bench.scale.published_later):
-        if bench.has_time(f"{COMPILED}: {config}", seconds=75):
-            _measure_compiled(bench, config, BF16 if has_bfloat16(bench.device) else FP32)
+        for switch in switches:
+            seconds = 75 if switch in COMPILING else 15
+            if bench.has_time(f"{SWITCHED}: {config} {switch}", seconds):
+                _measure_switched(bench, config, mode, switch)
 
 
-def _measure_compiled(bench: Bench, config: str, mode: Mode) -> None:
+def _has_compiler(bench: Bench) -> bool:
+    if bench.is_dry:
+        return True  # nothing is compiled
+    try:
+        require_compiler(bench.device)
+    except ConfigError as error:
+        bench.record.leave_out("torch.compile", str(error))
+        return False
+    return True
+
+
+def _measure_switched(bench: Bench, config: str, mode: Mode, switch: str) -> None:
+    """Add a row for a config with a switch; a config that refuses it is left out."""
     torch.compiler.reset()
-    steps = Steps(bench, config)
-    row = {"config": config, "mode": mode.name, "batch": steps.number}
-    networks = [module for module in steps.method.modules() if hasattr(module, "backbone")]
-    heads = [getattr(network.decode_head, "head", network.decode_head) for network in networks]
-    for part in [*(network.backbone for network in networks), *heads]:
-        part.forward = torch.compile(part.forward, backend=bench.scale.compiler, dynamic=False)
-    with bench.trying(f"{COMPILED}: {config}", COMPILED, **row):
+    name = f"{SWITCHED}: {config} {switch}"
+    row = {"config": config, "mode": mode.name, "switch": switch}
+    with bench.trying(name, SWITCHED, **row):
+        try:
+            steps = Steps(bench, config, switch=switch)
+        except ConfigError as error:
+            bench.record.leave_out(name, str(error))
+            return
+        if switch in COMPILING:
+            compile_method(steps.method, COMPILING[switch], bench.scale.compiler)
         trainer = steps.trainer(mode)
         start = time.perf_counter()
         for _ in range(bench.scale.warm_ups):
@@ -213,6 +245,7 @@ def _measure_compiled(bench: Bench, config: str, mode: Mode) -> None:
         wait(bench.device)
         warm_up = time.perf_counter() - start
         times = steps.time(trainer)
-        compiling = warm_up - bench.scale.warm_ups * times["seconds"]
+        if switch in COMPILING:
+            row["compile_seconds"] = warm_up - bench.scale.warm_ups * times["seconds"]
         used = memory(bench.device)
-        bench.record.measure(COMPILED, **row, fits=True, compile_seconds=compiling, **times, **used)
+        bench.record.measure(SWITCHED, **row, batch=steps.number, fits=True, **times, **used)

@@ -3,8 +3,11 @@
 import copy
 import re
 import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from mmseg.apis.checks import check_test
 from mmseg.apis.dataset_sections import check_labels
@@ -20,10 +23,11 @@ from mmseg.apis.test_options import (
 )
 from mmseg.config import Config, load_config
 from mmseg.config.run_config import read_parts
-from mmseg.config.sections import DataConfig, each
+from mmseg.config.sections import CompileConfig, DataConfig, PrecisionConfig, each
 from mmseg.datasets import build_dataset
 from mmseg.datasets.joint import joined
 from mmseg.engine.checkpoint import NETWORKS
+from mmseg.engine.compilation import compile_for_prediction, require_compiler
 from mmseg.engine.evaluator import (
     RESULTS,
     Evaluator,
@@ -34,6 +38,7 @@ from mmseg.engine.evaluator import (
     write_results,
 )
 from mmseg.engine.logs import get_logger, start_logging, stop_logging
+from mmseg.engine.precision import SHORT_NAMES, Precision, use_tf32
 from mmseg.system import processes
 from mmseg.system.errors import ConfigError
 from mmseg.system.outputs import data_folders
@@ -55,6 +60,9 @@ def run_test(options: TestOptions) -> dict[str, Any]:
     data = parts.data
     set_patience(parts.max_wait)
     device = processes.init_from_environment(options.launcher, options.local_rank)
+    precision = Precision(PrecisionConfig(options.amp and SHORT_NAMES[options.amp]), device)
+    if options.compile is not None:
+        require_compiler(device)
     if options.metrics:
         check_labels(data.test)
     work_dir = Path(options.work_dir or Path(options.checkpoint).parent)
@@ -69,24 +77,42 @@ def run_test(options: TestOptions) -> dict[str, Any]:
         check_writable(options, work_dir)
     logger = start_logging(work_dir / f"test_{time.strftime('%Y%m%d_%H%M%S')}.log")
     try:
-        dataset = build_dataset(joined(data.test), test_mode=True)
-        for own in chosen.values():
-            server_dir = own.eval_options.get("imgfile_prefix") if own.format_only else None
-            if own.format_only:
-                dataset.check_format(own.eval_options.get("to_label_id", True))
-            check_written(dataset, folders, own.show_dir, server_dir)
-        # All of them before the first is tested, because one may be missing.
-        networks = {n: init_segmentor(cfg, options.checkpoint, device, n) for n in names}
-        for network in networks.values():
-            _choose_output(network, options.hrda_out)
+        dataset = _dataset_of(data, chosen.values(), folders)
+        networks = _networks(cfg, options, names, device)
         logger.info(f"Checkpoint: {options.checkpoint}")
         logger.info(f"Split: {split_name(dataset)}, {len(dataset)} images")
-        return {
-            name: _test(name, model, dataset, data, chosen[name], work_dir)
-            for name, model in networks.items()
-        }
+        for line in use_tf32(options.tf32 or None, device):
+            logger.info(line)
+        with precision.autocast():
+            return {
+                name: _test(name, model, dataset, data, chosen[name], work_dir)
+                for name, model in networks.items()
+            }
     finally:
         stop_logging()
+
+
+def _dataset_of(data: DataConfig, chosen: Iterable[TestOptions], folders: Sequence[Path]) -> Any:
+    """Build the test set, and refuse outputs that would replace what is in `folders`."""
+    dataset = build_dataset(joined(data.test), test_mode=True)
+    for own in chosen:
+        server_dir = own.eval_options.get("imgfile_prefix") if own.format_only else None
+        if own.format_only:
+            dataset.check_format(own.eval_options.get("to_label_id", True))
+        check_written(dataset, folders, own.show_dir, server_dir)
+    return dataset
+
+
+def _networks(
+    cfg: Config, options: TestOptions, names: Sequence[str], device: torch.device
+) -> dict[str, Any]:
+    """Return all networks before the first is tested, because one may be missing."""
+    networks = {n: init_segmentor(cfg, options.checkpoint, device, n) for n in names}
+    for network in networks.values():
+        _choose_output(network, options.hrda_out)
+        if options.compile is not None:
+            compile_for_prediction(network, CompileConfig(options.compile))
+    return networks
 
 
 def prepare_test_config(cfg: Config, options: TestOptions) -> Config:

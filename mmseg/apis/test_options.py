@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from mmseg.config.registry import check_keys
 from mmseg.engine.checkpoint import NETWORKS
+from mmseg.engine.precision import SHORT_NAMES
 from mmseg.evaluation.metrics import check_metrics
 from mmseg.system.errors import ConfigError
 from mmseg.system.files import advising, require_writable
@@ -60,6 +61,17 @@ class TestOptions(CfgOptions, LaunchOptions, TrustOptions):
         "of HRDA: the context (LR) or the details (HR) alone, or paint the attention (ATT)",
         choices=HRDA_OUTPUTS,
     )
+    amp: str | None = option(
+        None, "half precision; default: full, also for runs in half", choices=tuple(SHORT_NAMES)
+    )
+    tf32: bool = option(False, "round float32 to TF32, on GPUs since Ampere")
+    compile: Literal["default", "max"] | None = option(
+        None,
+        "compile the network: minutes at the start, faster afterwards",
+        nargs="?",
+        const="default",
+        choices=("default", "max"),
+    )
     work_dir: str | None = option(None, "for results.json; by default the checkpoint's folder")
 
     def with_usual_metric(self) -> "TestOptions":
@@ -75,7 +87,7 @@ class TestOptions(CfgOptions, LaunchOptions, TrustOptions):
     def recorded_choices(self) -> dict[str, Any]:
         """Return the choices that change results, for the file of results."""
         chosen: dict[str, Any] = {"hrda_out": self.hrda_out, "inference_mode": self.inference_mode}
-        chosen["aug_test"] = self.aug_test or None
+        chosen |= {"aug_test": self.aug_test or None, "amp": self.amp, "tf32": self.tf32 or None}
         return {key: value for key, value in chosen.items() if value is not None}
 
     def written_folders(self) -> list[Path]:

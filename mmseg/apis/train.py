@@ -27,9 +27,11 @@ from mmseg.datasets import build_dataset, build_train_loader
 from mmseg.datasets.depth.fit import training_warnings
 from mmseg.datasets.joint import joined
 from mmseg.engine.checkpoint import load_start
+from mmseg.engine.compilation import PATIENCE, compile_method, require_compiler
 from mmseg.engine.evaluator import Evaluator, has_synthia_source
 from mmseg.engine.logs import get_logger, stop_logging
 from mmseg.engine.optimizer import build_optimizer, initial_rate
+from mmseg.engine.precision import use_tf32
 from mmseg.engine.provenance import version_lines, write_repro
 from mmseg.engine.schedule import Schedule
 from mmseg.engine.seed import determinism_lines, nondeterminism_in_log, set_random_seed
@@ -51,7 +53,7 @@ def run_training(cfg: Config, options: TrainOptions | None = None) -> Progress:
     options = options or TrainOptions()
     cfg = with_options(cfg, options)
     run = check_run(cfg)
-    set_patience(run.max_wait)
+    set_patience(max(run.max_wait, PATIENCE) if run.compilation else run.max_wait)
     with Interruption() as interruption:
         device = processes.init_from_environment(options.launcher, options.local_rank)
         timestamp = processes.broadcast_object(time.strftime("%Y%m%d_%H%M%S"))
@@ -91,10 +93,13 @@ def _train(
     """
     logger, work_dir = get_logger(), Path(str(run.work_dir))
     assert run.seed is not None
-    for line in version_lines(device) + determinism_lines(device, options.deterministic):
+    lines = version_lines(device) + determinism_lines(device, options.deterministic)
+    for line in [*lines, *use_tf32(run.tf32, device), *options.notes]:
         logger.info(line)
     for warning in process_warnings(run):
         logger.warning(warning)
+    if run.compilation is not None:
+        require_compiler(device)
     torch.backends.cudnn.benchmark = run.tunes_convolutions and device.type == "cuda"
     set_random_seed(run.seed, options.deterministic)
     model = build_initial_method(run)
@@ -212,6 +217,8 @@ def _build_trainer(
     device = f"cuda:{torch.cuda.current_device()}" if torch.cuda.is_available() else "cpu"
     model = model.to(device)
     synchronize_batch_norm(model, run.sync_bn, torch.device(device))
+    if run.compilation is not None:
+        compile_method(model, run.compilation)
     trackers, is_resumed = [], bool(run.resume_from)
     if processes.is_main():
         hooks = run.logging.hooks or ()

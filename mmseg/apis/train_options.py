@@ -1,5 +1,6 @@
 """The choices of a training's command line."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mmseg.config.values import Seed
@@ -23,6 +24,7 @@ class TrainOptions(LaunchOptions, TrustOptions):
     overwrite: bool = option(False, "train anew in a folder that has checkpoints of another run")
     deterministic: bool = option(False, "repeat a run bit by bit")
     validate: bool = option(True, "train without evaluation", names=("--no-validate",))
+    notes: Sequence[str] = ()  # lines for the log about what a command has chosen
 
     def to_repeat(self) -> list[str]:
         """Return the options that the command to continue the run needs again."""

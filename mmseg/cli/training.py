@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from mmseg.apis.run_names import child_of_file
 from mmseg.apis.series.runs import (
@@ -18,12 +18,15 @@ from mmseg.apis.train_options import TrainOptions
 from mmseg.cli.command import say
 from mmseg.config import load_config
 from mmseg.config.values import Seed
+from mmseg.engine.fitting import Gigabytes, fit
+from mmseg.engine.precision import SHORT_NAMES
 from mmseg.system import processes
 from mmseg.system.errors import ConfigError
 from mmseg.system.options import CfgOptions, ConfigOptions, option
 from mmseg.system.safe_loading import trusting_files
 
 OF_ONE_RUN = ("work_dir", "name", "exp")
+Options = TypeVar("Options", bound="RunOptions")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,11 +34,46 @@ class RunOptions(TrainOptions, CfgOptions):
     """What both commands have."""
 
     load_from: str | None = option(None, "checkpoint whose weights are the first ones")
+    amp: str | None = option(
+        None, "half precision of training and evaluation (amp.dtype)", choices=tuple(SHORT_NAMES)
+    )
+    tf32: bool = option(False, "round float32 to TF32, on GPUs since Ampere")
+    compile: str | None = option(
+        None,
+        "compile the networks: minutes at the start, faster steps",
+        nargs="?",
+        const="default",
+        choices=("default", "max"),
+    )
+    fit: Gigabytes | None = option(
+        None,
+        "choose half precision and recomputing so that training fits into a GPU, such as 11GB; "
+        "crop, batch and method stay",
+        metavar="GB",
+    )
 
     def changes(self) -> dict[str, Any]:
         """Return the values of the config that the command line changes."""
         changes = dict(self.cfg_options)
-        return changes if self.load_from is None else {**changes, "load_from": self.load_from}
+        if self.load_from is not None:
+            changes["load_from"] = self.load_from
+        if self.amp is not None:
+            changes |= {"fp16": None, "amp.dtype": SHORT_NAMES[self.amp]}
+        if self.tf32:
+            changes["tf32"] = True
+        if self.compile is not None:
+            changes["compile.mode"] = self.compile
+        return changes
+
+    def fitted_to(self: "Options", config: str) -> "Options":
+        """Return the options that make a training of `config` fit into the memory of `--fit`."""
+        if self.fit is None:
+            return self
+        cfg = load_config(config)
+        cfg.merge_options(self.changes())
+        choice = fit(cfg, self.fit)
+        cfg_options = {**self.cfg_options, **choice.changes}
+        return replace(self, cfg_options=cfg_options, notes=choice.lines)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +115,7 @@ class ExperimentOptions(RunOptions):
 
 def train_command(options: ConfigRunOptions) -> None:
     """Train a config."""
-    cfg = load_config(options.config)
+    cfg, options = load_config(options.config), options.fitted_to(options.config)
     cfg.merge_options(options.changes())
     with trusting_files(options.trust_checkpoint):
         run_training(cfg, options)
@@ -87,6 +125,7 @@ def experiment_command(options: ExperimentOptions) -> None:
     """Train a config, or what is unfinished of an experiment or of a config with several seeds."""
     processes.init_from_environment(options.launcher, options.local_rank)
     options = replace(options, validate=options.validate and not options.startup_test)
+    options = _fitted(options)
     if not (options.is_series or options.dry_run):
         _refuse_options_of_a_series(options)
         file = child_of_file(options.config or "", _changes(options), options.startup_test)
@@ -99,6 +138,18 @@ def experiment_command(options: ExperimentOptions) -> None:
             run_series(series)
     elif processes.is_main():
         say(plan_table(series))
+
+
+def _fitted(options: ExperimentOptions) -> ExperimentOptions:
+    """Return the options with what `--fit` chooses for the config."""
+    if options.config is not None:
+        return options.fitted_to(options.config)
+    if options.fit is not None:
+        raise ConfigError(
+            "expected --fit with --config, got --exp, whose configs need different memory. Start "
+            "them one by one."
+        )
+    return options
 
 
 def series_of(options: ExperimentOptions) -> Series:

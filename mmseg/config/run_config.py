@@ -15,6 +15,7 @@ from mmseg.config.language.known_keys import inert_notice
 from mmseg.config.sections import (
     AmpConfig,
     CheckpointConfig,
+    CompileConfig,
     DataConfig,
     EvaluationConfig,
     Fp16Config,
@@ -62,6 +63,8 @@ class RunConfig(ConfigParts):
     updates: UpdateConfig = key("optimizer_config", UpdateConfig())
     fp16: Fp16Config | None = None
     amp: AmpConfig | None = None
+    tf32: bool | None = None  # round float32 to TF32; None: as torch does, for convolutions alone
+    compilation: CompileConfig | None = key("compile", None)
     evaluation: EvaluationConfig = EvaluationConfig()
     checkpoints: CheckpointConfig = key("checkpoint_config", CheckpointConfig())
     logging: LoggingConfig = key("log_config", LoggingConfig())

@@ -123,6 +123,13 @@ class PrecisionConfig:
 
 
 @dataclass(frozen=True)
+class CompileConfig:
+    """Networks compiled by torch.compile; see `mmseg.engine.compilation`."""
+
+    mode: Literal["default", "max"] = "default"
+
+
+@dataclass(frozen=True)
 class CheckpointConfig:
     """Which checkpoints are written; an interval of None means only after the last iteration."""
 

@@ -7,10 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mmseg.config.registry import BACKBONES
 from mmseg.config.run_config import RunConfig
-from mmseg.engine.precision import half_for
+from mmseg.engine.fitting import WITH_CP, recomputing_keys
+from mmseg.engine.precision import SHORT_NAMES, half_for
 from mmseg.models.segmentors.slide_inference import windows_per_call
+from mmseg.system.errors import ConfigError
 from mmseg.system.full_memory import explains_full_memory
+
+GOES_ON = "with --resume auto the run goes on"
 
 
 def explains_full_step(
@@ -40,13 +45,14 @@ def explains_full_evaluation(
 
 
 def _step_advice(device: torch.device, settings: RunConfig) -> str:
-    """Name the keys that need less memory: half precision, a part of the batch at a time."""
+    """Name what needs less memory: recomputing, half precision, a part of the batch at a time."""
     choices = []
+    if keys := _keys_to_recompute(settings):
+        values = " ".join(f"{key}=True" for key in keys)
+        choices.append(f"--cfg-options {values} (the same numbers, more time; {GOES_ON})")
     if settings.precision.dtype is None:
-        choices.append(
-            f"--cfg-options amp.dtype={half_for(device)} (half precision; with --resume auto the "
-            "run goes on)"
-        )
+        short = {name: option for option, name in SHORT_NAMES.items()}[half_for(device)]
+        choices.append(f"--amp {short} (half precision; {GOES_ON})")
     samples = settings.data.samples_per_gpu
     if samples > 1:
         parts = next(n for n in range(2, samples + 1) if samples % n == 0)
@@ -59,6 +65,18 @@ def _step_advice(device: torch.device, settings: RunConfig) -> str:
     if choices:
         return f"add {', or '.join(choices)}."
     return "train on a device with more memory, or with a smaller crop or backbone."
+
+
+def _keys_to_recompute(settings: RunConfig) -> list[str]:
+    """Return the keys that make the backbone keep fewer activations; none if it cannot, or does."""
+    backbone = settings.model.get("backbone")
+    if backbone is None or backbone.get(WITH_CP):
+        return []
+    try:
+        BACKBONES.check({**backbone, WITH_CP: True})
+    except ConfigError:  # a backbone of the user's own, which has no such key
+        return []
+    return recomputing_keys({"model": settings.model})
 
 
 def _evaluation_advice(segmentor: nn.Module) -> str:

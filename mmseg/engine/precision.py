@@ -14,7 +14,8 @@ from mmseg.config.sections import PrecisionConfig
 from mmseg.system.errors import ConfigError
 
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
-BFLOAT16_SINCE = (8, 0)  # compute capability of the first GPUs that have it
+SHORT_NAMES = {"bf16": "bfloat16", "fp16": "float16"}  # of options
+BFLOAT16_SINCE = TF32_SINCE = (8, 0)  # compute capability of the first GPUs that have them
 
 
 class Precision:
@@ -58,3 +59,23 @@ def half_for(device: torch.device) -> str:
     if device.type != "cuda" or torch.cuda.get_device_capability(device) >= BFLOAT16_SINCE:
         return "bfloat16"
     return "float16"
+
+
+def use_tf32(is_wanted: bool | None, device: torch.device) -> list[str]:
+    """Choose whether float32 may be rounded to TF32, and return the line for the log.
+
+    None leaves torch's default, which rounds in convolutions but not in matrix products. Nothing is
+    rounded where operations ask for full precision, as the depth metric does.
+    """
+    if is_wanted is None:
+        return []
+    torch.backends.cuda.matmul.allow_tf32 = is_wanted
+    torch.backends.cudnn.allow_tf32 = is_wanted
+    if not is_wanted:
+        return ["tf32=False: products and convolutions of float32 are not rounded"]
+    if device.type != "cuda" or torch.cuda.get_device_capability(device) < TF32_SINCE:
+        return [
+            f"tf32=True has no effect on {device}: only GPUs of compute capability 8.0 or newer "
+            "(Ampere and later) round to TF32"
+        ]
+    return ["tf32=True: products and convolutions of float32 round their inputs to 10 bits"]

@@ -183,12 +183,13 @@ class Trainer:
         name = f"iter_{iteration}.pth"
         processes.broadcast_buffers(self.method.model)
         try:
-            evaluation = evaluator(
-                self.method.model,
-                should_stop=interruption and (lambda: interruption.requested),
-                checkpoint=name if is_saved else None,
-                iteration=iteration,
-            )
+            with self.precision.autocast():
+                evaluation = evaluator(
+                    self.method.model,
+                    should_stop=interruption and (lambda: interruption.requested),
+                    checkpoint=name if is_saved else None,
+                    iteration=iteration,
+                )
         except WorkerError as error:  # on all processes; the run ends when the rest is saved
             self._lost_workers, evaluation = error, None
         if evaluation is None:

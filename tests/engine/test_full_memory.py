@@ -1,6 +1,7 @@
 """A full memory ends a run with one sentence: what did not fit, and what needs less."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from mmseg.cli.endings import user_errors
 from mmseg.config import Config, parse_options
 from mmseg.config.run_config import read_run
 from mmseg.config.sections import PrecisionConfig
+from mmseg.engine.precision import SHORT_NAMES
 from mmseg.engine.trainer import Trainer
 from mmseg.system.full_memory import FullMemoryError
 
@@ -63,8 +65,8 @@ def test_a_step_that_does_not_fit_ends_with_what_was_asked_and_what_needs_less(
     assert message(run) == (
         "expected a training step of 2 sample(s) of 2x2 pixels in float32 on cuda:1 (Turing) to "
         "fit into the memory, got: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a "
-        "total capacity of 10.57 GiB of which 1.50 GiB is free; add --cfg-options "
-        "amp.dtype=float16 (half precision; with --resume auto the run goes on), or --cfg-options "
+        "total capacity of 10.57 GiB of which 1.50 GiB is free; add --amp fp16 (half precision; "
+        "with --resume auto the run goes on), or --cfg-options "
         "data.samples_per_gpu=1 optimizer_config.cumulative_iters=2 runner.max_iters=80000 (a new "
         "run, with the same images per step; multiply warm-up and intervals by 2, too)."
     )
@@ -73,22 +75,27 @@ def test_a_step_that_does_not_fit_ends_with_what_was_asked_and_what_needs_less(
 def test_what_is_in_force_already_is_not_advised_and_what_is_advised_can_be_set(
     tmp_path: Path,
 ) -> None:
-    """Follow the advice, the last option first, until there is none: 4 samples, 2, 1, then half."""
+    """Follow the last advice until there is none: 4 samples, 2, 1, then half, then recompute."""
     cfg, seen = Config(config(tmp_path, runner={"max_iters": 10})), []
     cfg.merge_options({"data.samples_per_gpu": 4})
     while len(seen) < 9:
         run = read_run(cfg)
         samples, size = run.data.samples_per_gpu, run.updates.cumulative_iters
         seen.append((samples, size, run.runner.max_iters))
-        options = re.findall(r"--cfg-options ((?:[\w.]+=\w+ )+)", message(trainer(
+        full = trainer(
             tmp_path, CPU, samples_per_gpu=samples, max_iters=run.runner.max_iters,
             cumulative_iters=size, precision=run.precision,
-        )))  # fmt: skip
+        )  # fmt: skip
+        full.settings = replace(full.settings, model=run.model)
+        options = re.findall(r"--(?:cfg-options(?: [\w.]+=\w+)+|amp \w+)", message(full))
         if not options:
             break
-        cfg.merge_options(parse_options(options[-1].split()))
-    assert seen == [(4, 1, 10), (2, 2, 20), (1, 4, 40), (1, 4, 40)]
+        kind, *words = options[-1].split()
+        is_half = kind == "--amp"
+        cfg.merge_options({"amp.dtype": SHORT_NAMES[words[0]]} if is_half else parse_options(words))
+    assert seen == [(4, 1, 10), (2, 2, 20), (1, 4, 40), (1, 4, 40), (1, 4, 40)]
     assert run.precision == PrecisionConfig("bfloat16")
+    assert run.model["backbone"]["with_cp"] is True
 
 
 @pytest.mark.parametrize("error", OTHERS)

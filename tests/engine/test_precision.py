@@ -1,5 +1,6 @@
 """Half precision: what configs say, what it changes, and what it leaves alone."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from mmseg.config.run_config import read_run
 from mmseg.config.sections import PrecisionConfig
 from mmseg.engine.checkpoint import read_checkpoint
 from mmseg.engine.precision import Precision
+from mmseg.models.segmentors import EncoderDecoder
 from mmseg.models.uda.base import StepOutput
 from mmseg.system.errors import ConfigError
 
@@ -154,6 +156,38 @@ def test_the_scale_goes_on_where_the_interrupted_run_was(tmp_path: Path) -> None
         second.step(batch)
         scales.append(second.precision.scale())
     assert scales == [64.0, 64.0, 128.0, 128.0]
+
+
+def test_evaluations_of_a_run_have_its_precision(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path, Matrix(), precision=PrecisionConfig("bfloat16"))
+    seen = []
+
+    def evaluate(network: Any, **_: Any) -> None:
+        seen.append((network.weight[None] @ torch.ones(1, 3)).dtype)
+
+    trainer.output = replace(trainer.output, evaluator=evaluate)  # pyright: ignore[reportArgumentType]
+    trainer.evaluate()
+    assert seen == [torch.bfloat16]
+
+
+@pytest.mark.parametrize("mode", ["whole", "slide"])
+def test_scores_of_a_picture_are_summed_and_resized_in_full_precision(
+    mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows that overlap, and sizes of pictures, need more digits than half precision has."""
+    network: Any = EncoderDecoder.__new__(EncoderDecoder)
+    torch.nn.Module.__init__(network)
+    network.test_cfg = {"mode": mode, "crop_size": (5, 7), "stride": (4, 3)}
+    network.align_corners = False
+    half = torch.tensor([1.0, 1.0 + 2**-7]).to(torch.bfloat16)
+    logits = half.view(1, 2, 1, 1)
+    monkeypatch.setattr(
+        network, "encode_decode", lambda img, _: logits.expand(1, 2, *img.shape[2:])
+    )
+    scores = network.inference(torch.zeros(1, 3, 9, 11), [{"ori_shape": (13, 17, 3)}])
+    assert scores.dtype is torch.float32
+    expected = half.float().softmax(0).view(1, 2, 1, 1).expand(1, 2, 13, 17)
+    torch.testing.assert_close(scores, expected, rtol=1e-6, atol=0)
 
 
 def test_a_gpu_that_lacks_bfloat16_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,6 +31,7 @@ CONFIGS = Path("configs")
 MAX_FILES_OF_HINT = 20_000
 # Options may set keys of these sections even if a config omits them or sets them to None.
 OPTIONAL_SECTIONS = ("optimizer_config", "amp", "fp16", "checkpoint_config", "evaluation")
+OPTIONAL_SECTIONS += ("compile",)
 
 
 class Config(ConfigDict):

@@ -12,7 +12,7 @@ READ = frozenset(
     ["model", "data", "uda", "optimizer", "optimizer_config", "lr_config", "runner", "evaluation"]
     + ["checkpoint_config", "log_config", "seed", "load_from", "resume_from", "work_dir", "name"]
     + ["cudnn_benchmark", "custom_imports", "exp", "n_gpus", "git_rev", "log_level", "sync_bn"]
-    + ["amp", "fp16", "max_wait", "train_cfg", "test_cfg"]
+    + ["amp", "fp16", "tf32", "compile", "max_wait", "train_cfg", "test_cfg"]
 )
 # What asks for something that this program does elsewhere, and where.
 WITHOUT_EFFECT = {

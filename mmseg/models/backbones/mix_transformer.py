@@ -6,12 +6,13 @@ Tokens (N, L, C) are the working layout; maps (N, C, H, W) appear only at convol
 
 import math
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from mmseg.config.registry import BACKBONES
 from mmseg.config.values import Count, Counts, Part, Positive, Text
@@ -163,6 +164,8 @@ class MixVisionTransformer(nn.Module):
         drop_path_rate: stochastic depth of the last block; it grows linearly from 0 at the first.
         pretrained: file with SegFormer's ImageNet weights, read by `init_weights`; the model hub's
             files (nvidia/mit-b0 … b5) fit as well.
+        with_cp: recompute the blocks' activations in the backward pass: less memory, more time, the
+            same numbers.
     """
 
     default_dims: Sequence[int] = SMALL
@@ -180,8 +183,10 @@ class MixVisionTransformer(nn.Module):
         attn_drop_rate: Part = 0.0,
         drop_path_rate: Part = 0.1,
         pretrained: Text | None = None,
+        with_cp: bool = False,
     ) -> None:
         super().__init__()
+        self.with_cp = with_cp
         embed_dims = self.default_dims if embed_dims is None else embed_dims
         depths = self.default_depths if depths is None else depths
         per_stage = (embed_dims, depths, num_heads, mlp_ratios, sr_ratios)
@@ -232,10 +237,15 @@ class MixVisionTransformer(nn.Module):
         for i in range(1, len(self.embed_dims) + 1):
             x, size = self.get_submodule(f"patch_embed{i}")(x)
             for block in self.get_submodule(f"block{i}").children():
-                x = block(x, size, (next(factors), next(factors)))
+                x = self._run(block, x, size, (next(factors), next(factors)))
             x = self.get_submodule(f"norm{i}")(x).transpose(1, 2).unflatten(2, size)
             features.append(x)  # (N, C, H, W), a view
         return features
+
+    def _run(self, block: nn.Module, *arguments: Any) -> Tensor:
+        if self.with_cp and torch.is_grad_enabled():
+            return checkpoint(block, *arguments, use_reentrant=False)  # draws the same again
+        return block(*arguments)
 
 
 def _sized(size: str, dims: Sequence[int], depths: Sequence[int]) -> type[MixVisionTransformer]:

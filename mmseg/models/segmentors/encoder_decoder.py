@@ -176,8 +176,8 @@ class EncoderDecoder(TrainingOutputs, nn.Module):
         """Return the mean over overlapping windows of what `average` says (see `slide_logits`)."""
 
         def predict(window: Tensor) -> Tensor:
-            logits = self.encode_decode(window, img_metas)
-            return at_least_single(logits).softmax(1) if averages_softmax(self.test_cfg) else logits
+            logits = at_least_single(self.encode_decode(window, img_metas))
+            return logits.softmax(1) if averages_softmax(self.test_cfg) else logits
 
         return self._to_original(self._slide(predict, img), img_metas, rescale)
 
@@ -194,7 +194,8 @@ class EncoderDecoder(TrainingOutputs, nn.Module):
 
     def whole_inference(self, img: Tensor, img_metas: Metas, rescale: bool) -> Tensor:
         """Return logits of the whole image in one pass."""
-        return self._to_original(self.encode_decode(img, img_metas), img_metas, rescale)
+        logits = at_least_single(self.encode_decode(img, img_metas))
+        return self._to_original(logits, img_metas, rescale)
 
     def _to_original(self, logits: Tensor, img_metas: Metas, rescale: bool) -> Tensor:
         """Resize logits to the size that the image had on disk, if `rescale`."""
