@@ -47,6 +47,7 @@ class UDABatch:
                 f"expected source and target images in a batch, got no {missing[0]!r}. "
                 "Set data.train to a UDADataset for this training method."
             )
+        batch = widened(batch)
         return cls(
             image=batch["img"],
             metas=batch.get("img_metas", []),
@@ -196,12 +197,12 @@ class TrainingMethod(nn.Module, ABC):
         iteration: int,
         draws: Draws | None = None,
     ) -> dict[str, float]:
-        """Run one whole iteration on a batch of the loader and return the logged values."""
+        """Run one whole iteration and return the logged values."""
         optimizers = [optimizer, *self.own_optimizers().values()]
         for each in optimizers:
             each.zero_grad(set_to_none=True)
         draws = draws or self.make_draws(iteration, rank())
-        output = self.accumulate_gradients(widened(batch), iteration, draws)
+        output = self.accumulate_gradients(batch, iteration, draws)
         groups = [group for each in optimizers for group in each.param_groups]
         average_gradients([p for group in groups for p in group["params"]])
         for each in optimizers:
@@ -252,7 +253,7 @@ class Supervised(TrainingMethod):
                 "Add one, or set data.train to the source dataset."
             )
         torch.manual_seed(draws.torch_seed())
-        output = self.start_output(iteration)
+        output, batch = self.start_output(iteration), widened(batch)
         losses = self.model.forward_train(
             batch["img"], batch.get("img_metas", []), batch["gt_semantic_seg"], draws=draws
         )

@@ -13,7 +13,9 @@ from recorded_steps import GOLDEN, FixedDraws, bank_file, loader_batch, records
 from torch import Tensor
 
 from mmseg.config import load_config
+from mmseg.datasets.byte_maps import narrowed
 from mmseg.models import build_train_model
+from mmseg.models.uda.base import UDABatch
 from mmseg.models.uda.depthmetric import guidance, metric
 from mmseg.models.uda.depthmetric.guidance import lower_excess
 from mmseg.system.errors import ConfigError
@@ -89,6 +91,16 @@ def test_autocast_halves_the_imagenet_copy_alone(bank_path: Path) -> None:
         output = uda.accumulate_gradients(loader_batch(0), 0, FixedDraws())
     assert output.losses["src.loss_imnet_feat_dist"].isfinite()
     assert all(p.dtype == torch.float32 for p in uda.ema_model.parameters())
+
+
+def test_batches_may_come_in_bytes() -> None:
+    whole = loader_batch(0)
+    sent = narrowed(whole)
+    assert sent["gt_semantic_seg"].dtype == torch.uint8
+    expected, found = UDABatch.from_loader(whole), UDABatch.from_loader(sent)
+    for name in ("label", "target_depth"):
+        assert getattr(found, name).dtype == getattr(expected, name).dtype
+        assert torch.equal(getattr(found, name), getattr(expected, name))
 
 
 def test_step_is_a_function_of_seed_and_iteration(bank_path: Path) -> None:
