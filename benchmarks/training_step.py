@@ -38,11 +38,21 @@ def build(cfg: Config, num_crops: int | None) -> Any:
     method.init_weights()
     if is_depth:
         crop = np.zeros((*cfg.crop_size, 3), np.uint8), np.zeros(cfg.crop_size, np.uint8)
-        bank = torch.randint(0, 9, (num_crops or usual_crops()[cfg.uda.dataset], 19, 256)).float()
+        bank = random_bank(num_crops or usual_crops()[cfg.uda.dataset])
         # Low thresholds: every image is re-weighted, replaced and, if possible, guided.
         settings = replace(method.settings, reweight_threshold=-1.0, relabel_threshold=-1.0)
         method.cdda = CDDA(settings, bank, SimpleNamespace(read=lambda index: crop))
     return method
+
+
+def random_bank(num_crops: int) -> torch.Tensor:
+    """Return (M, 19, 256) counts that are as full as those of real crops.
+
+    Depth of 8 bits fills 119 of the bins, and a crop shows some 11 of the classes.
+    """
+    bank = torch.randint(0, 9, (num_crops, 19, 256)).float()
+    bank[:, :, 119:] = 0
+    return bank.mul_(torch.rand(num_crops, 19, 1) < 11 / 19)
 
 
 def leave_classes_out(method: Any) -> None:

@@ -22,7 +22,7 @@ from mmseg.models.uda.depthmetric.bank import Bank
 
 MARGIN = 1 + 1e-4  # the bound of a score is rounded, and low by less than this
 FIRST, CHUNK = 256, 2048  # crops that are compared at once on a CPU
-CELLS = 2**27  # numbers that are compared at once on a GPU, with 16 bytes each
+CELLS = 2**28  # numbers that are compared at once on a GPU, with 16 bytes each
 
 
 @dataclass(frozen=True)
