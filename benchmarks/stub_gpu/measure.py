@@ -23,6 +23,7 @@ from mmseg.apis.predicting.segmenter import sample_of
 from mmseg.config import Config
 from mmseg.config.run_config import read_run
 from mmseg.datasets import collate
+from mmseg.datasets.byte_maps import narrowed
 from mmseg.datasets.loader import to_device
 from mmseg.engine import build_optimizer
 from mmseg.engine.evaluator import predict
@@ -184,7 +185,8 @@ def _without_draws() -> Iterator[None]:
 
 
 def _pinned(batch: dict[str, Any]) -> dict[str, Any]:
-    """Return a batch as the loader hands it over."""
+    """Return a batch as the loader hands it over; resized depth has fractions."""
+    batch = narrowed({**batch, "target_depth": batch["target_depth"] + 0.5})
     tensors = {key: value for key, value in batch.items() if isinstance(value, torch.Tensor)}
     return {**batch, **{key: tensor.pin_memory() for key, tensor in tensors.items()}}
 

@@ -10,9 +10,11 @@ import numpy as np
 
 from mmseg.datasets.image_files import explained, read_color, read_unchanged
 from mmseg.datasets.labels import IGNORE, LabelRule
+from mmseg.system.errors import ConfigError
 
 SETTINGS_FILE = "preprocessing.json"  # the choices that decide the content of the crops beside it
 DEPTH_KEY = "depth_recipe"  # in that file
+COMPARED_CROPS = 8  # with their counts in the bank
 
 
 class CropStore:
@@ -68,6 +70,37 @@ class CropStore:
         advice = f"Delete it: run_seg.py redraws missing crops. {self._remedy}"
         with explained("Source crop: ", advice):
             return read(path)
+
+
+def require_counts(crops: CropStore, sizes: np.ndarray, path: str, command: str) -> None:
+    """Raise unless a few crops, spread over the folder, have the class pixels that a bank states.
+
+    These are `sizes` (C, M), in the file `path`.
+
+    The bank of another run differs for nearly all crops; half of them are enough to raise, and a
+    few that were replaced by hand do no harm.
+    """
+    numbers = np.unique(np.linspace(0, sizes.shape[1] - 1, COMPARED_CROPS).astype(int)).tolist()
+    shapes, wrong = {}, []
+    for index in numbers:
+        _, label = crops.read(index)
+        shapes.setdefault(label.shape, index)
+        found = np.bincount(label.ravel(), minlength=256)[: len(sizes)]
+        stated = sizes[:, index]
+        for c in (found != stated).nonzero()[0].tolist()[:1]:
+            wrong.append(f"crop {index} has {int(found[c])} pixels of class {c}, not {stated[c]:g}")
+    if 2 * len(wrong) >= len(numbers):
+        raise ConfigError(
+            f"expected '{path}' to be the statistics of the crops in '{crops.labels_path}', got "
+            f"those of others: {wrong[0]}. Let uda.matrix_path, uda.croped_images_path and "
+            f"uda.croped_labels_path name files of one run of: {command}"
+        )
+    if len(shapes) > 1:
+        listed = ", ".join(f"{w}x{h} (crop {i})" for (h, w), i in shapes.items())
+        raise ConfigError(
+            f"expected source crops of one size in '{crops.labels_path}', got {listed}. Make "
+            f"them again with: {command}"
+        )
 
 
 def _read_label(path: Path) -> np.ndarray:

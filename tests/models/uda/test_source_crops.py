@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from mmseg.datasets import crop_store
 from mmseg.models.uda.depthmetric import depth_histogram, source_crops
 from mmseg.models.uda.depthmetric.bank import Bank
 from mmseg.models.uda.depthmetric.source_crops import load_source_crops
@@ -141,12 +142,12 @@ def test_damaged_or_strange_crop_is_named(settings, tmp_path):
 
 def test_only_a_few_crops_are_read(settings, monkeypatch):
     read = []
-    original = source_crops.CropStore.read
+    original = crop_store.CropStore.read
     monkeypatch.setattr(
-        source_crops.CropStore, "read", lambda self, i: (read.append(i), original(self, i))[1]
+        crop_store.CropStore, "read", lambda self, i: (read.append(i), original(self, i))[1]
     )
     load_source_crops(settings, CLASSES)
-    assert len(read) == source_crops.COMPARED_CROPS
+    assert len(read) == crop_store.COMPARED_CROPS
     assert read[0] == 0
     assert read[-1] == CROPS - 1
 
