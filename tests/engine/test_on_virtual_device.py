@@ -104,7 +104,7 @@ def make_trainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[C
     config_of = curves.demo_config
     monkeypatch.setattr(curves, "SIZE", (SIDE, SIDE))
     monkeypatch.setattr(curves, "DETAIL", (DETAIL, DETAIL))
-    monkeypatch.setattr(curves, "_draw_from_numpy", lambda student: None)  # one kind of processor
+    monkeypatch.setattr(curves, "_draw_from_numpy", lambda *_: None)  # one kind of processor
 
     def build(case: Case, device: str) -> Trainer:
         def config(name: str, folder: Path) -> Any:
