@@ -205,7 +205,7 @@ TRIED = {
     "tests/test_stub_gpu.py: the runtime that it measures on",
 }
 # The user's own folders: what lies there is not part of the repository.
-USERS = ("data", "work_dirs", "preprocessed", "debug", "RUN", "my_package", "configs/mine")
+USERS = ("data", "work_dirs", "preprocessed", "debug", "build", "RUN", "my_package", "configs/mine")
 # These come with the user's downloads, not with the repository.
 DOWNLOADS = {"pretrained/mit_b5.pth", "mit_b5.pth", "pretrained/sha256.json"}
 DOWNLOADS |= {f"pretrained/dinov2_vit{size}14_pretrain.pth" for size in "sbl"}
