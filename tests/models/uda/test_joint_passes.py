@@ -13,49 +13,47 @@ from torch import Tensor, nn
 from mmseg.config import Config
 from mmseg.datasets.loader import to_device
 from mmseg.models import build_train_model
-from mmseg.models.layers import DropPath
+from mmseg.models.layers import StochasticDepth
 from mmseg.system.errors import ConfigError
 
 ROUNDING = 1e-12
-RANDOM = (DropPath, nn.modules.dropout._DropoutNd)
+RANDOM = (StochasticDepth, nn.modules.dropout._DropoutNd)
 
 
 class NoiseOfEachSample:
-    """Stochastic depth and dropout whose draws follow from the number of a sample alone.
+    """Stochastic depth and dropout whose draws follow from the number of a sample alone."""
 
-    A layer of the backbone may be used several times in a pass.
-    """
-
-    def __init__(self, network: Any) -> None:
-        self.uses: Counter[int] = Counter()  # of each layer in this pass of the backbone
+    def __init__(self, network: Any, batch: int) -> None:
         self.seen: Counter[int] = Counter()  # samples by other layers
         self.first = self.end = 0  # of this pass
         network.backbone.register_forward_pre_hook(self.begin)
-        self.inner = {id(layer) for layer in network.backbone.modules()}
         layers = [layer for layer in network.modules() if isinstance(layer, RANDOM)]
         self.numbers = {id(layer): number for number, layer in enumerate(layers)}
         for layer in layers:
-            layer.register_forward_hook(self)
+            is_depth = isinstance(layer, StochasticDepth)
+            layer.register_forward_hook(self.factors if is_depth else self.dropped)
 
     def begin(self, backbone: nn.Module, inputs: tuple[Tensor]) -> None:
-        self.uses.clear()
         self.first, self.end = self.end, self.end + len(inputs[0])
 
-    def __call__(self, layer: Any, inputs: tuple[Tensor], output: Tensor) -> Tensor:
+    def factors(self, layer: Any, inputs: tuple[int], output: Any) -> list[Tensor]:
+        """Of the backbone, for the images of its pass."""
+        number, rates = self.numbers[id(layer)], np.array(layer.rates)
+        drawn = [np.random.default_rng((number, n)).random(len(rates)) for n in self.images()]
+        factors = (np.stack(drawn, 1) >= rates[:, None]) / (1 - rates[:, None])
+        return list(torch.from_numpy(factors)[..., None, None])
+
+    def images(self) -> range:
+        return range(self.first, self.end)
+
+    def dropped(self, layer: Any, inputs: tuple[Tensor], output: Tensor) -> Tensor:
+        """Whole channels, in a head."""
         (x,), number = inputs, self.numbers[id(layer)]
-        rate = layer.drop_prob if isinstance(layer, DropPath) else layer.p
-        use, first = self.uses[number], self.first
-        self.uses[number] += 1
-        if id(layer) not in self.inner:
-            use, first = 0, self.seen[number]
-            self.seen[number] += len(x)
-        whole = 1 if isinstance(layer, DropPath) else 2
-        scales = []
-        for sample in range(first, first + len(x)):
-            rng = np.random.default_rng((number, use, sample))
-            kept = rng.random((*x.shape[1:whole], *[1] * (x.ndim - whole))) >= rate
-            scales.append(torch.from_numpy(kept / (1 - rate)))
-        return x * torch.stack(scales)
+        first = self.seen[number]
+        self.seen[number] += len(x)
+        rngs = [np.random.default_rng((number, first + n)) for n in range(len(x))]
+        kept = np.stack([rng.random((x.shape[1], 1, 1)) >= layer.p for rng in rngs])
+        return x * torch.from_numpy(kept / (1 - layer.p))
 
 
 def step(

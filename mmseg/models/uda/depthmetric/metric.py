@@ -124,7 +124,7 @@ class DepthMetric(nn.Module):
         self.bank, self.num_crops, self.num_classes = bank, len(bank), bank.num_classes
         if unlabeled_classes is None:
             unlabeled_classes = unlabeled_classes_of(dataset) if dataset else ()
-        low = torch.full((self.num_classes,), LOW)
+        low = torch.full((self.num_classes,), LOW, dtype=torch.float64)
         low[[c for c in unlabeled_classes if c < self.num_classes]] = -torch.inf
         self.register_buffer("low", low, persistent=False)
 

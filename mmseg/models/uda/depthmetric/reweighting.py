@@ -37,6 +37,6 @@ def reweight(weight: Tensor, label: Tensor, confident: Tensor, table: Tensor) ->
         weight: (B, H, W) pseudo-label weight in [0, 1]; label: (B, H, W) int64, C if ignored;
         confident: (B, H, W) bool; table: (B, C + 1) from `reweight_table`.
     """
-    factor = table.gather(1, label.flatten(1)).view_as(weight)
+    factor = table.to(weight.dtype).gather(1, label.flatten(1)).view_as(weight)
     is_new = factor <= confident + 1.0
-    return torch.where(is_new, factor.clamp_(0, 1), weight).to(weight.dtype)
+    return torch.where(is_new, factor.clamp_(0, 1), weight)

@@ -55,7 +55,7 @@ class BestMatch:
     """The crops that are most similar to the images; of several, the first."""
 
     index: Tensor  # (B,) int64
-    similarity: Tensor  # (B, C) float32 similarities of its classes
+    similarity: Tensor  # (B, C) float64 similarities of its classes
     mean: Tensor  # (B,) float64 score by the number of classes in the image; 0 if there are none
 
 
@@ -65,7 +65,7 @@ def best_match(target: Target, bank: Bank) -> BestMatch:
     index, fixed, score = find(target, bank)
     num_present = torch.linalg.vector_norm(target.sizes, 0, dim=1)
     most = num_present * torch.linalg.vector_norm(target.sizes, dim=1)
-    return BestMatch(index, fixed / PARTS, score / most.clamp(min=1))
+    return BestMatch(index, fixed.double() / PARTS, score / most.clamp(min=1))
 
 
 def _compare_all(target: Target, bank: Bank) -> tuple[Tensor, Tensor, Tensor]:
