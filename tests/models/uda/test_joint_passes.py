@@ -49,6 +49,8 @@ class NoiseOfEachSample:
     def dropped(self, layer: Any, inputs: tuple[Tensor], output: Tensor) -> Tensor:
         """Whole channels, in a head."""
         (x,), number = inputs, self.numbers[id(layer)]
+        if layer.p == 0:  # as in the backbone
+            return output
         first = self.seen[number]
         self.seen[number] += len(x)
         rngs = [np.random.default_rng((number, first + n)) for n in range(len(x))]
