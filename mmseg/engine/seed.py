@@ -56,7 +56,8 @@ def set_random_seed(seed: int, deterministic: bool = False) -> None:
     torch.use_deterministic_algorithms(True, warn_only=True)
     # It would also fill new memory with NaN, a kernel for each tensor, against results that depend
     # on what lay there before. No operator of ours reads memory that it has not written.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    filling: Any = torch.utils.deterministic  # whose types lack this property
+    filling.fill_uninitialized_memory = False
 
 
 def determinism_lines(device: torch.device, deterministic: bool) -> list[str]:

@@ -46,8 +46,8 @@ class Cells:
     def of(cls, patches: Size, maps: list[Size], device: torch.device) -> "Cells":
         """Find the places for grids of patches and of maps."""
         grids = [patches], maps
-        both = (ValueMaps.of(each, device) for each in grids)
-        return cls(*both, *(cell_centers(each, device) for each in grids))
+        one, several = (ValueMaps.of(each, device) for each in grids)
+        return cls(one, several, *(cell_centers(each, device) for each in grids))
 
     def split(self, sequence: Tensor) -> list[Tensor]:
         """Turn (B, m, C) into its maps (B, C, h, w)."""

@@ -132,7 +132,7 @@ class HRDAEncoderDecoder(EncoderDecoder):
     def _features(self, img: Tensor, box: Box) -> HRDAFeatures:
         """Return the features of the context and of the detail in the box."""
         images = self.context_image(img), cut(self.detail_image(img), box)
-        return HRDAFeatures(*joint_features(self, *images), box)
+        return HRDAFeatures(*joint_features(self, *images), box=box)
 
     # Training
 
