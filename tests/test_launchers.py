@@ -363,7 +363,9 @@ def test_a_full_memory_of_one_process_ends_all_of_them(project: Path, tmp_path: 
     assert [process.returncode for process in processes] == [1, 1]
     assert "ProcessGroupError: Process 0 of 2: another process has ended or hangs" in said[0]
     assert "FullMemoryError: expected a training step of 2 sample(s) of 64x64 pixels" in said[1]
-    assert "got: CUDA error: out of memory; add --" in said[1]
+    advice = "add --cfg-options model.backbone.with_cp=True (the same numbers, more time; with "
+    assert f"got: CUDA error: out of memory; {advice}" in said[1]
+    assert ", or --amp bf16 (half precision; with --resume auto the run goes on)" in said[1]
     assert "Traceback" not in said[0] + said[1]
 
 

@@ -19,13 +19,16 @@ def joint_features(network: Any, *batches: Tensor) -> list[list[Tensor]]:
     other numbers of the same kind. An exported network, which may take images of any size, has them
     one after the other, too.
     """
-    if is_exporting():
-        return [network.extract_feat(batch) for batch in batches]
     first, *others = batches
-    have_equal_sizes = all(have_one_size(first, other) for other in others)
-    parts = [part for part in (network.backbone, network.neck) if part is not None]
-    if not others or not have_equal_sizes or not all(map(is_batch_independent, parts)):
+    if not others or is_exporting() or not _are_alike(network, first, others):
         return [network.extract_feat(batch) for batch in batches]
     counts = [batch.shape[0] for batch in batches]
     levels = [level.split(counts) for level in network.extract_feat(torch.cat(batches))]
     return [list(features) for features in zip(*levels, strict=True)]
+
+
+def _are_alike(network: Any, first: Tensor, others: list[Tensor]) -> bool:
+    """Tell whether batches have one size, and their images no effect on each other."""
+    parts = [part for part in (network.backbone, network.neck) if part is not None]
+    have_equal_sizes = all(have_one_size(first, other) for other in others)
+    return have_equal_sizes and all(map(is_batch_independent, parts))
