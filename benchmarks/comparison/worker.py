@@ -9,7 +9,9 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
+import mmseg  # before the measuring code, which would take that of its own checkout
 from comparison.sizes import LOADING, METRIC, STEPS, Amount
 
 
@@ -32,6 +34,9 @@ def make(name: str, amount: Amount, is_naive: bool) -> Callable[[], dict[str, fl
 
 def main() -> None:
     """Answer until the input ends."""
+    package = Path(mmseg.__file__ or "").resolve().parent
+    if package != Path.cwd() / "mmseg":
+        raise SystemExit(f"expected the package of {Path.cwd()}, got {package}.")
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what is printed on the way is no answer
     amount, is_naive = Amount(**json.loads(sys.argv[1])), sys.argv[2] == "naive"

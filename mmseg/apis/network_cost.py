@@ -18,6 +18,7 @@ from mmseg.config.sections import each
 from mmseg.datasets.pipelines.fields import as_scales
 from mmseg.evaluation.report import text_table
 from mmseg.models import build_segmentor
+from mmseg.models.layers import plain_convolutions
 from mmseg.models.segmentors import window_boxes
 from mmseg.system.errors import ConfigError
 
@@ -209,7 +210,8 @@ def _flops(model: nn.Module, task: Callable[[], Any]) -> dict[str, int]:
     whole = _Prediction(model, task)
     # The counter knows no fused attention of a CPU; the plain one is matrix products.
     attention = sdpa_kernel(SDPBackend.MATH)
-    with FlopCounterMode(display=False) as counter, attention, torch.no_grad():
+    counter = FlopCounterMode(display=False)
+    with counter, attention, plain_convolutions(), torch.no_grad():
         whole()
     prefix = f"{type(whole).__name__}.{ROOT}."
     named = {str(name): sum(own.values()) for name, own in counter.get_flop_counts().items()}

@@ -1,5 +1,7 @@
 """Building blocks: convolution modules, norms, activations, resizing, memory layout."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from network_records import EQUAL, normal
@@ -13,6 +15,7 @@ from mmseg.models.layers import (
     build_norm,
     map_to_tokens,
     norm,
+    plain_convolutions,
     resize,
     synchronize_batch_norm,
     tokens_to_map,
@@ -20,14 +23,18 @@ from mmseg.models.layers import (
 from mmseg.system.errors import ConfigError
 
 
+@pytest.mark.parametrize("plain", [True, False])
 @pytest.mark.parametrize("separable", [True, False])
-def test_dilated_depthwise_convolutions_get_a_contiguous_map_and_others_what_comes(separable):
+def test_torch_s_dilated_depthwise_convolutions_get_a_contiguous_map(separable, plain):
+    """Convolutions of other kinds get what comes, as do those that a CPU has instead."""
     seen = []
     layer = ASPPLayer(4, 3, separable, (1, 2), pool=False)
     for conv in (m for m in layer.aspp_modules.modules() if isinstance(m, nn.Conv2d)):
         conv.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].is_contiguous()))
-    layer(normal("x", 2, 4, 5, 6).float().contiguous(memory_format=torch.channels_last))
-    assert set(seen) == {separable}
+    x = normal("x", 2, 4, 5, 6).float().contiguous(memory_format=torch.channels_last)
+    with plain_convolutions() if plain else nullcontext():
+        layer(x)
+    assert set(seen) == {separable and plain}
 
 
 def test_conv_module_convolves_normalizes_and_activates():

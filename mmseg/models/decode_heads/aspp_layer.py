@@ -10,7 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from mmseg.models.decode_heads.pooling import PooledConv
-from mmseg.models.layers import RELU, ConvModule, DepthwiseSeparableConvModule
+from mmseg.models.layers import (
+    RELU,
+    ConvModule,
+    DepthwiseSeparableConvModule,
+    uses_plain_convolutions,
+)
 
 
 def aspp_branches(
@@ -66,9 +71,9 @@ class ASPPLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, in_channels, H, W) to (N, out_channels, H, W)."""
-        if self.is_separable:
-            # On CPUs, dilated depth-wise convolutions are up to ten times slower on channels-last
-            # maps. The map is converted once for all branches.
+        if self.is_separable and uses_plain_convolutions(x):
+            # Dilated depth-wise convolutions are written for this layout. The map is converted
+            # once for all branches.
             x = x.contiguous()
         outputs = []
         if self.image_pool is not None:

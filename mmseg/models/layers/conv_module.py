@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mmseg.config.checking import check_section, checked
 from mmseg.config.values import Section
 from mmseg.models.layers.activation import RELU, build_activation
+from mmseg.models.layers.convolution import Conv2d
 from mmseg.models.layers.norm import build_norm
 
 
@@ -52,7 +53,7 @@ class ConvModule(nn.Module):
             check_section(conv_cfg, ConvKeys, "conv_cfg")
         has_bias = norm_cfg is None if bias == "auto" else bool(bias)
         sampling = (kernel_size, stride, padding, dilation, groups)
-        self.conv = nn.Conv2d(in_channels, out_channels, *sampling, bias=has_bias)
+        self.conv = Conv2d(in_channels, out_channels, *sampling, bias=has_bias)
         self.norm_name = ""
         if norm_cfg is not None:
             self.norm_name, norm = build_norm(norm_cfg, out_channels)
