@@ -69,8 +69,9 @@ LAYERS = {  # way -> what is special, of a 3×3 convolution with padding 1
     "interlaced": [{"padding": d, "dilation": d, "groups": 5} for d in (2, 4)],
     "": [
         {"padding": 0}, {"stride": 2}, {"kernel_size": 1, "padding": 0}, {"kernel_size": 2},
-        {"padding_mode": "reflect"}, {"kernel_size": (3, 1), "padding": (1, 0)}, {"padding": "same"},
-        {"padding": 2, "dilation": 2}, {"groups": 5}, {"padding": 5, "dilation": 5, "groups": 5},
+        {"padding_mode": "reflect"}, {"kernel_size": (3, 1), "padding": (1, 0)},
+        {"padding": "same"}, {"padding": 2, "dilation": 2}, {"groups": 5},
+        {"padding": 5, "dilation": 5, "groups": 5},
         {"padding": (2, 1), "dilation": (2, 1), "groups": 5},
     ],
 }  # fmt: skip
