@@ -2,7 +2,7 @@
 
 OMP_NUM_THREADS=1 python benchmarks/convolutions.py
 
-CPU milliseconds of forward and backward on channels-last maps, the least of interleaved runs.
+CPU milliseconds of forward and backward on maps of two images, the least of runs in turns.
 """
 
 import argparse
@@ -11,7 +11,6 @@ import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -19,53 +18,58 @@ import torch  # noqa: E402
 
 from mmseg.models.layers import Conv2d, convolution, plain_convolutions  # noqa: E402
 
-SIDES = (8, 16, 32, 64, 128)  # of a map of two images
-WIDTHS = ((19, 256), (32, 64), (64, 64), (256, 64), (256, 256), (1024, 256))  # Winograd
-DILATIONS = (6, 12, 18)  # 1024 channels
-POINTWISE = ((256, 19), (256, 256), (1024, 256))
+SIDES = (16, 32, 64, 128)
+WIDTHS = ((32, 64), (64, 64), (256, 64), (256, 256), (1024, 256))
+DILATIONS = (6, 12, 18)
+WAYS = {  # layout, whether torch's own
+    "torch, contiguous": (torch.contiguous_format, True),
+    "torch, channels-last": (torch.channels_last, True),
+    "own, channels-last": (torch.channels_last, False),
+}
 
 
 def layers() -> dict[str, Conv2d]:
     """Return what is measured."""
-    wide = {f"3×3, {a} → {b}": Conv2d(a, b, 3, padding=1) for a, b in WIDTHS}
-    points = {f"1×1, {a} → {b}": Conv2d(a, b, 1) for a, b in POINTWISE}
-    dilated: dict[str, Any] = {
-        f"depth-wise 3×3 of 1024, dilation {d}": Conv2d(
+    dense = {f"3×3, {a} → {b}": Conv2d(a, b, 3, padding=1) for a, b in WIDTHS}
+    return dense | {
+        f"depth-wise 3×3, 1024, dilation {d}": Conv2d(
             1024, 1024, 3, padding=d, dilation=d, groups=1024
         )
         for d in DILATIONS
     }
-    return {**wide, **points, **dilated}
 
 
-def milliseconds(layer: Conv2d, x: torch.Tensor, grad: torch.Tensor) -> float:
+def milliseconds(layer: Conv2d, x: torch.Tensor, is_plain: bool) -> float:
     """Return the CPU time of a forward and a backward pass."""
-    start = time.process_time()
-    layer(x).backward(grad)
-    return 1e3 * (time.process_time() - start)
+    with plain_convolutions() if is_plain else nullcontext():
+        grad = torch.ones_like(x[:, :1]).expand(-1, layer.out_channels, -1, -1)
+        grad = grad.contiguous(
+            memory_format=torch.contiguous_format if x.is_contiguous() else torch.channels_last
+        )
+        start = time.process_time()
+        layer(x).backward(grad)
+        return 1e3 * (time.process_time() - start)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print a table."""
+    """Print a table; the ways are taken for small layers and maps, too."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--sides", type=int, nargs="+", default=SIDES)
     options = parser.parse_args(arguments)
-    convolution.LEAST_CHANNELS, convolution.MOST_PADDED = 1, float("inf")
-    print("| layer | map | torch's | own | own / torch's |\n|---|---|---:|---:|---:|")
+    for bound in ("LEAST_CHANNELS", "LEAST_PIXELS", "LEAST_PRODUCTS"):
+        setattr(convolution, bound, 1)
+    print(f"| layer | map | {' | '.join(WAYS)} |\n|---|---|{'---:|' * len(WAYS)}")
     for name, layer in layers().items():
         for side in options.sides:
-            x = torch.randn(2, layer.in_channels, side, side).to(memory_format=torch.channels_last)
-            x.requires_grad_()
-            grad = torch.randn_like(layer(x))
-            times: dict[bool, list[float]] = {True: [], False: []}
-            for _ in range(options.runs + 1):
-                for is_plain, values in times.items():
-                    with plain_convolutions() if is_plain else nullcontext():
-                        values.append(milliseconds(layer, x, grad))
-            plain, own = (min(values[1:]) for values in times.values())
-            cells = (name, f"{side}×{side}", f"{plain:.2f}", f"{own:.2f}", f"{own / plain:.2f}")
-            print(f"| {' | '.join(cells)} |", flush=True)
+            images = torch.randn(2, layer.in_channels, side, side)
+            times: dict[str, list[float]] = {way: [] for way in WAYS}
+            for _ in range(options.runs + 1):  # the first run allocates
+                for way, (layout, is_plain) in WAYS.items():
+                    x = images.to(memory_format=layout).detach().requires_grad_()
+                    times[way].append(milliseconds(layer, x, is_plain))
+            cells = " | ".join(f"{min(values[1:]):.1f}" for values in times.values())
+            print(f"| {name} | {side}×{side} | {cells} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -52,10 +52,7 @@ class Conv2d(nn.Conv2d):
             return super().forward(input)
         is_depthwise = self.groups == self.in_channels == self.out_channels
         if is_depthwise and self.dilation[0] > 1:
-            if min(input.shape[2:]) > 2 * self.dilation[0]:
-                return dilated_depthwise(input, self.weight, self.bias, self.dilation[0])
-            y = super().forward(input.contiguous())
-            return y.contiguous(memory_format=torch.channels_last)
+            return dilated_depthwise(input, self.weight, self.bias, self.dilation[0])
         if self._suits_winograd(input.shape) and _is_channels_last(input):
             y = conv3x3(input, self.weight)
             return y if self.bias is None else y + self.bias[:, None, None]
