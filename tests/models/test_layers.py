@@ -13,6 +13,7 @@ from mmseg.models.layers import (
     DepthwiseSeparableConvModule,
     build_activation,
     build_norm,
+    join,
     map_to_tokens,
     norm,
     plain_convolutions,
@@ -35,6 +36,16 @@ def test_torch_s_dilated_depthwise_convolutions_get_a_contiguous_map(separable, 
     with plain_convolutions() if plain else nullcontext():
         layer(x)
     assert set(seen) == {separable and plain}
+
+
+def test_gradients_of_joined_maps_are_those_of_each_map():
+    maps = [normal("a", 2, 3, 6, 8), normal("b", 2, 5, 3, 4), normal("c", 2, 2, 2, 3)]
+    maps = [x.to(memory_format=torch.channels_last).requires_grad_() for x in maps]
+    grad = normal("g", 2, 10, 6, 8)
+    join(maps).backward(grad)
+    for x, part in zip(maps, grad.split([3, 5, 2], dim=1), strict=True):
+        (expected,) = torch.autograd.grad(resize(x, (6, 8)), x, part.contiguous())
+        torch.testing.assert_close(x.grad, expected, **EQUAL)
 
 
 def test_conv_module_convolves_normalizes_and_activates():
@@ -156,6 +167,14 @@ def test_resize_keeps_a_map_of_the_right_size_and_samples_bilinearly():
     assert resize(x, (1, 4)).flatten().tolist() == [0, 1, 3, 4]
     corners = resize(x, (1, 5), align_corners=True).flatten().tolist()
     assert corners == pytest.approx([0, 1, 2, 3, 4])
+
+
+@pytest.mark.parametrize("images", [1, 2])
+def test_a_map_of_tokens_is_known_to_be_channels_last_by_what_follows(images):
+    feature = tokens_to_map(normal("t", images, 15, 4), (3, 5))
+    resized = resize(feature, (6, 7))
+    assert resized.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(resized, resize(feature.contiguous(), (6, 7)), **EQUAL)
 
 
 def test_tokens_become_a_map_and_tokens_again_without_a_copy():

@@ -238,7 +238,7 @@ class MixVisionTransformer(nn.Module):
             x, size = self.get_submodule(f"patch_embed{i}")(x)
             for block in self.get_submodule(f"block{i}").children():
                 x = self._run(block, x, size, (next(factors), next(factors)))
-            x = self.get_submodule(f"norm{i}")(x).transpose(1, 2).unflatten(2, size)
+            x = self.get_submodule(f"norm{i}")(x).unflatten(1, size).permute(0, 3, 1, 2)
             features.append(x)  # (N, C, H, W), a view
         return features
 

@@ -93,7 +93,8 @@ def tokens_to_map(tokens: Tensor, size: tuple[int, int]) -> Tensor:
     convolutions run about three times as fast on it. Elsewhere it is a contiguous map, because
     CUDA's depth-wise kernels are written for that layout.
     """
-    view = tokens.transpose(1, 2).unflatten(2, size)
+    # In this order, the view of one image has the strides by which torch knows the layout.
+    view = tokens.unflatten(1, size).permute(0, 3, 1, 2)
     return view if tokens.device.type == "cpu" else view.contiguous()
 
 
