@@ -20,7 +20,7 @@ from mmseg.system.files import atomic_write, refuse_endless, sha256_of
 from mmseg.system.safe_loading import UnreadableFileError, load_safely
 
 ROWS = ".rows.pth"  # ends the name of the file that is mapped, instead of the bank's .pth
-VERSION = 1  # of what is in it
+VERSION = 2  # of what is in it
 Rows = dict[str, Tensor]
 
 

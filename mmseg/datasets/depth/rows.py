@@ -76,7 +76,7 @@ def _measured(stores: list[Tensor]) -> dict[str, Tensor]:
     """Return the sums and norms of all rows."""
     totals = torch.cat([store.sum(1, dtype=torch.float64) for store in stores])
     norms = torch.cat([_norms(store) for store in stores])
-    return {"totals": totals.where(totals > 0, 1.0), "norms": 2 * norms}
+    return {"totals": totals.where(totals > 0, 1.0), "norms": 2 / PARTS * norms}
 
 
 def _pieces(histograms: Tensor, dtype: torch.dtype) -> Iterator[tuple[slice, Tensor]]:

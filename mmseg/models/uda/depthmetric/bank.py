@@ -30,7 +30,7 @@ class Bank(nn.Module):
     rows: Tensor  # (C, M) int32, the same where the stores follow each other
     classes: Tensor  # (R,) int32, class of a row
     totals: Tensor  # (R,) float64 pixels of a row, not 0
-    norms: Tensor  # (R,) float64 twice the L2 norm of a row, not 0
+    norms: Tensor  # (R,) float64 twice the L2 norm of a row by `PARTS`, not 0
     sizes: Tensor  # (C, M) pixels of a crop's class
     size_norms: Tensor  # (M,) float64 L2 norm of a crop's sizes times `PARTS`, not 0
     bins: Tensor  # (K,) int64

@@ -8,8 +8,7 @@ exact: sums of counts and of their products are whole numbers that float64 holds
 are added up as whole numbers of `PARTS`. So no order of a sum and no setting of torch (TF32,
 autocast, the precision of products) changes a bit of them, and equal crops have equal scores.
 
-Legend: B images, C classes, D = 256 depth bins (0…255), M source crops, K bins that occur in any of
-them, R rows of the bank.
+Legend: B images, C classes, D = 256 depth bins, M source crops, K bins that any has, R bank rows.
 """
 
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from torch import Tensor
 from mmseg.datasets.depth.rows import PARTS
 from mmseg.models.uda.depthmetric.bank import Bank
 
+PART = torch.tensor(1 / PARTS, dtype=torch.float64)  # makes a product float64
 MARGIN = 1 + 1e-4  # the bound of a score is rounded, and low by less than this
 FIRST, CHUNK = 256, 2048  # crops that are compared at once on a CPU
 CELLS = 2**28  # numbers that are compared at once on a GPU, with 16 bytes each
@@ -65,7 +65,7 @@ def best_match(target: Target, bank: Bank) -> BestMatch:
     index, fixed, score = find(target, bank)
     num_present = torch.linalg.vector_norm(target.sizes, 0, dim=1)
     most = num_present * torch.linalg.vector_norm(target.sizes, dim=1)
-    return BestMatch(index, fixed.double() / PARTS, score / most.clamp(min=1))
+    return BestMatch(index, fixed * PART, score / most.clamp(min=1))
 
 
 def _compare_all(target: Target, bank: Bank) -> tuple[Tensor, Tensor, Tensor]:
@@ -85,8 +85,8 @@ def _compare_all(target: Target, bank: Bank) -> tuple[Tensor, Tensor, Tensor]:
         torch.sum(pair, 3, out=sums[:, :, place])
     dot, common = sums
     norms, sizes = target.divisors.index_select(2, bank.classes)  # (B, R) each
-    similarity = (dot / (norms * bank.norms)).addcdiv(common, sizes + bank.totals)
-    fixed = (similarity * PARTS).long().index_select(1, bank.rows.flatten())
+    similarity = (dot / (norms * bank.norms)).addcdiv(common, sizes + bank.totals, value=PARTS)
+    fixed = similarity.long().index_select(1, bank.rows.flatten())
     fixed = fixed.unflatten(1, bank.rows.shape)  # (B, C, M)
     alike = (bank.sizes * target.sizes[:, :, None]).sum(1) / bank.size_norms  # (B, M)
     score, index = (fixed.sum(1) * alike).max(1)
@@ -116,7 +116,7 @@ def _search_one(image: Target, bank: Bank) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _bound(sizes: Tensor, bank: Bank) -> Tensor:
-    """Return what the score of each crop, (M,), is at most, from the sizes of classes (C,) alone.
+    """Return what scores, (M,), are at most, from the sizes of classes (C,) alone.
 
     A cosine is at most 1, and two histograms have at most the pixels of the smaller one in common.
     """
@@ -133,7 +133,7 @@ def _best_of(crops: Tensor, image: Target, bank: Bank) -> tuple[Tensor, Tensor, 
     """Return the first of the best among the crops numbered `crops`, (n,), as `_compare_all`."""
     fixed = torch.zeros(len(crops), bank.num_classes, dtype=torch.int64)
     for c in image.sizes.nonzero()[:, 0].tolist():
-        fixed[:, c] = (class_similarity(c, crops, image, bank) * PARTS).long()
+        fixed[:, c] = class_similarity(c, crops, image, bank).long()
     sizes = bank.sizes.index_select(1, crops)
     alike = (sizes * image.sizes[:, None]).sum(0) / bank.size_norms[crops]
     scores = fixed.sum(1) * alike
@@ -143,7 +143,7 @@ def _best_of(crops: Tensor, image: Target, bank: Bank) -> tuple[Tensor, Tensor, 
 
 
 def class_similarity(c: int, crops: Tensor, image: Target, bank: Bank) -> Tensor:
-    """Return the similarities (n,) float64 of class `c` in the crops numbered `crops`, (n,).
+    """Return the similarities (n,) times `PARTS`, float64, of a class in the crops, (n,).
 
     `image` has no B, and shows the class.
     """
@@ -154,5 +154,5 @@ def class_similarity(c: int, crops: Tensor, image: Target, bank: Bank) -> Tensor
     common = torch.minimum(counts, own.to(counts.dtype)).sum(1, dtype=torch.float64)
     norm, size = image.divisors[:, c]
     cosine = counts.double() @ own / (norm * bank.norms[row])  # half of it
-    similarity = cosine.addcdiv(common, size + bank.totals[row])
+    similarity = cosine.addcdiv(common, size + bank.totals[row], value=PARTS)
     return similarity.new_zeros(len(crops)).index_copy_(0, shown, similarity)
