@@ -11,11 +11,13 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import compare  # noqa: E402
+import convolutions  # noqa: E402
 from comparison import metric, naive_networks  # noqa: E402
 from comparison.sizes import DAFORMER  # noqa: E402
 
 from mmseg.config import load_config  # noqa: E402
 from mmseg.models import build_segmentor  # noqa: E402
+from mmseg.models.layers import convolution  # noqa: E402
 from mmseg.models.uda.depthmetric import DepthMetric  # noqa: E402
 
 has_git = pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a checkout of git")
@@ -108,3 +110,14 @@ def test_the_loop_finds_the_crops_that_the_metric_finds():
     ones = torch.ones_like(depth)
     match = judge(label, ones, ones.bool(), depth, 0)
     assert match.source_index.tolist() == found
+
+
+def test_convolutions_are_timed_in_every_way(capsys, monkeypatch):
+    """A row for each layer and map with three times; it sets bounds that are to be put back."""
+    for name in ("LEAST_CHANNELS", "LEAST_PIXELS", "LEAST_PRODUCTS"):
+        monkeypatch.setattr(convolution, name, getattr(convolution, name))
+    monkeypatch.setattr(convolutions, "WIDTHS", ((3, 5),))
+    convolutions.main(["--runs", "1", "--sides", "4", "6"])
+    rows = capsys.readouterr().out.splitlines()[2:]
+    assert len(rows) == 2 * (1 + len(convolutions.DILATIONS))
+    assert all(float(cell) > 0 for row in rows for cell in row.split("|")[3:6])
