@@ -153,7 +153,9 @@ def test_the_commands_say_what_they_measured(
     for row in (step, picture):
         assert row["fits"] and row["amp"] == "bf16"
         assert f"| {row['launches']:,} |" in said
-        assert all(site["line"].startswith("models/") for site in row["sites"])
+        assert all(s["line"].startswith("models/") for s in row["sites"] if s["launches"])
+    (read,) = (site for site in step["sites"] if site["reads"])  # the metric's decisions
+    assert read["line"].startswith("system/device_copies.py:") and read["reads"] == 1
     assert step["uploaded_bytes"] > 2 * 2 * 3 * 128 * 128 * 4  # source and target images
     monkeypatch.setattr(peaks, "FILE", tmp_path / "peaks.json")
     peaks.main([SMALL[0]])
