@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--sides", type=int, nargs="+", default=SIDES)
     options = parser.parse_args(arguments)
-    for bound in ("LEAST_CHANNELS", "LEAST_PIXELS", "LEAST_PRODUCTS"):
+    for bound in ("LEAST_CHANNELS", "LEAST_PIXELS", "LEAST_PRODUCTS", "LEAST_SIDE"):
         setattr(convolution, bound, 1)
     print(f"| layer | map | {' | '.join(WAYS)} |\n|---|---|{'---:|' * len(WAYS)}")
     for name, layer in layers().items():

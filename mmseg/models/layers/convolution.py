@@ -16,6 +16,7 @@ from mmseg.models.layers.winograd import conv3x3
 # Measured with benchmarks/convolutions.py, see benchmarks/RESULTS.md.
 # From here on Winograd's way pays.
 LEAST_CHANNELS, LEAST_PIXELS, LEAST_PRODUCTS = 64, 512, 2**24
+LEAST_SIDE = 3  # of an interlaced image; processors with AVX2 alone are slow with smaller ones
 
 
 def uses_plain_convolutions(x: Tensor) -> bool:
@@ -52,7 +53,10 @@ class Conv2d(nn.Conv2d):
             return super().forward(input)
         is_depthwise = self.groups == self.in_channels == self.out_channels
         if is_depthwise and self.dilation[0] > 1:
-            return dilated_depthwise(input, self.weight, self.bias, self.dilation[0])
+            if min(input.shape[2:]) > (LEAST_SIDE - 1) * self.dilation[0]:
+                return dilated_depthwise(input, self.weight, self.bias, self.dilation[0])
+            y = super().forward(input.contiguous())
+            return y.contiguous(memory_format=torch.channels_last)
         if self._suits_winograd(input.shape) and _is_channels_last(input):
             y = conv3x3(input, self.weight)
             return y if self.bias is None else y + self.bias[:, None, None]
