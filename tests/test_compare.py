@@ -114,7 +114,7 @@ def test_the_loop_finds_the_crops_that_the_metric_finds():
 
 def test_convolutions_are_timed_in_every_way(capsys, monkeypatch):
     """A row for each layer and map with three times; it sets bounds that are to be put back."""
-    for name in ("LEAST_CHANNELS", "LEAST_PIXELS", "LEAST_PRODUCTS", "LEAST_SIDE"):
+    for name in convolutions.BOUNDS:
         monkeypatch.setattr(convolution, name, getattr(convolution, name))
     monkeypatch.setattr(convolutions, "WIDTHS", ((3, 5),))
     convolutions.main(["--runs", "1", "--sides", "4", "6"])

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mmseg.config.registry import LOSSES
 from mmseg.config.values import Count, Counts, Label, Part, Section
-from mmseg.models.layers import RELU, ActCfg, Conv2d, ConvCfg, NormCfg, join, resize
+from mmseg.models.layers import RELU, ActCfg, ConvCfg, NormCfg, join, resize
 from mmseg.models.losses import PIXEL_SAMPLERS, SamplerCfg, accuracy
 from mmseg.system.errors import ConfigError
 
@@ -73,7 +73,7 @@ class BaseDecodeHead(nn.Module, ABC):
         self.align_corners = align_corners
         self.loss_decode = LOSSES.build(loss_decode)
         self.sampler = None if sampler is None else PIXEL_SAMPLERS.build(sampler)
-        self.conv_seg = Conv2d(channels, num_classes, 1)
+        self.conv_seg = nn.Conv2d(channels, num_classes, 1)
         self.dropout = nn.Dropout2d(dropout_ratio) if dropout_ratio > 0 else None
 
     def _check_inputs(

@@ -34,6 +34,7 @@ def conv3x3(x: Tensor, weight: Tensor) -> Tensor:
 class _Conv3x3(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        # What is spread is made again in the backward pass: it is four times as large as x.
         ctx.save_for_backward(x, weight)
         return _convolve(x, weight)
 

@@ -153,6 +153,6 @@ def class_similarity(c: int, crops: Tensor, image: Target, bank: Bank) -> Tensor
     own = image.counts[c]
     common = torch.minimum(counts, own.to(counts.dtype)).sum(1, dtype=torch.float64)
     norm, size = image.divisors[:, c]
-    cosine = counts.double() @ own / (norm * bank.norms[row])  # half of it
+    cosine = counts.double() @ own / (norm * bank.norms[row])  # half of it, times PARTS
     similarity = cosine.addcdiv(common, size + bank.totals[row], value=PARTS)
     return similarity.new_zeros(len(crops)).index_copy_(0, shown, similarity)
